@@ -1,0 +1,104 @@
+import type {
+  AssignedInput,
+  AttemptRef,
+  Digest,
+  GovernorHello,
+  GovernorMessage,
+  ObjectId,
+  ObjectKind,
+  ObjectRef,
+  ObjectSource,
+  OutputReport,
+  ServerToGovernor,
+  TaskFailure,
+  TaskInfo,
+  TaskSpec,
+} from "@rain/protocol";
+
+/** What enters the governor's core. `now` is given beside it: monotonic milliseconds. */
+export type GovernorInput =
+  /** The connection to the server stands; nothing was said on it yet. */
+  | { readonly type: "link.up" }
+  | { readonly type: "link.down" }
+  | { readonly type: "message"; readonly message: ServerToGovernor }
+  /** Answer to the effect `acquire`. */
+  | { readonly type: "acquired"; readonly sha256: Digest }
+  | { readonly type: "acquire.failed"; readonly sha256: Digest; readonly why: string }
+  /** Answers to the effect `run`: first perhaps `run.started`, then exactly one `run.ended`. `at`: wall clock, ms. */
+  | { readonly type: "run.started"; readonly ref: AttemptRef; readonly at: number }
+  | { readonly type: "run.ended"; readonly ref: AttemptRef; readonly outcome: RunOutcome }
+  /** The operator stops this governor (SIGTERM). */
+  | { readonly type: "stop" }
+  /** Worst delay of the event loop since the last tick, for the heartbeat. */
+  | { readonly type: "tick"; readonly loopDelayMs: number };
+
+/** How a run ended. A run that was terminated may end either way; the core decides what it means. */
+export type RunOutcome =
+  | { readonly ok: true; readonly outputs: readonly OutputReport[]; readonly info: TaskInfo }
+  | { readonly ok: false; readonly failure: TaskFailure; readonly info: TaskInfo };
+
+/** An input ready to be mapped: its bytes are in the store under `sha256`. */
+export interface ReadyInput {
+  readonly object: ObjectId;
+  readonly kind: ObjectKind;
+  readonly size: number;
+  readonly sha256: Digest;
+  readonly contentType: string;
+}
+
+/** The units that an attempt got: indices of GPUs; cpus are counted only. */
+export interface Allocation {
+  readonly cpus: number;
+  readonly gpus: readonly number[];
+  readonly memory: number;
+}
+
+/** What the shell must do. */
+export type GovernorEffect =
+  /** Say this to the server. Dropped by the shell when there is no connection. */
+  | { readonly type: "send"; readonly message: GovernorMessage }
+  /** Bring an object's bytes into the store: from `data`, or from the sources in turn; answered. */
+  | {
+      readonly type: "acquire";
+      readonly sha256: Digest;
+      readonly size: number;
+      readonly kind: ObjectKind;
+      readonly data?: Uint8Array | undefined;
+      readonly sources: readonly ObjectSource[];
+    }
+  /** Run a task: map inputs, start, wait, end the whole family, collect outputs into the store, clean; answered. */
+  | {
+      readonly type: "run";
+      readonly ref: AttemptRef;
+      readonly spec: TaskSpec;
+      readonly inputs: readonly ReadyInput[];
+      readonly allocation: Allocation;
+    }
+  /** End a run early: TERM to the whole family, or KILL with `force`. The run still answers `run.ended`. */
+  | { readonly type: "terminate"; readonly ref: AttemptRef; readonly force: boolean }
+  /** No object uses these bytes any more. */
+  | { readonly type: "remove"; readonly sha256: Digest }
+  /** The log files of these attempts are not needed any more. */
+  | { readonly type: "forget"; readonly ref: AttemptRef }
+  /** The ticket key of the data port from now on. */
+  | { readonly type: "tickets"; readonly key: Uint8Array }
+  /** The server does not want this governor, or asked it to stop: exit with this message when there is one. */
+  | { readonly type: "exit"; readonly reason: string; readonly refused: boolean }
+  | { readonly type: "log"; readonly level: "info" | "warn" | "error"; readonly text: string };
+
+export interface GovernorStep {
+  readonly effects: readonly GovernorEffect[];
+  /** When the core wants a `tick`, monotonic milliseconds; undefined for never. */
+  readonly wakeAt: number | undefined;
+}
+
+export interface GovernorConfig {
+  readonly hello: GovernorHello;
+  /** From TERM to KILL, milliseconds. */
+  readonly killGraceMs: number;
+}
+
+/** Names used by both sides of the core. */
+export const attemptKey = (ref: AttemptRef): string => `${ref.session}/${ref.task}/${ref.attempt}`;
+export const objectKey = (ref: ObjectRef): string => `${ref.session}/${ref.object}`;
+export type { AssignedInput };

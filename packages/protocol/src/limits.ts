@@ -1,0 +1,57 @@
+/** Every limit of the protocol, in one place. Sizes are bytes, times milliseconds, unless the name says otherwise. */
+export const PROTOCOL_MIN = 1;
+export const PROTOCOL_MAX = 1;
+export const DEFAULT_PORT = 7210;
+
+export const limits = {
+  /** One control message. */
+  messageBytes: 4_194_304,
+  /** Structural pre-scan of a message's bytes. */
+  messageDepth: 32,
+  messageItems: 200_000,
+  messageStringBytes: 1_048_576,
+  /** An output up to this size rides in the finish report and is journaled by the server. */
+  inlineBytes: 65_536,
+  /** Inline bytes that one assignment or one reply may carry together; the rest travels over HTTP. */
+  inlineBytesPerMessage: 1_048_576,
+  /** Tasks (and constants) in one message of a submit; larger submits are chunked. */
+  submitChunk: 2_000,
+  submitTasks: 10_000_000,
+  /** Settled tasks in one reply to `next`. */
+  nextItems: 1_000,
+  inputsPerTask: 20_000,
+  outputsPerTask: 1_000,
+  /** Arguments and environment of a task together, and the longest single one (the system's MAX_ARG_STRLEN). */
+  argsBytes: 1_048_576,
+  argBytes: 131_071,
+  nameBytes: 1_024,
+  pathBytes: 4_096,
+  pathComponentBytes: 255,
+  pathDepth: 64,
+  /** Last part of a failed program's stderr that its error carries. */
+  stderrTailBytes: 8_192,
+  /** Captured stdout or stderr of one attempt; a program that writes more is stopped. */
+  captureBytes: 1_073_741_824,
+  /** Objects of one `holding` message of a governor. */
+  holdingChunk: 5_000,
+  headerBytes: 16_384,
+  headersTimeoutMs: 5_000,
+  requestTimeoutMs: 15_000,
+  /** Challenge nonces: lifetime and number outstanding. */
+  nonceMs: 15_000,
+  nonces: 4_096,
+  failedHandshakesPerSecond: 10,
+  /** WebSocket receive and send. */
+  fragments: 64,
+  pauseAtBufferedBytes: 8_388_608,
+  dropAtBufferedBytes: 67_108_864,
+  crashLimit: 3,
+} as const;
+
+/** Times that a server hands to its governors, and their defaults. */
+export const timing = {
+  heartbeatMs: 2_000,
+  leaseMs: 15_000,
+  sessionLeaseMs: 300_000,
+  killGraceMs: 2_000,
+} as const;

@@ -1,0 +1,617 @@
+import { z } from "zod";
+import { taskFailure, wireError, type TaskFailure, type WireError } from "./errors.ts";
+import {
+  attemptNumber,
+  digest,
+  epochNumber,
+  governorId,
+  objectId,
+  sessionId,
+  taskId,
+  type Attempt,
+  type Digest,
+  type Epoch,
+  type GovernorId,
+  type ObjectId,
+  type SessionId,
+  type TaskId,
+} from "./ids.ts";
+import { limits } from "./limits.ts";
+import {
+  bytes,
+  byteSize,
+  constantSpec,
+  contentType,
+  nameText,
+  resources,
+  taskInfo,
+  taskSpec,
+  type ConstantSpec,
+  type ObjectInfo,
+  type ObjectKind,
+  type Resources,
+  type TaskInfo,
+  type TaskSpec,
+} from "./specs.ts";
+
+/**
+ * Everything that is said over a WebSocket, by direction. One message is one msgpack map with a `type`.
+ *
+ * - client -> server: `ClientRequest`, each with a number `req` chosen by the client; all of them may be sent again
+ *   after a reconnect without being done twice.
+ * - server -> client: `ServerToClient`: one reply or error for each request. No other message is ever pushed.
+ * - governor -> server: `GovernorMessage`; server -> governor: `ServerToGovernor`.
+ */
+
+// ---------------------------------------------------------------------------------------------- shared parts
+
+/** States of a task as users see them. */
+export const taskStates = [
+  "waiting",
+  "ready",
+  "assigned",
+  "running",
+  "finished",
+  "failed",
+  "cancelled",
+  "aborted",
+] as const;
+export type TaskState = (typeof taskStates)[number];
+/** States from which a task does not move again. */
+export const settledStates = ["finished", "failed", "cancelled", "aborted"] as const;
+export type SettledState = (typeof settledStates)[number];
+
+export const objectStates = ["pending", "finished", "removed", "failed"] as const;
+export type ObjectState = (typeof objectStates)[number];
+
+export const sessionStates = ["open", "failed"] as const;
+export type SessionState = (typeof sessionStates)[number];
+
+export type OnError = "fail" | "continue";
+const onError: z.ZodType<OnError> = z.enum(["fail", "continue"]);
+
+/** Which attempt of which task. */
+export interface AttemptRef {
+  readonly session: SessionId;
+  readonly task: TaskId;
+  readonly attempt: Attempt;
+}
+const attemptRef = { session: sessionId, task: taskId, attempt: attemptNumber };
+
+export interface ObjectRef {
+  readonly session: SessionId;
+  readonly object: ObjectId;
+}
+const objectRef = { session: sessionId, object: objectId };
+
+export interface TaskView {
+  readonly task: TaskId;
+  readonly state: TaskState;
+  readonly spec: TaskSpec;
+  /** Last attempt that was assigned, 0 when none was. */
+  readonly attempt: Attempt;
+  /** Name of the governor of that attempt. */
+  readonly governor?: string | undefined;
+  readonly info?: TaskInfo | undefined;
+  readonly failure?: TaskFailure | undefined;
+}
+const taskView: z.ZodType<TaskView> = z.strictObject({
+  task: taskId,
+  state: z.enum(taskStates),
+  spec: taskSpec,
+  attempt: z.int().min(0),
+  governor: z.string().optional(),
+  info: taskInfo.optional(),
+  failure: taskFailure.optional(),
+});
+
+const objectInfo: z.ZodType<ObjectInfo> = z.strictObject({ size: byteSize, sha256: digest, contentType });
+const kind: z.ZodType<ObjectKind> = z.enum(["blob", "directory"]);
+
+export interface ObjectView {
+  readonly object: ObjectId;
+  readonly label: string;
+  readonly kind: ObjectKind;
+  readonly state: ObjectState;
+  readonly keep: boolean;
+  /** The task that makes it; absent for a constant. */
+  readonly producer?: TaskId | undefined;
+  readonly info?: ObjectInfo | undefined;
+}
+const objectView: z.ZodType<ObjectView> = z.strictObject({
+  object: objectId,
+  label: nameText,
+  kind,
+  state: z.enum(objectStates),
+  keep: z.boolean(),
+  producer: taskId.optional(),
+  info: objectInfo.optional(),
+});
+
+/** Number of tasks of a session in each state. */
+export type TaskCounts = Readonly<Record<TaskState, number>>;
+const taskCounts: z.ZodType<TaskCounts> = z.record(z.enum(taskStates), z.int().min(0));
+
+/** The task whose failure failed the session. */
+export interface SessionFailure {
+  readonly task: TaskId;
+  readonly name?: string | undefined;
+  readonly failure: TaskFailure;
+  readonly origin?: string | undefined;
+}
+const sessionFailure: z.ZodType<SessionFailure> = z.strictObject({
+  task: taskId,
+  name: z.string().optional(),
+  failure: taskFailure,
+  origin: z.string().optional(),
+});
+
+export interface SessionView {
+  readonly session: SessionId;
+  readonly name: string;
+  readonly state: SessionState;
+  readonly onError: OnError;
+  readonly detached: boolean;
+  readonly connected: boolean;
+  readonly counts: TaskCounts;
+  readonly failure?: SessionFailure | undefined;
+}
+const sessionView: z.ZodType<SessionView> = z.strictObject({
+  session: sessionId,
+  name: nameText,
+  state: z.enum(sessionStates),
+  onError,
+  detached: z.boolean(),
+  connected: z.boolean(),
+  counts: taskCounts,
+  failure: sessionFailure.optional(),
+});
+
+export interface GovernorView {
+  readonly governor: GovernorId;
+  readonly name: string;
+  readonly state: "connected" | "lost";
+  readonly capacity: Resources;
+  /** What running and assigned tasks hold of the capacity. */
+  readonly used: Resources;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly tasks: readonly { readonly session: SessionId; readonly task: TaskId }[];
+  readonly objects: readonly ObjectRef[];
+}
+const labels: z.ZodType<Readonly<Record<string, string>>> = z.record(
+  z.string().max(128),
+  z.string().max(limits.nameBytes),
+);
+const governorView: z.ZodType<GovernorView> = z.strictObject({
+  governor: governorId,
+  name: nameText,
+  state: z.enum(["connected", "lost"]),
+  capacity: resources,
+  used: resources,
+  labels,
+  tasks: z.array(z.strictObject({ session: sessionId, task: taskId })),
+  objects: z.array(z.strictObject(objectRef)),
+});
+
+/** One entry of a session's settled log. */
+export interface SettledItem {
+  readonly task: TaskId;
+  readonly state: SettledState;
+  readonly failure?: TaskFailure | undefined;
+  /** For an aborted task: the task whose output can never come. */
+  readonly cause?: TaskId | undefined;
+}
+const settledItem: z.ZodType<SettledItem> = z.strictObject({
+  task: taskId,
+  state: z.enum(settledStates),
+  failure: taskFailure.optional(),
+  cause: taskId.optional(),
+});
+
+// ------------------------------------------------------------------------------------------- client -> server
+
+/** The fields of every request, by its type. */
+export interface Requests {
+  /** Make a session. `key` is random and makes the request repeatable. */
+  readonly "session.open": {
+    readonly key: string;
+    readonly name: string;
+    readonly onError: OnError;
+    readonly detached: boolean;
+    /** Life of a detached session after its last task settled and its last client left, seconds. */
+    readonly ttlS?: number | undefined;
+  };
+  /** Become a client of a session, so that it is not closed for want of one. */
+  readonly "session.attach": { readonly session: SessionId };
+  /** Stop everything of a session and forget it. */
+  readonly "session.close": { readonly session: SessionId };
+  readonly "session.list": object;
+  /** Tasks of a session with their outputs by ascending task number, from `from`, at most `max`; constants with the first page. */
+  readonly "session.describe": { readonly session: SessionId; readonly from: TaskId; readonly max: number };
+  /**
+   * Add tasks and constants: all or nothing. A large submit comes in parts 0, 1, ... with the same key, on one
+   * connection; it takes effect with the part that says `last`, and the reply to an earlier part only means "go on".
+   */
+  readonly submit: {
+    readonly session: SessionId;
+    readonly key: string;
+    readonly part: number;
+    readonly last: boolean;
+    readonly tasks: readonly TaskSpec[];
+    readonly constants: readonly ConstantSpec[];
+  };
+  /** The settled log from entry `from`; answered as soon as there is one, or the session has failed. */
+  readonly next: { readonly session: SessionId; readonly from: number };
+  /** Let go of objects: they are removed everywhere once no task needs them. */
+  readonly unkeep: { readonly session: SessionId; readonly objects: readonly ObjectId[] };
+  /** Answered when the object is finished; its bytes come along when they are small. */
+  readonly fetch: { readonly session: SessionId; readonly object: ObjectId };
+  readonly "task.get": { readonly session: SessionId; readonly tasks: readonly TaskId[] };
+  readonly "object.get": { readonly session: SessionId; readonly objects: readonly ObjectId[] };
+  /** Cancel these tasks, or all that are not settled. */
+  readonly cancel: { readonly session: SessionId; readonly tasks?: readonly TaskId[] | undefined };
+  /** Why a task is in the state it is in. */
+  readonly explain: { readonly session: SessionId; readonly task: TaskId };
+  readonly "server.info": object;
+  /** Stop the server; with `governors`, first tell every governor to stop its tasks and exit. */
+  readonly "server.stop": { readonly governors: boolean };
+}
+export type RequestType = keyof Requests;
+export type RequestOf<T extends RequestType> = { readonly type: T; readonly req: number } & Requests[T];
+export type ClientRequest = { [T in RequestType]: RequestOf<T> }[RequestType];
+
+/** What the `ok` of a reply holds, by the type of its request. */
+export interface Replies {
+  readonly "session.open": { readonly session: SessionId };
+  readonly "session.attach": SessionView;
+  readonly "session.close": object;
+  readonly "session.list": { readonly sessions: readonly SessionView[] };
+  /** `next` is where the following page starts; absent on the last. */
+  readonly "session.describe": {
+    readonly tasks: readonly TaskView[];
+    readonly objects: readonly ObjectView[];
+    readonly next?: TaskId | undefined;
+  };
+  readonly submit: object;
+  readonly next: {
+    readonly from: number;
+    readonly items: readonly SettledItem[];
+    /** Tasks of the session that are not settled. */
+    readonly outstanding: number;
+    readonly failure?: SessionFailure | undefined;
+  };
+  readonly unkeep: object;
+  /** Without `data` the bytes are read over HTTP: `objectPath`. */
+  readonly fetch: {
+    readonly kind: ObjectKind;
+    readonly info: ObjectInfo;
+    readonly data?: Uint8Array | undefined;
+  };
+  readonly "task.get": { readonly tasks: readonly TaskView[] };
+  readonly "object.get": { readonly objects: readonly ObjectView[] };
+  readonly cancel: object;
+  /** Lines for people, the most important first. */
+  readonly explain: { readonly state: TaskState; readonly lines: readonly string[] };
+  readonly "server.info": {
+    readonly version: string;
+    readonly clusterId: string;
+    readonly instance: string;
+    readonly uptimeS: number;
+    readonly governors: readonly GovernorView[];
+    readonly sessions: readonly SessionView[];
+  };
+  readonly "server.stop": object;
+}
+export type ReplyOf<T extends RequestType> = Replies[T];
+
+const req = z.int().min(0);
+const key = z.string().min(8).max(64);
+const maxObjects = limits.submitChunk * 10;
+
+const requestSchemas = {
+  "session.open": z.strictObject({
+    type: z.literal("session.open"),
+    req,
+    key,
+    name: nameText,
+    onError,
+    detached: z.boolean(),
+    ttlS: z.number().positive().max(1e9).optional(),
+  }),
+  "session.attach": z.strictObject({ type: z.literal("session.attach"), req, session: sessionId }),
+  "session.close": z.strictObject({ type: z.literal("session.close"), req, session: sessionId }),
+  "session.list": z.strictObject({ type: z.literal("session.list"), req }),
+  "session.describe": z.strictObject({
+    type: z.literal("session.describe"),
+    req,
+    session: sessionId,
+    from: taskId,
+    max: z.int().min(1).max(limits.nextItems),
+  }),
+  submit: z.strictObject({
+    type: z.literal("submit"),
+    req,
+    session: sessionId,
+    key,
+    part: z.int().min(0),
+    last: z.boolean(),
+    tasks: z.array(taskSpec).max(limits.submitChunk),
+    constants: z.array(constantSpec).max(limits.submitChunk),
+  }),
+  next: z.strictObject({ type: z.literal("next"), req, session: sessionId, from: z.int().min(0) }),
+  unkeep: z.strictObject({
+    type: z.literal("unkeep"),
+    req,
+    session: sessionId,
+    objects: z.array(objectId).max(maxObjects),
+  }),
+  fetch: z.strictObject({ type: z.literal("fetch"), req, session: sessionId, object: objectId }),
+  "task.get": z.strictObject({
+    type: z.literal("task.get"),
+    req,
+    session: sessionId,
+    tasks: z.array(taskId).max(limits.nextItems),
+  }),
+  "object.get": z.strictObject({
+    type: z.literal("object.get"),
+    req,
+    session: sessionId,
+    objects: z.array(objectId).max(limits.nextItems),
+  }),
+  cancel: z.strictObject({
+    type: z.literal("cancel"),
+    req,
+    session: sessionId,
+    tasks: z.array(taskId).max(maxObjects).optional(),
+  }),
+  explain: z.strictObject({ type: z.literal("explain"), req, session: sessionId, task: taskId }),
+  "server.info": z.strictObject({ type: z.literal("server.info"), req }),
+  "server.stop": z.strictObject({ type: z.literal("server.stop"), req, governors: z.boolean() }),
+} as const satisfies { [T in RequestType]: z.ZodType<RequestOf<T>> };
+
+type AnyObjectSchema = (typeof requestSchemas)["next"];
+export const clientRequest: z.ZodType<ClientRequest> = z.discriminatedUnion(
+  "type",
+  Object.values(requestSchemas) as unknown as [AnyObjectSchema, ...AnyObjectSchema[]],
+) as unknown as z.ZodType<ClientRequest>;
+/** Every request type; tests and the roles' table walk it. */
+export const requestTypes: readonly RequestType[] = Object.keys(requestSchemas) as RequestType[];
+
+const nothing = z.strictObject({});
+/** Schemas of the replies: a client checks each against the type of its request. */
+export const replySchemas: { readonly [T in RequestType]: z.ZodType<ReplyOf<T>> } = {
+  "session.open": z.strictObject({ session: sessionId }),
+  "session.attach": sessionView,
+  "session.close": nothing,
+  "session.list": z.strictObject({ sessions: z.array(sessionView) }),
+  "session.describe": z.strictObject({
+    tasks: z.array(taskView),
+    objects: z.array(objectView),
+    next: taskId.optional(),
+  }),
+  submit: nothing,
+  next: z.strictObject({
+    from: z.int().min(0),
+    items: z.array(settledItem),
+    outstanding: z.int().min(0),
+    failure: sessionFailure.optional(),
+  }),
+  unkeep: nothing,
+  fetch: z.strictObject({ kind, info: objectInfo, data: bytes.optional() }),
+  "task.get": z.strictObject({ tasks: z.array(taskView) }),
+  "object.get": z.strictObject({ objects: z.array(objectView) }),
+  cancel: nothing,
+  explain: z.strictObject({ state: z.enum(taskStates), lines: z.array(z.string()) }),
+  "server.info": z.strictObject({
+    version: z.string(),
+    clusterId: z.string(),
+    instance: z.string(),
+    uptimeS: z.number(),
+    governors: z.array(governorView),
+    sessions: z.array(sessionView),
+  }),
+  "server.stop": nothing,
+};
+
+// ------------------------------------------------------------------------------------------- server -> client
+
+/** `ok` is checked by the receiver against `replies[type of the request]`. */
+export type ServerToClient =
+  | { readonly type: "reply"; readonly req: number; readonly ok: unknown }
+  | { readonly type: "error"; readonly req: number; readonly error: WireError };
+export const serverToClient: z.ZodType<ServerToClient> = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("reply"), req, ok: z.unknown() }),
+  z.strictObject({ type: z.literal("error"), req, error: wireError }),
+]) as unknown as z.ZodType<ServerToClient>;
+
+// ----------------------------------------------------------------------------------------- governor -> server
+
+/** A finished output as the governor measured it; `data` when it is small enough to ride along. */
+export interface OutputReport {
+  readonly object: ObjectId;
+  readonly size: number;
+  readonly sha256: Digest;
+  readonly contentType: string;
+  readonly data?: Uint8Array | undefined;
+}
+export const outputReport: z.ZodType<OutputReport> = z.strictObject({
+  object: objectId,
+  size: byteSize,
+  sha256: digest,
+  contentType,
+  data: bytes.optional(),
+});
+
+/** Who a governor is. */
+export interface GovernorHello {
+  /** Random, kept in its work folder: the same after a restart. */
+  readonly identity: string;
+  /** Random for each start of the process. */
+  readonly incarnation: string;
+  readonly name: string;
+  /** Where its data port is: `http://host:port`. */
+  readonly dataUrl: string;
+  readonly capacity: Resources;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export type GovernorMessage =
+  /** First message of every connection: who it is and which attempts it still has (running, or waiting to run). */
+  | (GovernorHello & {
+      readonly type: "register";
+      readonly attempts: readonly (AttemptRef & { readonly running: boolean })[];
+    })
+  /** Objects that it holds; sent after `registered`, in chunks, the last one says `done`. Later: newly copied objects. */
+  | {
+      readonly type: "holding";
+      readonly objects: readonly (ObjectRef & { readonly sha256: Digest })[];
+      readonly done: boolean;
+    }
+  /** The program runs. `at`: milliseconds since 1970 by the governor's clock. */
+  | (AttemptRef & { readonly type: "started"; readonly at: number })
+  /** Report of success. Reports are sent again after every reconnect until `ack`. */
+  | (AttemptRef & {
+      readonly type: "finish";
+      readonly outputs: readonly OutputReport[];
+      readonly info: TaskInfo;
+    })
+  /** Report of failure. */
+  | (AttemptRef & { readonly type: "fail"; readonly failure: TaskFailure; readonly info: TaskInfo })
+  /** Report: the attempt ended because the server asked, or it is not known here. */
+  | (AttemptRef & { readonly type: "stopped" })
+  /** Report: the attempt could not get its inputs; `missing` says which and why. */
+  | (AttemptRef & {
+      readonly type: "starved";
+      readonly missing: readonly { readonly object: ObjectId; readonly why: string }[];
+    })
+  /** Sign of life; `loopDelayMs` is the worst delay of its event loop since the last one. */
+  | { readonly type: "heartbeat"; readonly loopDelayMs: number }
+  /** A deliberate stop: what it runs is given to others at once and is not counted as a crash. */
+  | { readonly type: "leaving" };
+
+export type GovernorMessageType = GovernorMessage["type"];
+export type GovernorMessageOf<T extends GovernorMessageType> = Extract<GovernorMessage, { readonly type: T }>;
+
+export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("register"),
+    identity: z.string().min(8).max(64),
+    incarnation: z.string().min(8).max(64),
+    name: nameText,
+    dataUrl: z.string().max(2_048),
+    capacity: resources,
+    labels,
+    attempts: z.array(z.strictObject({ ...attemptRef, running: z.boolean() })),
+  }),
+  z.strictObject({
+    type: z.literal("holding"),
+    objects: z.array(z.strictObject({ ...objectRef, sha256: digest })).max(limits.holdingChunk),
+    done: z.boolean(),
+  }),
+  z.strictObject({ type: z.literal("started"), ...attemptRef, at: z.number() }),
+  z.strictObject({
+    type: z.literal("finish"),
+    ...attemptRef,
+    outputs: z.array(outputReport).max(limits.outputsPerTask),
+    info: taskInfo,
+  }),
+  z.strictObject({ type: z.literal("fail"), ...attemptRef, failure: taskFailure, info: taskInfo }),
+  z.strictObject({ type: z.literal("stopped"), ...attemptRef }),
+  z.strictObject({
+    type: z.literal("starved"),
+    ...attemptRef,
+    missing: z
+      .array(z.strictObject({ object: objectId, why: z.string().max(4_096) }))
+      .max(limits.inputsPerTask),
+  }),
+  z.strictObject({ type: z.literal("heartbeat"), loopDelayMs: z.number().min(0) }),
+  z.strictObject({ type: z.literal("leaving") }),
+]);
+/** Reports are kept by the governor until the server says they are durable. */
+export type Report = GovernorMessageOf<"finish" | "fail" | "stopped" | "starved">;
+export const isReport = (message: GovernorMessage): message is Report =>
+  message.type === "finish" ||
+  message.type === "fail" ||
+  message.type === "stopped" ||
+  message.type === "starved";
+
+// ----------------------------------------------------------------------------------------- server -> governor
+
+/** A place to read an object from. A `url` that starts with '/' is on the server; `ticket` is the right to read it. */
+export interface ObjectSource {
+  readonly url: string;
+  readonly ticket: string;
+}
+const objectSource: z.ZodType<ObjectSource> = z.strictObject({
+  url: z.string().max(4_096),
+  ticket: z.string().max(4_096),
+});
+
+/** An input of an assignment: its bytes, or where to read them (best source first). */
+export interface AssignedInput {
+  readonly object: ObjectId;
+  readonly kind: ObjectKind;
+  readonly size: number;
+  readonly sha256: Digest;
+  readonly contentType: string;
+  readonly data?: Uint8Array | undefined;
+  readonly sources: readonly ObjectSource[];
+}
+const assignedInput: z.ZodType<AssignedInput> = z.strictObject({
+  object: objectId,
+  kind,
+  size: byteSize,
+  sha256: digest,
+  contentType,
+  data: bytes.optional(),
+  sources: z.array(objectSource),
+});
+
+export type ServerToGovernor =
+  | {
+      readonly type: "registered";
+      readonly governor: GovernorId;
+      readonly epoch: Epoch;
+      readonly heartbeatMs: number;
+      readonly leaseMs: number;
+      /** Key of the tickets that this governor's data port accepts, for this registration. */
+      readonly ticketKey: Uint8Array;
+    }
+  /** The registration is not accepted; the connection is closed after it. */
+  | { readonly type: "refused"; readonly error: WireError }
+  | (AttemptRef & {
+      readonly type: "assign";
+      readonly spec: TaskSpec;
+      /** In the order of `spec.inputs`. */
+      readonly inputs: readonly AssignedInput[];
+    })
+  | (AttemptRef & { readonly type: "cancel" })
+  /** These reports are durable (or out of date): forget them. */
+  | { readonly type: "ack"; readonly attempts: readonly AttemptRef[] }
+  /** These objects are not needed here. */
+  | { readonly type: "drop"; readonly objects: readonly ObjectRef[] }
+  | { readonly type: "stop" };
+
+export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("registered"),
+    governor: governorId,
+    epoch: epochNumber,
+    heartbeatMs: z.number().positive(),
+    leaseMs: z.number().positive(),
+    ticketKey: bytes,
+  }),
+  z.strictObject({ type: z.literal("refused"), error: wireError }),
+  z.strictObject({
+    type: z.literal("assign"),
+    ...attemptRef,
+    spec: taskSpec,
+    inputs: z.array(assignedInput),
+  }),
+  z.strictObject({ type: z.literal("cancel"), ...attemptRef }),
+  z.strictObject({ type: z.literal("ack"), attempts: z.array(z.strictObject(attemptRef)) }),
+  z.strictObject({ type: z.literal("drop"), objects: z.array(z.strictObject(objectRef)) }),
+  z.strictObject({ type: z.literal("stop") }),
+]);
+
+export type { ConstantSpec };

@@ -1,0 +1,229 @@
+import { z } from "zod";
+import { digest, objectId, taskId, type Digest, type ObjectId, type TaskId } from "./ids.ts";
+import { limits } from "./limits.ts";
+
+/** What was asked: immutable descriptions of tasks and data objects, as the client submits them. */
+
+const utf8 = new RegExp("^[^\\u0000]*$", "u"); // no NUL, and no lone surrogate: such text has no UTF-8 form
+const text = (max: number): z.ZodString =>
+  z.string().max(max).regex(utf8, "text without NUL characters and valid as UTF-8");
+
+/** Names and labels. Control characters are allowed here and escaped wherever they are shown. */
+export const nameText: z.ZodString = text(limits.nameBytes);
+
+/** A path inside a task's folder: relative, normalised, inside it. The message says which rule it breaks. */
+export function checkRelativePath(path: string): string | undefined {
+  if (path === "") return "is empty";
+  if (path.includes("\0")) return "contains a NUL character";
+  if (path.startsWith("/")) return "is absolute; it must be relative to the task's folder";
+  if (path.includes("\\")) return "contains a backslash";
+  if (utf8Length(path) > limits.pathBytes) return `is longer than ${limits.pathBytes} bytes`;
+  const parts = path.split("/");
+  if (parts.length > limits.pathDepth) return `is deeper than ${limits.pathDepth} folders`;
+  for (const part of parts) {
+    if (part === "..") return "leaves the task's folder by '..'";
+    if (part === "." || part === "") return `has an empty or '.' component`;
+    if (utf8Length(part) > limits.pathComponentBytes)
+      return `has a component longer than ${limits.pathComponentBytes} bytes`;
+  }
+  return undefined;
+}
+/** UTF-8 length of a string, bytes; without an encoder, since the pure cores have none. */
+export function utf8Length(value: string): number {
+  let bytes = 0;
+  for (const char of value) {
+    const point = char.codePointAt(0) ?? 0;
+    bytes += point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+  }
+  return bytes;
+}
+
+const relativePath = text(limits.pathBytes).superRefine((path, context) => {
+  const problem = checkRelativePath(path);
+  if (problem !== undefined)
+    context.addIssue({ code: "custom", message: `path ${JSON.stringify(path.slice(0, 200))} ${problem}` });
+});
+
+export type ObjectKind = "blob" | "directory";
+const objectKind: z.ZodType<ObjectKind> = z.enum(["blob", "directory"]);
+
+/** Content type of Rain: '', text, text-ENC, json, cbor, pickle, cloudpickle, arrow, mime/X, user/X. '' is untyped. */
+export const contentType: z.ZodString = z
+  .string()
+  .max(128)
+  .regex(
+    /^(|text|text-[A-Za-z0-9._-]+|json|cbor|pickle|cloudpickle|arrow|mime\/[\w.+/-]+|user\/[\w.+/-]+)$/,
+    "one of '', text, text-ENC, json, cbor, pickle, cloudpickle, arrow, mime/X, user/X",
+  );
+
+/** Resources of a request or a capacity. `cpus` and `gpus` in units, `memory` in bytes, others counted by name. */
+export interface Resources {
+  readonly cpus: number;
+  readonly gpus: number;
+  /** Bytes; 0 asks for none in particular. */
+  readonly memory: number;
+  readonly named: Readonly<Record<string, number>>;
+}
+const amount = z.number().min(0).max(1e6);
+const resourceName = z
+  .string()
+  .regex(/^[A-Za-z][A-Za-z0-9_.-]{0,63}$/, "a resource name: a letter, then letters, digits, '_', '.', '-'");
+export const resources: z.ZodType<Resources> = z.strictObject({
+  cpus: amount,
+  gpus: amount,
+  memory: z.int().min(0),
+  named: z.record(resourceName, amount),
+});
+
+/** An input of a task. `path` is where it is mapped in the task's folder; absent for one that is only stdin. */
+export interface InputSpec {
+  readonly object: ObjectId;
+  readonly label?: string | undefined;
+  readonly path?: string | undefined;
+  /** Map a private copy that the program may change. */
+  readonly write?: boolean | undefined;
+}
+const inputSpec: z.ZodType<InputSpec> = z.strictObject({
+  object: objectId,
+  label: nameText.optional(),
+  path: relativePath.optional(),
+  write: z.boolean().optional(),
+});
+
+/** An output of a task: a file or folder at `path`, or what the program wrote to stdout or stderr. */
+export interface OutputSpec {
+  readonly object: ObjectId;
+  readonly label: string;
+  readonly kind: ObjectKind;
+  readonly contentType: string;
+  readonly keep: boolean;
+  readonly path?: string | undefined;
+  readonly capture?: "stdout" | "stderr" | undefined;
+}
+const outputSpec: z.ZodType<OutputSpec> = z.strictObject({
+  object: objectId,
+  label: nameText,
+  kind: objectKind,
+  contentType,
+  keep: z.boolean(),
+  path: relativePath.optional(),
+  capture: z.enum(["stdout", "stderr"]).optional(),
+});
+
+/** One argument: text, or the path of an input or output by its index. */
+export type Arg = string | { readonly input: number } | { readonly output: number };
+const index = z.int().min(0).max(limits.inputsPerTask);
+const arg: z.ZodType<Arg> = z.union([
+  text(limits.argBytes),
+  z.strictObject({ input: index }),
+  z.strictObject({ output: index }),
+]);
+
+export const environmentName: z.ZodString = z
+  .string()
+  .max(256)
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment name: a letter or '_', then letters, digits, '_'");
+
+/** What a task does. Built-in kinds run without a process. */
+export type Work =
+  | {
+      readonly type: "execute";
+      readonly args: readonly Arg[];
+      /** The arguments are one line for `/bin/sh -c`. */
+      readonly shell?: boolean | undefined;
+      /** Index of the input that is stdin; absent: /dev/null. */
+      readonly stdin?: number | undefined;
+      readonly env?: Readonly<Record<string, string>> | undefined;
+    }
+  | { readonly type: "concat" }
+  | { readonly type: "sleep"; readonly seconds: number };
+export const work: z.ZodType<Work> = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("execute"),
+    args: z.array(arg).min(1).max(100_000),
+    shell: z.boolean().optional(),
+    stdin: index.optional(),
+    env: z.record(environmentName, text(limits.argBytes)).optional(),
+  }),
+  z.strictObject({ type: z.literal("concat") }),
+  z.strictObject({ type: z.literal("sleep"), seconds: z.number().min(0).max(1e9) }),
+]);
+
+/** One task of a submit. */
+export interface TaskSpec {
+  readonly id: TaskId;
+  readonly work: Work;
+  readonly inputs: readonly InputSpec[];
+  readonly outputs: readonly OutputSpec[];
+  readonly request: Resources;
+  readonly name?: string | undefined;
+  /** Larger is sooner. */
+  readonly priority?: number | undefined;
+  readonly timeoutS?: number | undefined;
+  /** Further attempts after a failure of the program itself. */
+  readonly retries?: number | undefined;
+  /** The line of the client's script that made the task: `sweep.mjs:12:5`. */
+  readonly origin?: string | undefined;
+}
+export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
+  id: taskId,
+  work,
+  inputs: z.array(inputSpec).max(limits.inputsPerTask),
+  outputs: z.array(outputSpec).max(limits.outputsPerTask),
+  request: resources,
+  name: nameText.optional(),
+  priority: z.int().min(-1_000_000).max(1_000_000).optional(),
+  timeoutS: z.number().positive().max(1e9).optional(),
+  retries: z.int().min(0).max(1_000).optional(),
+  origin: text(limits.pathBytes).optional(),
+});
+
+/** A constant that the client submits: its bytes inline, or uploaded before under this digest. */
+export interface ConstantSpec {
+  readonly id: ObjectId;
+  readonly kind: ObjectKind;
+  readonly label: string;
+  readonly contentType: string;
+  readonly keep: boolean;
+  readonly size: number;
+  readonly sha256: Digest;
+  readonly data?: Uint8Array | undefined;
+}
+export const bytes: z.ZodType<Uint8Array> = z.instanceof(Uint8Array) as unknown as z.ZodType<Uint8Array>;
+export const byteSize: z.ZodInt = z.int().min(0);
+export const constantSpec: z.ZodType<ConstantSpec> = z.strictObject({
+  id: objectId,
+  kind: objectKind,
+  label: nameText,
+  contentType,
+  keep: z.boolean(),
+  size: byteSize,
+  sha256: digest,
+  data: bytes
+    .refine((data) => data.length <= limits.inlineBytes, `at most ${limits.inlineBytes} bytes inline`)
+    .optional(),
+});
+
+/** The measured side of a finished data object. */
+export interface ObjectInfo {
+  readonly size: number;
+  readonly sha256: Digest;
+  readonly contentType: string;
+}
+
+/** The measured side of an attempt that ran. Times in seconds, `startTime` as milliseconds since 1970 by the governor's clock. */
+export interface TaskInfo {
+  readonly startTime?: number | undefined;
+  readonly durationS?: number | undefined;
+  readonly exitCode?: number | undefined;
+  readonly cpuTimeS?: number | undefined;
+  /** Largest resident memory seen by sampling, bytes; absent when the program was gone before the first sample. */
+  readonly maxRssBytes?: number | undefined;
+}
+export const taskInfo: z.ZodType<TaskInfo> = z.strictObject({
+  startTime: z.number().optional(),
+  durationS: z.number().optional(),
+  exitCode: z.int().optional(),
+  cpuTimeS: z.number().optional(),
+  maxRssBytes: z.number().optional(),
+});

@@ -1,0 +1,193 @@
+import type {
+  AssignedInput,
+  Attempt,
+  ClientRequest,
+  ConstantSpec,
+  Digest,
+  Epoch,
+  GovernorHello,
+  GovernorId,
+  GovernorMessage,
+  ObjectId,
+  ObjectRef,
+  OnError,
+  OutputReport,
+  ServerToGovernor,
+  SessionId,
+  TaskFailure,
+  TaskId,
+  TaskInfo,
+  TaskSpec,
+  WireError,
+} from "@rain/protocol";
+
+/** Number of a live connection, given by the shell; never used again. */
+export type ConnectionId = number;
+
+// ------------------------------------------------------------------------------------------------------ inputs
+
+/** A submit whose parts the shell has put together. */
+export interface Submit {
+  readonly type: "submit";
+  readonly req: number;
+  readonly session: SessionId;
+  readonly key: string;
+  readonly tasks: readonly TaskSpec[];
+  readonly constants: readonly ConstantSpec[];
+}
+/** Requests that reach the core: as on the wire, but a submit is whole. */
+export type CoreRequest = Exclude<ClientRequest, { type: "submit" }> | Submit;
+
+/** What enters the server's core. `now` is given beside it: milliseconds that never go back. */
+export type ServerInput =
+  | { readonly type: "client.request"; readonly connection: ConnectionId; readonly request: CoreRequest }
+  | { readonly type: "client.gone"; readonly connection: ConnectionId }
+  | {
+      readonly type: "governor.message";
+      readonly connection: ConnectionId;
+      readonly message: GovernorMessage;
+    }
+  | { readonly type: "governor.gone"; readonly connection: ConnectionId }
+  /** A holder did not have an object that the shell wanted to read from it for a client. */
+  | { readonly type: "replica.missing"; readonly ref: ObjectRef; readonly governor: GovernorId }
+  /** Time passed. */
+  | { readonly type: "tick" };
+
+// ----------------------------------------------------------------------------------------------------- records
+
+/** Journaled facts. `apply` of them in order makes the durable state. */
+export type ServerRecord =
+  | {
+      readonly type: "session.opened";
+      readonly session: SessionId;
+      readonly key: string;
+      readonly name: string;
+      readonly onError: OnError;
+      readonly detached: boolean;
+      readonly ttlS?: number | undefined;
+    }
+  | {
+      readonly type: "submitted";
+      readonly session: SessionId;
+      readonly key: string;
+      readonly tasks: readonly TaskSpec[];
+      readonly constants: readonly ConstantSpec[];
+    }
+  | {
+      readonly type: "governor.registered";
+      readonly governor: GovernorId;
+      readonly identity: string;
+      readonly incarnation: string;
+      readonly name: string;
+      readonly epoch: Epoch;
+    }
+  /** Hint: written before the assignment leaves, synced with the next promise. */
+  | AssignedRecord
+  | {
+      readonly type: "finished";
+      readonly session: SessionId;
+      readonly task: TaskId;
+      readonly attempt: Attempt;
+      readonly governor: GovernorId;
+      readonly outputs: readonly OutputReport[];
+      readonly info: TaskInfo;
+    }
+  | {
+      readonly type: "failed";
+      readonly session: SessionId;
+      readonly task: TaskId;
+      readonly failure: TaskFailure;
+      readonly info: TaskInfo;
+    }
+  /** An attempt ended without a result and the task will be tried again. `counts`: what it counts as. */
+  | {
+      readonly type: "released";
+      readonly session: SessionId;
+      readonly task: TaskId;
+      readonly attempt: Attempt;
+      readonly counts: "crash" | "failure" | "starved" | "nothing";
+      readonly why: string;
+    }
+  /** A finished task runs again, because an output of it is needed and lost. */
+  | { readonly type: "reopened"; readonly session: SessionId; readonly task: TaskId; readonly why: string }
+  | { readonly type: "cancelled"; readonly session: SessionId; readonly tasks: readonly TaskId[] }
+  | { readonly type: "unkept"; readonly session: SessionId; readonly objects: readonly ObjectId[] }
+  | { readonly type: "session.closed"; readonly session: SessionId };
+
+export interface AssignedRecord {
+  readonly type: "assigned";
+  readonly session: SessionId;
+  readonly task: TaskId;
+  readonly attempt: Attempt;
+  readonly governor: GovernorId;
+}
+/** Hints need no sync of their own; every other record is a promise. */
+export const isHint = (record: ServerRecord): boolean => record.type === "assigned";
+
+// ----------------------------------------------------------------------------------------------------- effects
+
+/** An input of an assignment before the shell turns its holders into addresses and tickets. */
+export interface DraftInput extends Omit<AssignedInput, "sources"> {
+  /** Governors that have the bytes, best first. */
+  readonly holders: readonly GovernorId[];
+  /** The server's own store has the bytes (an uploaded constant). */
+  readonly onServer: boolean;
+}
+
+/** What the shell must do, in order, once the step's records are durable. */
+export type ServerEffect =
+  | { readonly type: "reply"; readonly connection: ConnectionId; readonly req: number; readonly ok: unknown }
+  | {
+      readonly type: "error";
+      readonly connection: ConnectionId;
+      readonly req: number;
+      readonly error: WireError;
+    }
+  | {
+      readonly type: "send";
+      readonly connection: ConnectionId;
+      readonly message: Exclude<ServerToGovernor, { type: "assign" | "registered" }>;
+    }
+  /** Accept a governor; the shell adds the ticket key. */
+  | {
+      readonly type: "registered";
+      readonly connection: ConnectionId;
+      readonly governor: GovernorId;
+      readonly epoch: Epoch;
+      readonly dataUrl: string;
+    }
+  | {
+      readonly type: "assign";
+      readonly connection: ConnectionId;
+      readonly governor: GovernorId;
+      readonly session: SessionId;
+      readonly task: TaskId;
+      readonly attempt: Attempt;
+      readonly spec: TaskSpec;
+      readonly inputs: readonly DraftInput[];
+    }
+  | { readonly type: "close"; readonly connection: ConnectionId }
+  /** No session uses these uploaded bytes any more. */
+  | { readonly type: "blob.remove"; readonly sha256: Digest }
+  /** Exit once the effects before this one are done. */
+  | { readonly type: "exit" }
+  | { readonly type: "log"; readonly level: "info" | "warn" | "error"; readonly text: string };
+
+export interface ServerStep {
+  readonly records: readonly ServerRecord[];
+  readonly effects: readonly ServerEffect[];
+  /** When the core wants a `tick`, at `now` for "as soon as nothing else waits"; undefined for never. */
+  readonly wakeAt: number | undefined;
+}
+
+export interface ServerConfig {
+  readonly version: string;
+  readonly clusterId: string;
+  /** Random for each start of the process. */
+  readonly instance: string;
+  readonly leaseMs: number;
+  readonly heartbeatMs: number;
+  readonly sessionLeaseMs: number;
+  readonly crashLimit: number;
+}
+export type { GovernorHello };

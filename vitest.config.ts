@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+
+// Tests run on the sources, without a build: the condition picks src/*.ts in each package's exports.
+const conditions = ["rain-source", "module", "node", "development|production"];
+const report = process.env["RAIN_TEST_REPORT"];
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    include: ["test/**/*.test.ts"],
+    reporters: report === undefined ? ["default"] : ["default", ["json", { outputFile: report }]],
+  },
+});
