@@ -123,7 +123,6 @@ function position(accuracy, { low, high }) {
  * @param {{ low: number, high: number }} range
  */
 function accuracyAt(at, { low, high }) {
-  if (at === 0 || at === 1) return at === 0 ? low : high;
   return 1 - Math.exp(logError(low) + (logError(high) - logError(low)) * at);
 }
 
@@ -254,7 +253,7 @@ function legend({ low, high }, colour) {
     const at = i / (steps - 1);
     return colour ? `${terminalColours(at)} \u001B[0m` : shade(at).repeat(3);
   });
-  return `${formatAccuracy(low)} ${bar.join("")} ${formatAccuracy(high)}  accuracy`;
+  return `${formatAccuracy(low)} ${bar.join("")} ${formatAccuracy(high)}  accuracy (log scale)`;
 }
 
 // ----------------------------------------------------------------------- SVG
@@ -340,7 +339,7 @@ function svgScale(map) {
   return [
     `<defs><linearGradient id="scale" x1="0" y1="1" x2="0" y2="0">${stops.join("")}</linearGradient></defs>`,
     `<rect x="${x}" y="${MARGIN.top}" width="18" height="${height}" fill="url(#scale)" stroke="#333333" stroke-width="0.5"/>`,
-    svgText(x - 4, MARGIN.top - 14, "accuracy", 'class="tick"'),
+    svgText(x - 4, MARGIN.top - 14, "accuracy (log)", 'class="tick"'),
     ...ticks,
   ];
 }

@@ -8,7 +8,7 @@ export const limits = {
   messageBytes: 4_194_304,
   /** Structural pre-scan of a message's bytes. */
   messageDepth: 32,
-  messageItems: 200_000,
+  messageItems: 500_000,
   messageStringBytes: 1_048_576,
   /** An output up to this size rides in the finish report and is journaled by the server. */
   inlineBytes: 65_536,

@@ -108,8 +108,16 @@ export type ServerRecord =
       readonly counts: "crash" | "failure" | "starved" | "nothing";
       readonly why: string;
     }
-  /** A finished task runs again, because an output of it is needed and lost. */
-  | { readonly type: "reopened"; readonly session: SessionId; readonly task: TaskId; readonly why: string }
+  /** A finished task runs again, because these outputs of it are needed and lost. */
+  | {
+      readonly type: "reopened";
+      readonly session: SessionId;
+      readonly task: TaskId;
+      readonly objects: readonly ObjectId[];
+      readonly why: string;
+    }
+  /** An object is lost and its task, settled otherwise than finished, cannot make it again. */
+  | { readonly type: "lost"; readonly session: SessionId; readonly object: ObjectId }
   | { readonly type: "cancelled"; readonly session: SessionId; readonly tasks: readonly TaskId[] }
   | { readonly type: "unkept"; readonly session: SessionId; readonly objects: readonly ObjectId[] }
   | { readonly type: "session.closed"; readonly session: SessionId };

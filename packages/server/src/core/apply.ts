@@ -1,0 +1,390 @@
+import {
+  asGovernorId,
+  asSessionId,
+  type GovernorId,
+  type ObjectId,
+  type OutputReport,
+  type SessionId,
+  type TaskFailure,
+  type TaskId,
+} from "@rain/protocol";
+import { loadItem, snapshotItems } from "./snapshot.ts";
+import {
+  isNeeded,
+  moveTask,
+  type DataObject,
+  type DurableTaskState,
+  type KnownGovernor,
+  type Session,
+  type Task,
+} from "./state.ts";
+import type { ServerRecord } from "./types.ts";
+
+/** What a record changed: from it the live side follows. */
+export interface Changes {
+  /** Tasks that became open: submitted, or opened again. */
+  readonly opened: Task[];
+  /** Open tasks that have no governor any more and wait for another attempt. */
+  readonly released: Task[];
+  readonly settled: Task[];
+  readonly finished: DataObject[];
+  /** Finished objects that are pending again. */
+  readonly lost: DataObject[];
+  /** Objects whose bytes nobody needs any more. */
+  readonly unneeded: DataObject[];
+  readonly failedObjects: DataObject[];
+  closed: Session | undefined;
+}
+
+const noChanges = (): Changes => ({
+  opened: [],
+  released: [],
+  settled: [],
+  finished: [],
+  lost: [],
+  unneeded: [],
+  failedObjects: [],
+  closed: undefined,
+});
+
+/** The durable state and the one function that changes it: live operation and restart both go through `apply`. */
+export class DurableState {
+  readonly sessions: Map<SessionId, Session> = new Map();
+  readonly sessionByKey: Map<string, Session> = new Map();
+  readonly governors: Map<GovernorId, KnownGovernor> = new Map();
+  readonly governorByIdentity: Map<string, KnownGovernor> = new Map();
+  nextSession: SessionId = asSessionId(1);
+  nextGovernor: GovernorId = asGovernorId(1);
+
+  session(id: SessionId): Session {
+    const session = this.sessions.get(id);
+    if (!session) throw new Error(`record for session ${id}, which does not exist`);
+    return session;
+  }
+  task(session: SessionId, id: TaskId): Task {
+    const task = this.session(session).tasks.get(id);
+    if (!task) throw new Error(`record for task ${session}/${id}, which does not exist`);
+    return task;
+  }
+
+  apply(record: ServerRecord): Changes {
+    const changes = noChanges();
+    switch (record.type) {
+      case "session.opened":
+        this.addSession({
+          id: record.session,
+          key: record.key,
+          name: record.name,
+          onError: record.onError,
+          detached: record.detached,
+          ttlS: record.ttlS,
+          tasks: new Map(),
+          objects: new Map(),
+          submitKeys: new Set(),
+          settled: [],
+          open: new Set(),
+          failure: undefined,
+        });
+        break;
+      case "submitted":
+        applySubmit(this.session(record.session), record, changes);
+        break;
+      case "governor.registered":
+        this.addGovernor({
+          id: record.governor,
+          identity: record.identity,
+          incarnation: record.incarnation,
+          name: record.name,
+          epoch: record.epoch,
+        });
+        break;
+      case "assigned": {
+        const task = this.task(record.session, record.task);
+        moveTask(task, { kind: "open", attempt: record.attempt, governor: record.governor });
+        break;
+      }
+      case "finished":
+        applyFinished(this.task(record.session, record.task), record, changes);
+        break;
+      case "failed":
+        applyFailed(this.task(record.session, record.task), record, changes);
+        break;
+      case "released":
+        applyReleased(this.task(record.session, record.task), record, changes);
+        break;
+      case "reopened":
+        applyReopened(this.task(record.session, record.task), record.objects, changes);
+        break;
+      case "lost": {
+        const object = this.session(record.session).objects.get(record.object);
+        if (object) applyLost(object, changes);
+        break;
+      }
+      case "cancelled":
+        applyCancelled(this.session(record.session), record.tasks, changes);
+        break;
+      case "unkept": {
+        const session = this.session(record.session);
+        for (const id of record.objects) {
+          const object = session.objects.get(id);
+          if (!object?.keep) continue;
+          object.keep = false;
+          dropIfUnneeded(object, changes);
+        }
+        break;
+      }
+      case "session.closed": {
+        const session = this.session(record.session);
+        this.sessions.delete(session.id);
+        this.sessionByKey.delete(session.key);
+        changes.closed = session;
+        break;
+      }
+    }
+    return changes;
+  }
+
+  addSession(session: Session): void {
+    this.sessions.set(session.id, session);
+    this.sessionByKey.set(session.key, session);
+    if (session.id >= this.nextSession) this.nextSession = asSessionId(session.id + 1);
+  }
+  addGovernor(governor: KnownGovernor): void {
+    this.governors.set(governor.id, governor);
+    this.governorByIdentity.set(governor.identity, governor);
+    if (governor.id >= this.nextGovernor) this.nextGovernor = asGovernorId(governor.id + 1);
+  }
+
+  /** The whole state as plain items, for a snapshot. */
+  dump(): Iterable<unknown> {
+    return snapshotItems(this);
+  }
+  /** Takes one item of a snapshot, in the order of `dump`. */
+  load(item: unknown): void {
+    loadItem(this, item);
+  }
+}
+
+function applySubmit(
+  session: Session,
+  record: Extract<ServerRecord, { type: "submitted" }>,
+  changes: Changes,
+): void {
+  session.submitKeys.add(record.key);
+  for (const constant of record.constants) {
+    session.objects.set(constant.id, {
+      session,
+      id: constant.id,
+      kind: constant.kind,
+      label: constant.label,
+      contentType: constant.contentType,
+      producer: undefined,
+      keep: constant.keep,
+      state: {
+        kind: "finished",
+        size: constant.size,
+        sha256: constant.sha256,
+        contentType: constant.contentType,
+        data: constant.data,
+        origin: undefined,
+      },
+      consumers: [],
+      openConsumers: 0,
+    });
+  }
+  for (const spec of record.tasks) {
+    for (const output of spec.outputs) {
+      session.objects.set(output.object, {
+        session,
+        id: output.object,
+        kind: output.kind,
+        label: output.label,
+        contentType: output.contentType,
+        producer: spec.id,
+        keep: output.keep,
+        state: { kind: "pending" },
+        consumers: [],
+        openConsumers: 0,
+      });
+    }
+  }
+  for (const spec of record.tasks) {
+    const task = addTask(session, spec, { kind: "open", attempt: 0, governor: undefined });
+    session.open.add(task);
+    for (const input of task.inputs) input.openConsumers++;
+    changes.opened.push(task);
+  }
+}
+
+/** Makes a task over objects that exist already. */
+export function addTask(session: Session, spec: Task["spec"], state: DurableTaskState): Task {
+  const inputs = new Set<DataObject>();
+  for (const { object: id } of spec.inputs) {
+    const object = session.objects.get(id);
+    if (!object) throw new Error(`task ${session.id}/${spec.id} has the input ${id}, which does not exist`);
+    inputs.add(object);
+  }
+  const task: Task = {
+    session,
+    spec,
+    state,
+    inputs: [...inputs],
+    crashes: 0,
+    failures: 0,
+    starved: 0,
+    logged: false,
+  };
+  session.tasks.set(spec.id, task);
+  for (const input of inputs) input.consumers.push(task);
+  return task;
+}
+
+function applyFinished(
+  task: Task,
+  record: Extract<ServerRecord, { type: "finished" }>,
+  changes: Changes,
+): void {
+  moveTask(task, {
+    kind: "finished",
+    attempt: record.attempt,
+    governor: record.governor,
+    info: record.info,
+  });
+  const reports = new Map<number, OutputReport>(record.outputs.map((report) => [report.object, report]));
+  for (const output of outputsOf(task)) {
+    const report = reports.get(output.id);
+    // A task that ran again for one lost output does not replace the others.
+    if (!report || output.state.kind !== "pending") continue;
+    output.state = {
+      kind: "finished",
+      size: report.size,
+      sha256: report.sha256,
+      contentType: report.contentType,
+      data: report.data,
+      origin: record.governor,
+    };
+    changes.finished.push(output);
+  }
+  settle(task, changes);
+  for (const output of outputsOf(task)) dropIfUnneeded(output, changes);
+}
+
+function applyFailed(task: Task, record: Extract<ServerRecord, { type: "failed" }>, changes: Changes): void {
+  const failure: TaskFailure = record.failure;
+  moveTask(task, { kind: "failed", attempt: task.state.attempt, failure, info: record.info });
+  settle(task, changes);
+  failOutputs(task, task.spec.id, changes);
+  const { session } = task;
+  if (session.onError === "fail" && !session.failure) {
+    session.failure = {
+      task: task.spec.id,
+      name: task.spec.name,
+      failure,
+      origin: task.spec.origin,
+    };
+    for (const other of [...session.open]) cancelTask(other, changes);
+  } else {
+    abortConsumers(outputsOf(task), task.spec.id, changes);
+  }
+}
+
+function applyReleased(
+  task: Task,
+  record: Extract<ServerRecord, { type: "released" }>,
+  changes: Changes,
+): void {
+  moveTask(task, { kind: "open", attempt: task.state.attempt, governor: undefined });
+  if (record.counts === "crash") task.crashes++;
+  if (record.counts === "failure") task.failures++;
+  if (record.counts === "starved") task.starved++;
+  changes.released.push(task);
+}
+
+/** Opens a finished task for its lost outputs: those are pending again, and its inputs are needed again. */
+function applyReopened(task: Task, objects: readonly ObjectId[], changes: Changes): void {
+  if (task.state.kind !== "open") {
+    moveTask(task, { kind: "open", attempt: task.state.attempt, governor: undefined });
+    task.session.open.add(task);
+    for (const input of task.inputs) input.openConsumers++;
+    changes.opened.push(task);
+  }
+  for (const output of outputsOf(task)) {
+    if (!objects.includes(output.id)) continue;
+    output.state = { kind: "pending" };
+    changes.lost.push(output);
+  }
+}
+
+function applyLost(object: DataObject, changes: Changes): void {
+  if (object.producer === undefined) throw new Error(`constant ${object.session.id}/o${object.id} cannot be lost`);
+  object.state = { kind: "failed", cause: object.producer };
+  changes.failedObjects.push(object);
+  abortConsumers([object], object.producer, changes);
+}
+
+function applyCancelled(session: Session, tasks: readonly TaskId[], changes: Changes): void {
+  const cancelled: Task[] = [];
+  for (const id of tasks) {
+    const task = session.tasks.get(id);
+    if (task?.state.kind !== "open") continue;
+    cancelTask(task, changes);
+    cancelled.push(task);
+  }
+  for (const task of cancelled) abortConsumers(outputsOf(task), task.spec.id, changes);
+}
+
+function cancelTask(task: Task, changes: Changes): void {
+  moveTask(task, { kind: "cancelled", attempt: task.state.attempt });
+  settle(task, changes);
+  failOutputs(task, task.spec.id, changes);
+}
+
+/** Everything that needs one of these objects, directly or not, can never run. */
+function abortConsumers(objects: Iterable<DataObject>, cause: TaskId, changes: Changes): void {
+  const work = [...objects];
+  for (let object = work.pop(); object; object = work.pop()) {
+    for (const consumer of object.consumers) {
+      if (consumer.state.kind !== "open") continue;
+      moveTask(consumer, { kind: "aborted", attempt: consumer.state.attempt, cause });
+      settle(consumer, changes);
+      failOutputs(consumer, cause, changes);
+      work.push(...outputsOf(consumer));
+    }
+  }
+}
+
+/** A task left the open ones: it is logged, and its inputs have one consumer less. */
+function settle(task: Task, changes: Changes): void {
+  const { session } = task;
+  session.open.delete(task);
+  const finishedAgain = task.logged && task.state.kind === "finished";
+  if (!finishedAgain) session.settled.push(task.spec.id);
+  task.logged = task.state.kind === "finished";
+  changes.settled.push(task);
+  for (const input of task.inputs) {
+    input.openConsumers--;
+    dropIfUnneeded(input, changes);
+  }
+}
+
+function failOutputs(task: Task, cause: TaskId, changes: Changes): void {
+  for (const output of outputsOf(task)) {
+    if (output.state.kind !== "pending") continue;
+    output.state = { kind: "failed", cause };
+    changes.failedObjects.push(output);
+  }
+}
+
+function dropIfUnneeded(object: DataObject, changes: Changes): void {
+  if (isNeeded(object) || object.state.kind !== "finished") return;
+  // A constant stays in the server for the rebuilding of lost objects; its copies on governors may go.
+  if (object.producer !== undefined) object.state = { kind: "removed" };
+  changes.unneeded.push(object);
+}
+
+export function* outputsOf(task: Task): Iterable<DataObject> {
+  for (const { object: id } of task.spec.outputs) {
+    const object = task.session.objects.get(id);
+    if (object) yield object;
+  }
+}

@@ -1,0 +1,121 @@
+import type { Attempt, Digest, GovernorHello, GovernorId, SessionId, TaskId } from "@rain/protocol";
+import type { ReadyQueue } from "./queue.ts";
+import type { Amounts } from "./resources.ts";
+import type { DataObject, Session, Task } from "./state.ts";
+import type { ConnectionId } from "./types.ts";
+
+/**
+ * The volatile state: connections, queues, copies of objects, who waits for what. Never journaled; after a restart it
+ * is made from the durable state and from what governors and clients say when they come back.
+ */
+
+/** Where an open task is. Leases and heartbeats are of governors, not of tasks. */
+export type Phase =
+  /** `missing` of its inputs are not available. */
+  | { readonly kind: "waiting"; readonly missing: number }
+  | { readonly kind: "ready"; readonly since: number }
+  | { readonly kind: "assigned"; readonly governor: LiveGovernor; readonly since: number }
+  | {
+      readonly kind: "running";
+      readonly governor: LiveGovernor;
+      readonly since: number;
+      readonly startTime: number;
+    };
+
+const allowed: Readonly<Record<Phase["kind"], readonly Phase["kind"][]>> = {
+  waiting: ["waiting", "ready"],
+  ready: ["waiting", "assigned"],
+  // Back to waiting or ready: the attempt was released.
+  assigned: ["running", "waiting", "ready"],
+  running: ["running", "waiting", "ready"],
+};
+
+export interface LiveTask {
+  readonly task: Task;
+  readonly class: ResourceClass;
+  phase: Phase;
+  /** Number of tasks on the longest path from here to the end of the graph: larger is more critical. */
+  level: number;
+  /** Age: smaller was submitted earlier. */
+  readonly order: number;
+  /** Place in the ready queue: see `ReadyQueue`. */
+  entry: number;
+}
+
+/** Changes the phase of a task and keeps its class's queue right. The only place that does. */
+export function movePhase(live: LiveTask, next: Phase): void {
+  const from = live.phase.kind;
+  if (!allowed[from].includes(next.kind)) {
+    const { session, spec } = live.task;
+    throw new Error(`task ${session.id}/${spec.id}: no transition from ${from} to ${next.kind}`);
+  }
+  if (from === "ready" && next.kind !== "ready") live.class.queue.leave(live);
+  live.phase = next;
+  if (next.kind === "ready" && from !== "ready") live.class.queue.push(live);
+}
+
+/** All tasks with the same resource request. */
+export interface ResourceClass {
+  readonly request: Amounts;
+  readonly queue: ReadyQueue;
+  /** Since when its first task found no governor; undefined when it is not blocked. */
+  blockedSince: number | undefined;
+}
+
+/** An attempt that holds resources of a governor until its report comes. */
+export interface HeldAttempt {
+  readonly session: SessionId;
+  readonly task: TaskId;
+  readonly attempt: Attempt;
+  readonly request: Amounts;
+}
+
+export interface LiveGovernor {
+  readonly id: GovernorId;
+  readonly identity: string;
+  readonly incarnation: string;
+  /** Undefined until it registered with this process of the server. */
+  hello: GovernorHello | undefined;
+  /** Undefined while it is away; it is lost when it stays away for the lease. */
+  connection: ConnectionId | undefined;
+  /** It has told all the objects that it holds. */
+  synced: boolean;
+  capacity: Amounts;
+  free: Amounts;
+  readonly attempts: Map<string, HeldAttempt>;
+  readonly replicas: Set<DataObject>;
+  /** When it was last heard of, or the start of its lease. */
+  lastHeard: number;
+  /** Said that it is leaving: gets no more work. */
+  leaving: boolean;
+}
+
+export interface Waiter {
+  readonly connection: ConnectionId;
+  readonly req: number;
+}
+
+export interface LiveSession {
+  readonly connections: Set<ConnectionId>;
+  /** Since when no client is connected. */
+  orphanSince: number;
+  /** Parked `next` requests. */
+  readonly next: (Waiter & { readonly from: number })[];
+}
+
+export class Live {
+  readonly tasks: Map<Task, LiveTask> = new Map();
+  readonly sessions: Map<Session, LiveSession> = new Map();
+  readonly governors: Map<GovernorId, LiveGovernor> = new Map();
+  readonly byConnection: Map<ConnectionId, LiveGovernor> = new Map();
+  readonly classes: Map<string, ResourceClass> = new Map();
+  /** Copies of finished objects on governors. */
+  readonly replicas: Map<DataObject, Set<LiveGovernor>> = new Map();
+  /** Finished objects whose bytes can be had now. */
+  readonly available: Set<DataObject> = new Set();
+  /** Parked `fetch` requests. */
+  readonly fetches: Map<DataObject, Waiter[]> = new Map();
+  /** Number of constants that use an uploaded blob. */
+  readonly blobs: Map<Digest, number> = new Map();
+  order = 0;
+}

@@ -1,0 +1,99 @@
+import { isBefore } from "./queue.ts";
+import { fits, minus, type Amounts } from "./resources.ts";
+import type { LiveGovernor, LiveTask, ResourceClass } from "./live.ts";
+
+/** What the scheduler sees. It changes nothing but the `free` copies that it is given. */
+export interface Snapshot {
+  readonly classes: readonly ResourceClass[];
+  readonly governors: readonly { readonly governor: LiveGovernor; free: Amounts }[];
+  /** Bytes of the task's inputs that lie on each governor that has some. */
+  localBytes(live: LiveTask): ReadonlyMap<LiveGovernor, number>;
+  readonly now: number;
+  /** A class blocked for longer than this gets the next fitting governor to itself. */
+  readonly reserveAfterMs: number;
+  /** At most so many assignments; the rest waits for the next call. */
+  readonly limit: number;
+}
+
+export interface Assignment {
+  readonly live: LiveTask;
+  readonly governor: LiveGovernor;
+}
+
+/**
+ * Places ready tasks, best first over all classes: `take` is called for each and must take it out of its queue.
+ * Works on the heads of the queues, one a resource class, and never walks all tasks. A class whose head fits nowhere
+ * is left for this round; when that lasted for `reserveAfterMs`, the governor that could hold it and has the most
+ * free gets nothing else, so that small tasks cannot starve a large one.
+ */
+export function schedule(snapshot: Snapshot, take: (assignment: Assignment) => void): void {
+  const classes = snapshot.classes.filter((each) => each.queue.size > 0);
+  const governors = [...snapshot.governors];
+  for (let placed = 0; placed < snapshot.limit && classes.length > 0 && governors.length > 0; ) {
+    const best = bestClass(classes);
+    if (best === undefined) return;
+    const head = classes[best]?.queue.peek();
+    const of = classes[best];
+    if (!head || !of) {
+      classes.splice(best, 1);
+      continue;
+    }
+    const chosen = chooseGovernor(of.request, governors, snapshot, head);
+    if (chosen === undefined) {
+      of.blockedSince ??= snapshot.now;
+      if (snapshot.now - of.blockedSince > snapshot.reserveAfterMs) reserve(of.request, governors);
+      classes.splice(best, 1);
+      continue;
+    }
+    of.blockedSince = undefined;
+    chosen.free = minus(chosen.free, of.request);
+    take({ live: head, governor: chosen.governor });
+    placed++;
+  }
+}
+
+function bestClass(classes: readonly ResourceClass[]): number | undefined {
+  let best: number | undefined;
+  let bestHead: LiveTask | undefined;
+  for (const [at, each] of classes.entries()) {
+    const head = each.queue.peek();
+    if (head && (!bestHead || isBefore(head, bestHead))) {
+      best = at;
+      bestHead = head;
+    }
+  }
+  return best;
+}
+
+type Place = Snapshot["governors"][number];
+
+/** The governor with the most of the inputs' bytes, then with the most free cpus, then the first. */
+function chooseGovernor(
+  request: Amounts,
+  governors: readonly Place[],
+  snapshot: Snapshot,
+  head: LiveTask,
+): Place | undefined {
+  const local = head.task.inputs.length > 0 ? snapshot.localBytes(head) : undefined;
+  let chosen: Place | undefined;
+  let chosenBytes = -1;
+  for (const place of governors) {
+    if (!fits(request, place.free)) continue;
+    const bytes = local?.get(place.governor) ?? 0;
+    if (!chosen || bytes > chosenBytes || (bytes === chosenBytes && place.free.cpus > chosen.free.cpus)) {
+      chosen = place;
+      chosenBytes = bytes;
+    }
+  }
+  return chosen;
+}
+
+/** Takes the governor that will be able to hold `request` soonest out of this round. */
+function reserve(request: Amounts, governors: Place[]): void {
+  let best: number | undefined;
+  for (const [at, place] of governors.entries()) {
+    if (!fits(request, place.governor.capacity)) continue;
+    if (best === undefined || place.free.cpus > (governors[best]?.free.cpus ?? 0)) best = at;
+  }
+  if (best !== undefined) governors.splice(best, 1);
+}

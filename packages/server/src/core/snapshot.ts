@@ -1,0 +1,132 @@
+import type { ObjectId, SessionFailure, SessionId, TaskId, TaskSpec } from "@rain/protocol";
+import { addTask, type DurableState } from "./apply.ts";
+import type { DataObject, DurableObjectState, DurableTaskState, KnownGovernor, Session } from "./state.ts";
+
+/**
+ * The durable state as a list of plain items, each small enough for one frame of a snapshot, in an order in which
+ * every item refers only to earlier ones: governors, then for each session its head, objects, tasks.
+ */
+export type SnapshotItem =
+  | { readonly type: "counters"; readonly nextSession: number; readonly nextGovernor: number }
+  | { readonly type: "governor"; readonly governor: KnownGovernor }
+  | {
+      readonly type: "session";
+      readonly session: Omit<Session, "tasks" | "objects" | "submitKeys" | "settled" | "open" | "failure">;
+      readonly submitKeys: readonly string[];
+      readonly failure: SessionFailure | undefined;
+    }
+  | { readonly type: "settled"; readonly session: SessionId; readonly tasks: readonly TaskId[] }
+  | {
+      readonly type: "object";
+      readonly session: SessionId;
+      readonly id: ObjectId;
+      readonly kind: DataObject["kind"];
+      readonly label: string;
+      readonly contentType: string;
+      readonly producer: TaskId | undefined;
+      readonly keep: boolean;
+      readonly state: DurableObjectState;
+    }
+  | {
+      readonly type: "task";
+      readonly session: SessionId;
+      readonly spec: TaskSpec;
+      readonly state: DurableTaskState;
+      readonly crashes: number;
+      readonly failures: number;
+      readonly starved: number;
+      readonly logged: boolean;
+    };
+
+const SETTLED_CHUNK = 10_000;
+
+export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
+  yield { type: "counters", nextSession: state.nextSession, nextGovernor: state.nextGovernor };
+  for (const governor of state.governors.values()) yield { type: "governor", governor };
+  for (const session of state.sessions.values()) {
+    const { id, key, name, onError, detached, ttlS } = session;
+    yield {
+      type: "session",
+      session: { id, key, name, onError, detached, ttlS },
+      submitKeys: [...session.submitKeys],
+      failure: session.failure,
+    };
+    for (let at = 0; at < session.settled.length; at += SETTLED_CHUNK) {
+      yield { type: "settled", session: id, tasks: session.settled.slice(at, at + SETTLED_CHUNK) };
+    }
+    for (const object of session.objects.values()) {
+      const { kind, label, contentType, producer, keep } = object;
+      yield {
+        type: "object",
+        session: id,
+        id: object.id,
+        kind,
+        label,
+        contentType,
+        producer,
+        keep,
+        state: object.state,
+      };
+    }
+    for (const task of session.tasks.values()) {
+      const { spec, crashes, failures, starved, logged } = task;
+      yield { type: "task", session: id, spec, state: task.state, crashes, failures, starved, logged };
+    }
+  }
+}
+
+/** `item` came through the journal's CRC and was written by `snapshotItems` of the same format version. */
+export function loadItem(state: DurableState, raw: unknown): void {
+  const item = raw as SnapshotItem;
+  switch (item.type) {
+    case "counters":
+      state.nextSession = item.nextSession as SessionId;
+      state.nextGovernor = item.nextGovernor as DurableState["nextGovernor"];
+      break;
+    case "governor":
+      state.addGovernor(item.governor);
+      break;
+    case "session":
+      state.addSession({
+        ...item.session,
+        ttlS: item.session.ttlS,
+        tasks: new Map(),
+        objects: new Map(),
+        submitKeys: new Set(item.submitKeys),
+        settled: [],
+        open: new Set(),
+        failure: item.failure,
+      });
+      break;
+    case "settled":
+      for (const task of item.tasks) state.session(item.session).settled.push(task);
+      break;
+    case "object":
+      state.session(item.session).objects.set(item.id, {
+        session: state.session(item.session),
+        id: item.id,
+        kind: item.kind,
+        label: item.label,
+        contentType: item.contentType,
+        producer: item.producer,
+        keep: item.keep,
+        state: item.state,
+        consumers: [],
+        openConsumers: 0,
+      });
+      break;
+    case "task": {
+      const session = state.session(item.session);
+      const task = addTask(session, item.spec, item.state);
+      task.crashes = item.crashes;
+      task.failures = item.failures;
+      task.starved = item.starved;
+      task.logged = item.logged;
+      if (item.state.kind === "open") {
+        session.open.add(task);
+        for (const input of task.inputs) input.openConsumers++;
+      }
+      break;
+    }
+  }
+}

@@ -1,0 +1,131 @@
+import type {
+  Attempt,
+  Digest,
+  Epoch,
+  GovernorId,
+  ObjectId,
+  ObjectKind,
+  OnError,
+  SessionFailure,
+  SessionId,
+  TaskFailure,
+  TaskId,
+  TaskInfo,
+  TaskSpec,
+} from "@rain/protocol";
+
+/**
+ * The durable state: what the journal's records make, and nothing else. Connections, heartbeats, queues and copies
+ * are in `live.ts`; they are rebuilt after a restart.
+ */
+export type DurableTaskState =
+  /** Not settled. `attempt` is the last one assigned (0: none), `governor` has it now, absent when nobody does. */
+  | { readonly kind: "open"; readonly attempt: Attempt; readonly governor: GovernorId | undefined }
+  | {
+      readonly kind: "finished";
+      readonly attempt: Attempt;
+      readonly governor: GovernorId;
+      readonly info: TaskInfo;
+    }
+  | {
+      readonly kind: "failed";
+      readonly attempt: Attempt;
+      readonly failure: TaskFailure;
+      readonly info: TaskInfo;
+    }
+  | { readonly kind: "cancelled"; readonly attempt: Attempt }
+  /** `cause` is the failed or cancelled task whose output can never come. */
+  | { readonly kind: "aborted"; readonly attempt: Attempt; readonly cause: TaskId };
+
+export interface Task {
+  readonly session: Session;
+  readonly spec: TaskSpec;
+  state: DurableTaskState;
+  /** Distinct objects among the inputs. */
+  readonly inputs: readonly DataObject[];
+  /** Attempts that ended by a lost governor, by the program's own failure, for want of an input. */
+  crashes: number;
+  failures: number;
+  starved: number;
+  /** It is in the session's settled log as finished (a lost output may have opened it again since). */
+  logged: boolean;
+}
+
+export type DurableObjectState =
+  | { readonly kind: "pending" }
+  | {
+      readonly kind: "finished";
+      readonly size: number;
+      readonly sha256: Digest;
+      readonly contentType: string;
+      /** Small objects live in the server; undefined: on governors, or uploaded to the server. */
+      readonly data: Uint8Array | undefined;
+      /** Where it was made; undefined for a constant. */
+      readonly origin: GovernorId | undefined;
+    }
+  /** Nobody needed it any more. */
+  | { readonly kind: "removed" }
+  /** Its task failed, was cancelled or aborted. */
+  | { readonly kind: "failed"; readonly cause: TaskId };
+
+export interface DataObject {
+  readonly session: Session;
+  readonly id: ObjectId;
+  readonly kind: ObjectKind;
+  readonly label: string;
+  /** As declared. */
+  readonly contentType: string;
+  /** Undefined for a constant. */
+  readonly producer: TaskId | undefined;
+  keep: boolean;
+  state: DurableObjectState;
+  readonly consumers: Task[];
+  /** Consumers that are not settled. */
+  openConsumers: number;
+}
+
+export interface Session {
+  readonly id: SessionId;
+  readonly key: string;
+  readonly name: string;
+  readonly onError: OnError;
+  readonly detached: boolean;
+  readonly ttlS: number | undefined;
+  readonly tasks: Map<TaskId, Task>;
+  readonly objects: Map<ObjectId, DataObject>;
+  readonly submitKeys: Set<string>;
+  /** Tasks in the order in which they settled: what `next` reads. */
+  readonly settled: TaskId[];
+  readonly open: Set<Task>;
+  failure: SessionFailure | undefined;
+}
+
+export interface KnownGovernor {
+  readonly id: GovernorId;
+  readonly identity: string;
+  readonly incarnation: string;
+  readonly name: string;
+  readonly epoch: Epoch;
+}
+
+/** A session's constant stays until the session closes, so that lost objects can be rebuilt from it. */
+export const isNeeded = (object: DataObject): boolean => object.keep || object.openConsumers > 0;
+
+const allowed: Readonly<Record<DurableTaskState["kind"], readonly DurableTaskState["kind"][]>> = {
+  open: ["open", "finished", "failed", "cancelled", "aborted"],
+  // A lost output opens a finished task again.
+  finished: ["open"],
+  failed: [],
+  cancelled: [],
+  aborted: [],
+};
+
+/** The one place that changes the state of a task. A transition that is not in the table is a bug, and throws. */
+export function moveTask(task: Task, next: DurableTaskState): void {
+  if (!allowed[task.state.kind].includes(next.kind)) {
+    throw new Error(
+      `task ${task.session.id}/${task.spec.id}: no transition from ${JSON.stringify(task.state)} to ${JSON.stringify(next)}`,
+    );
+  }
+  task.state = next;
+}
