@@ -143,7 +143,10 @@ async function cleanUp(home, env) {
       // it has ended meanwhile
     }
   }
-  if (left.length > 0) problem ??= new DemoError(`rain stop left processes running, now killed: ${left.join(", ")}`);
+  if (left.length > 0) {
+    const why = problem instanceof Error ? `${problem.message}; ` : "";
+    problem = new DemoError(`${why}processes still running after rain stop, now killed: ${left.join(", ")}`);
+  }
   rmSync(home, { recursive: true, force: true, maxRetries: 5 });
   if (problem) throw problem;
 }

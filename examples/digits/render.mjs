@@ -259,7 +259,7 @@ function legend({ low, high }, colour) {
 // ----------------------------------------------------------------------- SVG
 
 const CELL = { width: 92, height: 60 };
-const MARGIN = { left: 88, top: 84, right: 118, bottom: 72 };
+const MARGIN = { left: 88, top: 84, right: 132, bottom: 72 };
 
 /** @param {string} text */
 function escapeXml(text) {

@@ -4,3 +4,4 @@ export * from "./errors.ts";
 export * from "./specs.ts";
 export * from "./messages.ts";
 export * from "./http.ts";
+export * from "./range.ts";

@@ -27,6 +27,8 @@ export interface Changes {
   /** Open tasks that have no governor any more and wait for another attempt. */
   readonly released: Task[];
   readonly settled: Task[];
+  /** Constants that came with a submit. */
+  readonly constants: DataObject[];
   readonly finished: DataObject[];
   /** Finished objects that are pending again. */
   readonly lost: DataObject[];
@@ -40,6 +42,7 @@ const noChanges = (): Changes => ({
   opened: [],
   released: [],
   settled: [],
+  constants: [],
   finished: [],
   lost: [],
   unneeded: [],
@@ -172,7 +175,7 @@ function applySubmit(
 ): void {
   session.submitKeys.add(record.key);
   for (const constant of record.constants) {
-    session.objects.set(constant.id, {
+    const object: DataObject = {
       session,
       id: constant.id,
       kind: constant.kind,
@@ -190,7 +193,9 @@ function applySubmit(
       },
       consumers: [],
       openConsumers: 0,
-    });
+    };
+    session.objects.set(constant.id, object);
+    changes.constants.push(object);
   }
   for (const spec of record.tasks) {
     for (const output of spec.outputs) {
@@ -316,7 +321,8 @@ function applyReopened(task: Task, objects: readonly ObjectId[], changes: Change
 }
 
 function applyLost(object: DataObject, changes: Changes): void {
-  if (object.producer === undefined) throw new Error(`constant ${object.session.id}/o${object.id} cannot be lost`);
+  if (object.producer === undefined)
+    throw new Error(`constant ${object.session.id}/o${object.id} cannot be lost`);
   object.state = { kind: "failed", cause: object.producer };
   changes.failedObjects.push(object);
   abortConsumers([object], object.producer, changes);

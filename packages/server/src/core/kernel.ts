@@ -1,6 +1,7 @@
 import {
   RainError,
   toWireError,
+  type AttemptRef,
   type Digest,
   type GovernorId,
   type ObjectRef,
@@ -8,11 +9,11 @@ import {
   type RequestType,
   type ServerToGovernor,
 } from "@rain/protocol";
-import { DurableState, outputsOf, type Changes } from "./apply.ts";
+import { type Changes, type DurableState } from "./apply.ts";
 import { assignLevels } from "./levels.ts";
 import { Live, movePhase, type LiveGovernor, type LiveSession, type LiveTask, type Waiter } from "./live.ts";
 import { ReadyQueue } from "./queue.ts";
-import { classKey, toAmounts } from "./resources.ts";
+import { classKey, minus, plus, toAmounts } from "./resources.ts";
 import { isNeeded, type DataObject, type Session, type Task } from "./state.ts";
 import type { ConnectionId, ServerConfig, ServerEffect, ServerRecord, ServerStep } from "./types.ts";
 
@@ -24,7 +25,8 @@ export class Kernel {
   readonly config: ServerConfig;
   readonly durable: DurableState;
   readonly live: Live = new Live();
-  now = 0;
+  now: number;
+  readonly startedAt: number;
   /** Something changed that may let a task be placed. */
   dirty = false;
   #records: ServerRecord[] = [];
@@ -34,9 +36,11 @@ export class Kernel {
   /** Objects without a copy since the last look: see `rebuildLost`. */
   readonly #lost: Set<DataObject> = new Set();
 
-  constructor(config: ServerConfig, durable: DurableState) {
+  constructor(config: ServerConfig, durable: DurableState, now: number) {
     this.config = config;
     this.durable = durable;
+    this.now = now;
+    this.startedAt = now;
   }
 
   // ------------------------------------------------------------------------------------------------ the step
@@ -99,7 +103,9 @@ export class Kernel {
         // Its governor is awaited for the length of a lease, and may still have it.
         if (task.state.kind === "open" && task.state.governor !== undefined) {
           const governor = this.#awaitedGovernor(task.state.governor);
-          if (governor) this.resumeAttempt(task, governor);
+          if (!governor) continue;
+          this.hold(governor, task, task.state.attempt);
+          this.resumeAttempt(task, governor);
         }
       }
     }
@@ -108,6 +114,10 @@ export class Kernel {
 
   #react(changes: Changes): void {
     if (changes.closed) this.#closeSession(changes.closed);
+    for (const object of changes.constants) {
+      this.#countBlob(object, 1);
+      this.updateAvailability(object);
+    }
     for (const object of changes.lost) this.updateAvailability(object);
     for (const object of changes.finished) {
       const origin = object.state.kind === "finished" ? object.state.origin : undefined;
@@ -138,7 +148,8 @@ export class Kernel {
       const request = toAmounts(task.spec.request);
       const key = classKey(request);
       let of = this.live.classes.get(key);
-      if (!of) this.live.classes.set(key, (of = { request, queue: new ReadyQueue(), blockedSince: undefined }));
+      if (!of)
+        this.live.classes.set(key, (of = { request, queue: new ReadyQueue(), blockedSince: undefined }));
       const entry: LiveTask = {
         task,
         class: of,
@@ -190,8 +201,27 @@ export class Kernel {
   /** Asks the governor to stop an attempt unless its report came already. It holds its resources until it reports. */
   #cancelAttempt(task: Task, governor: LiveGovernor): void {
     const { attempt } = task.state;
-    if (!governor.attempts.has(`${task.session.id}/${task.spec.id}/${attempt}`)) return;
+    if (!governor.attempts.has(attemptKey({ session: task.session.id, task: task.spec.id, attempt }))) return;
     this.send(governor, { type: "cancel", session: task.session.id, task: task.spec.id, attempt });
+  }
+
+  /** The attempt occupies its resources on this governor until its report comes. */
+  hold(governor: LiveGovernor, task: Task, attempt: number): void {
+    const ref = { session: task.session.id, task: task.spec.id, attempt };
+    const key = attemptKey(ref);
+    if (governor.attempts.has(key)) return;
+    const request = toAmounts(task.spec.request);
+    governor.attempts.set(key, { ...ref, request });
+    governor.free = minus(governor.free, request);
+  }
+  /** Gives the resources of an attempt back; once, however often it is reported. */
+  free(governor: LiveGovernor, ref: AttemptRef): void {
+    const key = attemptKey(ref);
+    const held = governor.attempts.get(key);
+    if (!held) return;
+    governor.attempts.delete(key);
+    governor.free = plus(governor.free, held.request);
+    this.dirty = true;
   }
 
   /** The task's current attempt is, or is believed to be, on this governor: it holds resources there. */
@@ -243,7 +273,9 @@ export class Kernel {
   #canBeRead(object: DataObject): boolean {
     if (object.state.kind !== "finished") return false;
     if (object.state.data || object.producer === undefined) return true;
-    for (const holder of this.live.replicas.get(object) ?? []) if (holder.connection !== undefined) return true;
+    for (const holder of this.live.replicas.get(object) ?? []) {
+      if (holder.connection !== undefined && holder.synced) return true;
+    }
     return false;
   }
 
@@ -265,29 +297,23 @@ export class Kernel {
 
   /** Opens again the tasks whose outputs are needed and have no copy left, and the tasks that those need in turn. */
   rebuildLost(): void {
-    const work = [...this.#lost];
+    const planned = new Set<DataObject>();
+    const work: DataObject[] = [];
+    for (const object of this.#lost) {
+      if (object.session.failure || !this.durable.sessions.has(object.session.id)) continue;
+      if (isNeeded(object) && this.#isLost(object)) work.push(object);
+    }
     this.#lost.clear();
-    const seen = new Set(work);
     const byProducer = new Map<Task, DataObject[]>();
     for (let object = work.pop(); object; object = work.pop()) {
-      if (object.session.failure || !this.durable.sessions.has(object.session.id)) continue;
-      if (object.producer === undefined || this.live.replicas.has(object)) continue;
-      const isGone = object.state.kind === "removed" && seen.has(object);
-      const isLost = object.state.kind === "finished" && !object.state.data && isNeeded(object);
-      if (!isLost && !isGone) continue;
-      const producer = object.session.tasks.get(object.producer);
-      if (!producer) continue;
-      const objects = byProducer.get(producer);
-      if (objects) objects.push(object);
-      else byProducer.set(producer, [object]);
+      const producer = object.producer === undefined ? undefined : object.session.tasks.get(object.producer);
+      if (!producer || planned.has(object)) continue;
+      planned.add(object);
+      byProducer.set(producer, [...(byProducer.get(producer) ?? []), object]);
       if (producer.state.kind !== "finished") continue;
+      // What the producer reads may be gone in its turn.
       for (const input of producer.inputs) {
-        // What the producer needs may have been removed, or be lost too.
-        const gone = input.state.kind === "removed" || (input.state.kind === "finished" && this.#isLost(input));
-        if (gone && !seen.has(input)) {
-          seen.add(input);
-          if (input.state.kind === "removed" || this.#isLost(input)) work.push(input);
-        }
+        if (input.state.kind === "removed" || this.#isLost(input)) work.push(input);
       }
     }
     for (const [task, objects] of byProducer) this.#reopen(task, objects);
@@ -320,15 +346,6 @@ export class Kernel {
       this.live.sessions.set(session, live);
     }
     return live;
-  }
-
-  countConstants(session: Session, ids: Iterable<DataObject["id"]>): void {
-    for (const id of ids) {
-      const object = session.objects.get(id);
-      if (!object) continue;
-      this.#countBlob(object, 1);
-      this.updateAvailability(object);
-    }
   }
 
   #countBlob(object: DataObject, by: 1 | -1): void {
@@ -407,6 +424,7 @@ export class Kernel {
       hello: undefined,
       connection: undefined,
       synced: false,
+      announced: new Set(),
       capacity: none,
       free: none,
       attempts: new Map(),
@@ -435,4 +453,4 @@ export class Kernel {
   }
 }
 
-export { outputsOf };
+export const attemptKey = (ref: AttemptRef): string => `${ref.session}/${ref.task}/${ref.attempt}`;

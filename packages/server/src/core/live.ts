@@ -78,8 +78,10 @@ export interface LiveGovernor {
   hello: GovernorHello | undefined;
   /** Undefined while it is away; it is lost when it stays away for the lease. */
   connection: ConnectionId | undefined;
-  /** It has told all the objects that it holds. */
+  /** It has told all the objects that it holds since it registered. */
   synced: boolean;
+  /** What it told so far, until then. */
+  readonly announced: Set<DataObject>;
   capacity: Amounts;
   free: Amounts;
   readonly attempts: Map<string, HeldAttempt>;

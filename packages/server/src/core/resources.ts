@@ -15,7 +15,8 @@ const milli = (units: number): number => Math.round(units * 1000);
 
 export function toAmounts(resources: Resources): Amounts {
   const named = new Map<string, number>();
-  for (const name of Object.keys(resources.named).toSorted()) named.set(name, milli(resources.named[name] ?? 0));
+  for (const name of Object.keys(resources.named).toSorted())
+    named.set(name, milli(resources.named[name] ?? 0));
   return { cpus: milli(resources.cpus), gpus: milli(resources.gpus), memory: resources.memory, named };
 }
 
@@ -61,7 +62,8 @@ export function shortfalls(request: Amounts, available: Amounts): string[] {
   const short: string[] = [];
   if (request.cpus > available.cpus) short.push(`${request.cpus / 1000} cpus (has ${available.cpus / 1000})`);
   if (request.gpus > available.gpus) short.push(`${request.gpus / 1000} gpus (has ${available.gpus / 1000})`);
-  if (request.memory > available.memory) short.push(`${request.memory} bytes of memory (has ${available.memory})`);
+  if (request.memory > available.memory)
+    short.push(`${request.memory} bytes of memory (has ${available.memory})`);
   for (const [name, amount] of request.named) {
     const has = available.named.get(name) ?? 0;
     if (amount > has) short.push(`${amount / 1000} ${name} (has ${has / 1000})`);

@@ -29,7 +29,7 @@ export interface Assignment {
 export function schedule(snapshot: Snapshot, take: (assignment: Assignment) => void): void {
   const classes = snapshot.classes.filter((each) => each.queue.size > 0);
   const governors = [...snapshot.governors];
-  for (let placed = 0; placed < snapshot.limit && classes.length > 0 && governors.length > 0; ) {
+  for (let placed = 0; placed < snapshot.limit && classes.length > 0 && governors.length > 0;) {
     const best = bestClass(classes);
     if (best === undefined) return;
     const head = classes[best]?.queue.peek();

@@ -1,0 +1,75 @@
+import { checkRelativePath, contentType as contentTypeSchema, limits, RainError } from "@rain/protocol";
+
+/** Checks of what users write. Each throws at once, and names the place (`what`), the rule and the value. */
+
+export const badRequest = (message: string): RainError => new RainError("bad-request", message);
+
+/** A value as an error shows it, cut where it is long. */
+export function show(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}...` : value);
+  if (typeof value === "object" && value !== null) {
+    const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
+    return Array.isArray(value) ? "a list" : `an object (${typeof name === "string" ? name : "no class"})`;
+  }
+  return typeof value === "function" ? "a function" : String(value);
+}
+
+/** Text that can travel: no NUL, valid as UTF-8, at most `max` bytes. */
+export function checkText(what: string, value: unknown, max: number): string {
+  if (typeof value !== "string") throw new TypeError(`${what}: must be a string, not ${show(value)}`);
+  if (value.includes("\0")) throw badRequest(`${what}: contains a NUL character: ${show(value)}`);
+  if (/\p{Surrogate}/u.test(value)) throw badRequest(`${what}: is not valid as UTF-8 (a lone surrogate): ${show(value)}`);
+  // A character is at most 3 bytes a UTF-16 unit: short text need not be measured.
+  if (value.length * 3 > max && Buffer.byteLength(value) > max) {
+    throw new RainError("limit-exceeded", `${what}: has ${Buffer.byteLength(value)} bytes; the limit is ${max}`);
+  }
+  return value;
+}
+
+export const checkName = (what: string, value: unknown): string => checkText(what, value, limits.nameBytes);
+
+export function checkLabel(what: string, value: unknown): string {
+  const label = checkName(what, value);
+  if (label === "") throw badRequest(`${what}: is empty`);
+  return label;
+}
+
+export function checkPath(what: string, value: unknown): string {
+  if (typeof value !== "string") throw new TypeError(`${what}: must be a string, not ${show(value)}`);
+  const problem = checkRelativePath(value);
+  if (problem !== undefined) throw badRequest(`${what}: the path ${show(value)} ${problem}`);
+  return checkText(what, value, limits.pathBytes);
+}
+
+export function checkContentType(what: string, value: unknown): string {
+  if (typeof value !== "string") throw new TypeError(`${what}: must be a string, not ${show(value)}`);
+  const parsed = contentTypeSchema.safeParse(value);
+  if (!parsed.success) throw badRequest(`${what}: ${show(value)} is not ${parsed.error.issues[0]?.message}`);
+  return value;
+}
+
+/** A number from `min` to `max`, whole if `whole`. */
+export function checkNumber(what: string, value: unknown, min: number, max: number, whole = false): number {
+  if (typeof value !== "number") throw new TypeError(`${what}: must be a number, not ${show(value)}`);
+  if (!(value >= min && value <= max) || (whole && !Number.isInteger(value))) {
+    throw badRequest(`${what}: must be a ${whole ? "whole " : ""}number from ${min} to ${max}, not ${value}`);
+  }
+  return value;
+}
+
+export function checkFlag(what: string, value: unknown): boolean {
+  if (typeof value !== "boolean") throw new TypeError(`${what}: must be true or false, not ${show(value)}`);
+  return value;
+}
+
+/** Options are a plain record with known names: a misspelt option would otherwise be ignored. */
+export function checkOptions(what: string, value: unknown, names: ReadonlySet<string>): void {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new TypeError(`${what}: the options must be an object, not ${show(value)}`);
+  }
+  for (const name of Object.keys(value)) {
+    if (!names.has(name)) {
+      throw new TypeError(`${what}: unknown option ${show(name)}; known are ${[...names].join(", ")}`);
+    }
+  }
+}

@@ -1,0 +1,86 @@
+import { badRequest, checkContentType, checkFlag, checkLabel, checkOptions, checkPath, show } from "./check.ts";
+import { DataObject, nameObject } from "./data-object.ts";
+import { isSubtype } from "./content-types.ts";
+import { Task } from "./task.ts";
+
+/** A data object, or a task that has exactly one output, which is meant. */
+export type ObjectLike = DataObject | Task;
+
+/** The data object that is meant, or undefined when it is none. */
+export function asObject(value: unknown): DataObject | undefined {
+  if (value instanceof DataObject) return value;
+  return value instanceof Task ? value.output : undefined;
+}
+
+export interface InputOptions {
+  /** Where it is mapped in the task's folder; default: a random name, or in `inputPaths` the label. */
+  readonly path?: string | undefined;
+  /** What is mapped. Without it the input is a slot of a `Program`. */
+  readonly object?: ObjectLike | undefined;
+  /** Map a private copy that the program may change; else it is read-only. */
+  readonly write?: boolean | undefined;
+  /** What the object must be declared as, or a subtype of it. */
+  readonly contentType?: string | undefined;
+}
+const inputNames = new Set(["path", "object", "write", "contentType"]);
+
+/** An input of a task with a name and a place of its own. Made by `input`. */
+export class Input {
+  readonly label: string;
+  readonly path: string | undefined;
+  readonly object: DataObject | undefined;
+  readonly write: boolean;
+  readonly contentType: string;
+  constructor(label: string, options: InputOptions) {
+    const what = `input(${show(label)})`;
+    this.label = checkLabel(`${what}: label`, label);
+    checkOptions(what, options, inputNames);
+    this.path = options.path === undefined ? undefined : checkPath(`${what}: path`, options.path);
+    this.write = options.write !== undefined && checkFlag(`${what}: write`, options.write);
+    this.contentType =
+      options.contentType === undefined ? "" : checkContentType(`${what}: contentType`, options.contentType);
+    this.object = asObject(options.object);
+    if (options.object !== undefined && !this.object) {
+      throw new TypeError(`${what}: object must be a data object or a task, not ${show(options.object)}`);
+    }
+    if (this.object) checkType(what, this.object, this.contentType);
+  }
+}
+
+/** Throws when an object's declared type cannot be what is asked. An untyped one may turn out to be anything. */
+export function checkType(what: string, object: DataObject, wanted: string): void {
+  if (object.contentType === "" || isSubtype(object.contentType, wanted)) return;
+  throw badRequest(`${what}: ${nameObject(object)} has content type "${object.contentType}", not "${wanted}"`);
+}
+
+/** An input of a task: what is mapped, and where. Without an object: a slot of a `Program`. */
+export function input(label: string, options: InputOptions = {}): Input {
+  return new Input(label, options);
+}
+
+export interface OutputOptions {
+  /** The file that the program writes, in the task's folder; default: the label. */
+  readonly path?: string | undefined;
+  readonly contentType?: string | undefined;
+}
+const outputNames = new Set(["path", "contentType"]);
+
+/** An output of a task with a name, a place and a content type. Made by `output`. */
+export class Output {
+  readonly label: string | undefined;
+  readonly path: string | undefined;
+  readonly contentType: string | undefined;
+  constructor(label: string | undefined, options: OutputOptions) {
+    const what = label === undefined ? "output()" : `output(${show(label)})`;
+    this.label = label === undefined ? undefined : checkLabel(`${what}: label`, label);
+    checkOptions(what, options, outputNames);
+    this.path = options.path === undefined ? undefined : checkPath(`${what}: path`, options.path);
+    this.contentType =
+      options.contentType === undefined ? undefined : checkContentType(`${what}: contentType`, options.contentType);
+  }
+}
+
+/** An output of a task: its label, the file it is in, its content type. As `stdout` or `stderr` it has no path. */
+export function output(label?: string, options: OutputOptions = {}): Output {
+  return new Output(label, options);
+}

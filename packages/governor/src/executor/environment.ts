@@ -1,0 +1,36 @@
+import { formatTask } from "@rain/protocol";
+import { attemptKey } from "../core/types.ts";
+import type { RunEffect } from "./types.ts";
+
+type Environment = Readonly<Record<string, string>>;
+
+/** Shell bookkeeping of whoever started the governor; wrong for a task. */
+const notInherited = new Set(["OLDPWD", "PWD", "SHLVL", "_"]);
+
+/** The governor's environment as tasks see it: keys and settings of Rain (RAIN_*) stay behind. */
+export function baseEnvironment(own: NodeJS.ProcessEnv): Environment {
+  const base: Record<string, string> = {};
+  for (const [name, value] of Object.entries(own))
+    if (value !== undefined && !name.startsWith("RAIN_") && !notInherited.has(name)) base[name] = value;
+  return base;
+}
+
+/** What one task has beyond the base: its folders, its share of the machine, what its user declared, its cookie. */
+export function taskEnvironment(
+  effect: RunEffect,
+  base: Environment,
+  place: { readonly instance: string; readonly work: string; readonly tmp: string; readonly gpus: number },
+): Environment {
+  const { allocation, ref, spec } = effect;
+  const env: Record<string, string> = { PWD: place.work, TMPDIR: place.tmp };
+  if (place.gpus > 0 || allocation.gpus.length > 0) {
+    env["CUDA_VISIBLE_DEVICES"] = allocation.gpus.join(",");
+    env["ROCR_VISIBLE_DEVICES"] = allocation.gpus.join(",");
+  }
+  if (base["OMP_NUM_THREADS"] === undefined)
+    env["OMP_NUM_THREADS"] = String(Math.max(1, Math.floor(allocation.cpus)));
+  if (spec.work.type === "execute") Object.assign(env, spec.work.env);
+  env["RAIN_TASK_ID"] = formatTask(ref.session, ref.task);
+  env["RAIN_TASK"] = `${place.instance}:${attemptKey(ref)}`;
+  return env;
+}

@@ -1,0 +1,152 @@
+import { mkdir, readdir, realpath } from "node:fs/promises";
+import { join } from "node:path";
+import { limits, type AttemptRef, type SessionId, type TaskId } from "@rain/protocol";
+import { attemptKey } from "../core/types.ts";
+import { ProcessTable } from "../monitor/processes.ts";
+import { Sweeper } from "../monitor/sweep.ts";
+import { UsageMonitor } from "../monitor/usage.ts";
+import { runBuiltIn } from "./builtin.ts";
+import { instanceOf } from "./cookie.ts";
+import { baseEnvironment } from "./environment.ts";
+import { execute } from "./execute.ts";
+import { removeTree } from "./folder.ts";
+import type { House } from "./house.ts";
+import { Launcher } from "./launcher.ts";
+import { Logs } from "./logs.ts";
+import { LauncherPool } from "./pool.ts";
+import { failureOf, TaskProblem } from "./problem.ts";
+import { Programs } from "./program.ts";
+import { Reaper } from "./reaper.ts";
+import { Stop } from "./stop.ts";
+import type { ExecutorOptions, LogStream, RunEffect, RunOutcome } from "./types.ts";
+
+interface Running {
+  readonly stop: Stop;
+  readonly ended: Promise<void>;
+}
+
+/** Performs the effects `run` and `terminate` of the governor's core: one run is one attempt of one task. */
+export class Executor {
+  readonly #options: ExecutorOptions;
+  readonly #logs: Logs;
+  readonly #running = new Map<string, Running>();
+  readonly #forgetting = new Set<Promise<void>>();
+  #house: House | undefined;
+  #reaper: Reaper | undefined;
+
+  constructor(options: ExecutorOptions) {
+    this.#options = options;
+    this.#logs = new Logs(options.workdir);
+  }
+
+  /** Clears away what an earlier governor left in this work folder, processes included. To be awaited before `run`. */
+  async start(): Promise<void> {
+    const { workdir, log } = this.#options;
+    await mkdir(workdir, { recursive: true, mode: 0o700 });
+    const instance = await instanceOf(workdir);
+    const table = new ProcessTable(instance);
+    const sweeper = new Sweeper(table);
+    const killed = await sweeper.sweepLeftovers();
+    if (killed > 0) log("warn", `killed ${killed} processes that an earlier governor had left`);
+    const tasks = await emptyTasks(await realpath(workdir));
+    await this.#logs.start();
+    const shell = this.#options.shell ?? ["/bin/sh"];
+    const baseEnv = baseEnvironment(this.#options.baseEnv ?? process.env);
+    const reaper = new Reaper(shell, log);
+    reaper.start();
+    this.#reaper = reaper;
+    this.#house = {
+      tasks,
+      instance,
+      store: this.#options.store,
+      baseEnv,
+      gpus: this.#options.gpus ?? 0,
+      captureBytes: this.#options.captureBytes ?? limits.captureBytes,
+      launchers: new LauncherPool(() => new Launcher(shell, tasks, baseEnv), table, reaper),
+      sweeper,
+      usage: new UsageMonitor(table, (error) => log("warn", `sampling of tasks: ${String(error)}`)),
+      programs: new Programs(),
+      logs: this.#logs,
+      log,
+    };
+  }
+
+  /** Begins a run; `onEnded` tells how it ended, exactly once. */
+  run(effect: RunEffect): void {
+    const key = attemptKey(effect.ref);
+    if (this.#running.has(key)) throw new Error(`attempt ${key} is running already`);
+    const stop = new Stop();
+    const ended = this.#perform(effect, stop).then((outcome) => {
+      this.#running.delete(key);
+      this.#options.onEnded(effect.ref, outcome);
+    });
+    this.#running.set(key, { stop, ended });
+  }
+
+  /** TERM, or KILL with `force`, to a run's processes. A run that is still being prepared never starts. */
+  terminate(ref: AttemptRef, force: boolean): void {
+    this.#running.get(attemptKey(ref))?.stop.request(force);
+  }
+
+  /**
+   * Where stdout or stderr of the task's last attempt is. The file of a running task may not be there yet; that of an
+   * ended one (`complete`) keeps the first and last 512 KiB.
+   */
+  logFile(
+    session: SessionId,
+    task: TaskId,
+    stream: LogStream,
+  ): { readonly path: string; readonly complete: boolean } | undefined {
+    return this.#logs.file(session, task, stream);
+  }
+
+  /** Removes the log files of an attempt. */
+  forget(ref: AttemptRef): void {
+    const forgetting = this.#logs
+      .forget(ref)
+      .catch((error: unknown) => this.#options.log("warn", `removing logs: ${String(error)}`))
+      .finally(() => this.#forgetting.delete(forgetting));
+    this.#forgetting.add(forgetting);
+  }
+
+  /** Kills everything; every run still reports its end. Resolves when no process is left. Nothing may run after it. */
+  async stop(): Promise<void> {
+    const house = this.#house;
+    this.#house = undefined;
+    const running = [...this.#running.values()];
+    for (const { stop } of running) stop.request(true);
+    await Promise.all(running.map(({ ended }) => ended));
+    await Promise.all(this.#forgetting);
+    await house?.launchers.stop();
+    await this.#reaper?.stop();
+  }
+
+  async #perform(effect: RunEffect, stop: Stop): Promise<RunOutcome> {
+    const house = this.#house;
+    const onStarted = (at: number): void => this.#options.onStarted(effect.ref, at);
+    try {
+      if (house === undefined)
+        throw new TaskProblem("internal", "the executor of this governor does not run");
+      refuseDirectories(effect);
+      const { work } = effect.spec;
+      if (work.type === "execute") return await execute(house, effect, work, stop, onStarted);
+      return await runBuiltIn(house, effect, work, stop, onStarted);
+    } catch (error) {
+      return { ok: false, failure: failureOf(error), info: {} };
+    }
+  }
+}
+
+/** The one place where directories are turned away: mapping and collecting them goes here when they are supported. */
+function refuseDirectories(effect: RunEffect): void {
+  const kinds = [...effect.inputs, ...effect.spec.outputs].map((object) => object.kind);
+  if (kinds.includes("directory")) throw new TaskProblem("internal", "directories are not supported yet");
+}
+
+/** The folder of the task folders, empty. */
+async function emptyTasks(workdir: string): Promise<string> {
+  const tasks = join(workdir, "tasks");
+  await mkdir(tasks, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(tasks)) await removeTree(join(tasks, name));
+  return tasks;
+}

@@ -1,0 +1,78 @@
+import { chmod, lstat, mkdir, readdir, rm, rmdir, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { nanoid } from "nanoid";
+import type { AttemptRef } from "@rain/protocol";
+import { errorCode } from "./problem.ts";
+
+/** Where one attempt lives: a control folder, with the program's own folder inside. */
+export interface TaskFolder {
+  /** Name of the control folder below `tasks`. */
+  readonly name: string;
+  readonly root: string;
+  /** The program's working folder. */
+  readonly work: string;
+  readonly tmp: string;
+  readonly script: string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Names the folder of an attempt; `tasks` is free of symbolic links. */
+export function taskFolder(tasks: string, ref: AttemptRef): TaskFolder {
+  const name = `${ref.session}-${ref.task}-${ref.attempt}-${nanoid(10)}`;
+  const root = join(tasks, name);
+  const at = (part: string): string => `${root}/${part}`;
+  return {
+    name,
+    root,
+    work: at("work"),
+    tmp: at("tmp"),
+    script: at("run"),
+    stdout: at("stdout"),
+    stderr: at("stderr"),
+  };
+}
+
+export async function makeTaskFolder(folder: TaskFolder): Promise<void> {
+  await mkdir(folder.root, { mode: 0o700 });
+  await Promise.all([mkdir(folder.work, { mode: 0o700 }), mkdir(folder.tmp, { mode: 0o700 })]);
+}
+
+/** Removes the folder with all that the program left in it. */
+export async function removeTaskFolder(folder: TaskFolder): Promise<void> {
+  // What nearly every task leaves, without a look into each folder; anything else takes the long way.
+  try {
+    const files = [folder.script, folder.stdout, folder.stderr].map(unlinkIfThere);
+    await Promise.all([...files, rmdir(folder.work), rmdir(folder.tmp)]);
+    await rmdir(folder.root);
+  } catch {
+    await removeTree(folder.root);
+  }
+}
+
+async function unlinkIfThere(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+  }
+}
+
+/** Removes a tree, also one with folders that forbid it. Follows no symbolic links. */
+export async function removeTree(path: string): Promise<void> {
+  try {
+    await rm(path, { recursive: true, force: true });
+  } catch (error) {
+    const code = errorCode(error);
+    if (code !== "EACCES" && code !== "EPERM") throw error;
+    await openFolders(path);
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+async function openFolders(path: string): Promise<void> {
+  if (!(await lstat(path)).isDirectory()) return;
+  await chmod(path, 0o700);
+  for (const entry of await readdir(path, { withFileTypes: true }))
+    if (entry.isDirectory()) await openFolders(join(path, entry.name));
+}

@@ -1,0 +1,23 @@
+import type { Sweeper } from "../monitor/sweep.ts";
+import type { UsageMonitor } from "../monitor/usage.ts";
+import type { Logs } from "./logs.ts";
+import type { LauncherPool } from "./pool.ts";
+import type { Programs } from "./program.ts";
+import type { Log, Store } from "./types.ts";
+
+/** What all runs of one executor share. */
+export interface House {
+  /** Folder of the task folders, free of symbolic links. */
+  readonly tasks: string;
+  readonly instance: string;
+  readonly store: Store;
+  readonly baseEnv: Readonly<Record<string, string>>;
+  readonly gpus: number;
+  readonly captureBytes: number;
+  readonly launchers: LauncherPool;
+  readonly sweeper: Sweeper;
+  readonly usage: UsageMonitor;
+  readonly programs: Programs;
+  readonly logs: Logs;
+  readonly log: Log;
+}

@@ -1,0 +1,137 @@
+import { spawn, type ChildProcess } from "node:child_process";
+
+/**
+ * Reads the name of a task's control folder, runs its script, answers its status and the CPU times so far.
+ * TERM to the group is for the program; the launcher itself must live to tell how the program ended, unless no
+ * program runs: then it ends, and the task that was just coming never starts.
+ */
+const LOOP = `trap 'test -n "$RAIN_S" || exit 143' TERM INT HUP
+while read -r RAIN_N; do
+  RAIN_S=1
+  . "$1/$RAIN_N/run"
+  echo "$?"
+  times
+  RAIN_S=
+  cd /
+done`;
+const STDERR_KEPT = 2_048;
+
+/** How the script ended. `died`: the launcher was killed with it, or could not run it. */
+export type LaunchEnd =
+  | { readonly type: "status"; readonly status: number; readonly cpuTimeS: number; readonly stderr: string }
+  | {
+      readonly type: "died";
+      readonly signal: NodeJS.Signals | undefined;
+      readonly exitCode: number | undefined;
+      readonly stderr: string;
+    };
+
+/**
+ * A long-lived shell in a session and process group of its own that runs one task at a time: the group is the task's.
+ * It exists because a fork of this process costs milliseconds, one of a small shell a tenth of one.
+ */
+export class Launcher {
+  /** Undefined when it could not be started; then `failure` says why. */
+  readonly pid: number | undefined;
+  failure: Error | undefined;
+  readonly #child: ChildProcess;
+  readonly closed: Promise<void>;
+  #alive = true;
+  #signalled = false;
+  #out = "";
+  #err = "";
+  #cpuTimeS = 0;
+  #answer: ((end: LaunchEnd) => void) | undefined;
+
+  constructor(shell: readonly string[], tasks: string, env: Readonly<Record<string, string>>) {
+    const [file = "/bin/sh", ...args] = shell;
+    this.#child = spawn(file, [...args, "-c", LOOP, "rain-launcher", tasks], {
+      detached: true,
+      cwd: "/",
+      env,
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    this.pid = this.#child.pid;
+    // Without descriptors left, there are no streams at all.
+    this.#child.stdout?.setEncoding("latin1").on("data", (text: string) => this.#onText(text));
+    this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.#err = (this.#err + text).slice(-STDERR_KEPT);
+    });
+    // A launcher that is dead cannot be written to; `close` reports the death.
+    this.#child.stdin?.on("error", () => undefined);
+    this.#child.once("exit", () => {
+      this.#alive = false;
+    });
+    this.closed = new Promise((resolve) => {
+      this.#child.on("error", (error) => {
+        this.failure = error;
+        if (this.pid === undefined) this.#onClose(undefined, undefined, resolve);
+      });
+      this.#child.once("close", (code, signal) =>
+        this.#onClose(code ?? undefined, signal ?? undefined, resolve),
+      );
+    });
+  }
+
+  /** Neither dead nor ever signalled: fit for another task. */
+  get reusable(): boolean {
+    return this.#alive && !this.#signalled;
+  }
+
+  /** Runs the script `run` of this control folder. One at a time. Never rejects. */
+  run(folder: string): Promise<LaunchEnd> {
+    this.#err = "";
+    return new Promise((resolve) => {
+      this.#answer = resolve;
+      if (this.#alive) this.#child.stdin?.write(`${folder}\n`);
+      else this.#settle({ type: "died", signal: undefined, exitCode: undefined, stderr: this.#death() });
+    });
+  }
+
+  /** Signals the whole group. KILL takes the launcher along. */
+  signal(signal: "SIGTERM" | "SIGKILL"): void {
+    this.#signalled = true;
+    // Once its leader is reaped the number of the group could be someone else's.
+    if (!this.#alive || this.pid === undefined) return;
+    try {
+      process.kill(-this.pid, signal);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+    }
+  }
+
+  #onText(text: string): void {
+    this.#out += text;
+    // Three lines: the status, the shell's own CPU times, those of its ended children.
+    const lines = this.#out.split("\n");
+    if (lines.length < 4) return;
+    this.#out = lines.slice(3).join("\n");
+    const total = parseTimes(lines[2] ?? "");
+    const cpuTimeS = Math.max(0, total - this.#cpuTimeS);
+    this.#cpuTimeS = total;
+    this.#settle({ type: "status", status: Number(lines[0]), cpuTimeS, stderr: this.#err });
+  }
+
+  #onClose(exitCode: number | undefined, signal: NodeJS.Signals | undefined, closed: () => void): void {
+    this.#alive = false;
+    this.#settle({ type: "died", signal, exitCode, stderr: this.#death() });
+    closed();
+  }
+
+  #death(): string {
+    return this.failure === undefined ? this.#err : `${this.failure.message}\n${this.#err}`;
+  }
+
+  #settle(end: LaunchEnd): void {
+    const answer = this.#answer;
+    this.#answer = undefined;
+    answer?.(end);
+  }
+}
+
+/** Seconds of user and system time in a line of `times`: `0m1.230000s 0m0.010000s`. */
+export function parseTimes(line: string): number {
+  let seconds = 0;
+  for (const match of line.matchAll(/(\d+)m([\d.]+)s/g)) seconds += Number(match[1]) * 60 + Number(match[2]);
+  return Math.round(seconds * 1e6) / 1e6;
+}

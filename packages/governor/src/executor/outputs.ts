@@ -1,0 +1,125 @@
+import { constants, type Stats } from "node:fs";
+import { copyFile, lstat, open, readlink, realpath } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { limits, type Digest, type FailureReason, type OutputReport, type OutputSpec } from "@rain/protocol";
+import type { TaskFolder } from "./folder.ts";
+import { errorCode, TaskProblem } from "./problem.ts";
+import type { LogStream, Store } from "./types.ts";
+
+interface Collected {
+  readonly size: number;
+  readonly sha256: Digest;
+  readonly data?: Uint8Array;
+}
+
+export interface Collection {
+  readonly reports: readonly OutputReport[];
+  /** Captures whose file is now the store's, under this digest. */
+  readonly adopted: ReadonlyMap<LogStream, Digest>;
+}
+
+/**
+ * Takes the declared outputs of a program into the store. To be called when the whole family is dead: nothing may
+ * change between a check and what follows from it. Throws one problem that lists everything that is wrong.
+ */
+export async function collectOutputs(
+  outputs: readonly OutputSpec[],
+  folder: TaskFolder,
+  store: Store,
+): Promise<Collection> {
+  await checkOutputs(outputs, folder);
+  const byPath = new Map<string, Collected>(); // two outputs may name one file
+  const adopted = new Map<LogStream, Digest>();
+  const reports: OutputReport[] = [];
+  for (const output of outputs) {
+    const path = outputFile(output, folder);
+    const collected = byPath.get(path) ?? (await takeFile(path, folder, store));
+    byPath.set(path, collected);
+    if (output.capture !== undefined && collected.data === undefined)
+      adopted.set(output.capture, collected.sha256);
+    reports.push({ object: output.object, contentType: output.contentType, ...collected });
+  }
+  return { reports, adopted };
+}
+
+function outputFile(output: OutputSpec, folder: TaskFolder): string {
+  if (output.capture !== undefined) return folder[output.capture];
+  if (output.path !== undefined) return join(folder.work, output.path);
+  throw new TaskProblem(
+    "internal",
+    `output ${JSON.stringify(output.label)} has neither a path nor a capture`,
+  );
+}
+
+async function checkOutputs(outputs: readonly OutputSpec[], folder: TaskFolder): Promise<void> {
+  const problems: { readonly reason: FailureReason; readonly message: string }[] = [];
+  for (const output of outputs) {
+    const problem = await checkOutput(outputFile(output, folder), output, folder);
+    if (problem !== undefined) problems.push(problem);
+  }
+  const [first] = problems;
+  if (first !== undefined)
+    throw new TaskProblem(first.reason, problems.map((problem) => problem.message).join("\n"));
+}
+
+async function checkOutput(
+  path: string,
+  output: OutputSpec,
+  folder: TaskFolder,
+): Promise<{ reason: FailureReason; message: string } | undefined> {
+  const name = `output ${JSON.stringify(output.label)} (${JSON.stringify(output.path ?? output.capture)})`;
+  try {
+    const parent = await realpath(dirname(path));
+    if (parent !== folder.root && parent !== folder.work && !parent.startsWith(`${folder.work}/`))
+      return { reason: "output-kind", message: `${name} lies outside the task's folder: at ${parent}` };
+    const found = await lstat(path);
+    if (!found.isFile())
+      return { reason: "output-kind", message: `${name} must be a file, found ${await kindOf(found, path)}` };
+    return undefined;
+  } catch (error) {
+    const code = errorCode(error);
+    if (code === "ENOENT" || code === "ENOTDIR")
+      return { reason: "output-missing", message: `${name} was not made by the program` };
+    if (code === "EACCES" || code === "ELOOP")
+      return { reason: "output-kind", message: `${name} cannot be reached: ${code}` };
+    throw error;
+  }
+}
+
+async function kindOf(found: Stats, path: string): Promise<string> {
+  if (found.isSymbolicLink()) return `a symbolic link to ${JSON.stringify(await readlink(path))}`;
+  if (found.isDirectory()) return "a directory";
+  if (found.isFIFO()) return "a FIFO";
+  if (found.isSocket()) return "a socket";
+  return found.isCharacterDevice() || found.isBlockDevice() ? "a device" : "something else";
+}
+
+async function takeFile(path: string, folder: TaskFolder, store: Store): Promise<Collected> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (error: unknown) => {
+      const what = `output ${JSON.stringify(basename(path))} cannot be read: ${errorCode(error)}`;
+      throw new TaskProblem("output-kind", what);
+    },
+  );
+  let links: number;
+  try {
+    const found = await file.stat();
+    if (!found.isFile())
+      throw new TaskProblem("output-kind", `output ${JSON.stringify(basename(path))} is not a file`);
+    if (found.size <= limits.inlineBytes) {
+      const data = await file.readFile();
+      return { ...(await store.putBytes(data)), data };
+    }
+    links = found.nlink;
+  } finally {
+    await file.close();
+  }
+  return await store.adoptFile(links === 1 ? path : await ownCopy(path, folder));
+}
+
+/** A file with other names could be changed through them after it is in the store: it goes there as a copy. */
+async function ownCopy(path: string, folder: TaskFolder): Promise<string> {
+  const copy = join(folder.root, `copy-${basename(path).slice(0, 100)}`);
+  await copyFile(path, copy, constants.COPYFILE_FICLONE);
+  return copy;
+}

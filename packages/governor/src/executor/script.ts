@@ -1,0 +1,35 @@
+/** A word of POSIX shell that stands for exactly this text. */
+export const quote = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;
+
+/**
+ * Names that mean something to a shell itself, or are read-only in one: an assignment would fail or change how the
+ * launcher works. `env` sets them instead.
+ */
+const shellNames =
+  /^(_|IFS|OPT(IND|ARG|ERR)|PPID|E?UID|GROUPS|LINENO|PS[0-4]|ENV|CDPATH|RANDOM|SRANDOM|SECONDS|FUNCNAME|DIRSTACK|PIPESTATUS|SHELLOPTS|TMOUT|POSIXLY_CORRECT|(HIST|BASH|COMP_|EPOCH|MAIL).*)$/;
+
+export interface Command {
+  /** Absolute path. */
+  readonly program: string;
+  readonly args: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly stdin: string;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/**
+ * The run script of one task: sourced by a launcher, its status is the program's. A folder that cannot be entered
+ * ends the launcher, so that it cannot be taken for the program's own failure.
+ */
+export function runScript(command: Command): string {
+  const plain: string[] = [];
+  const special: string[] = [];
+  for (const [name, value] of Object.entries(command.env))
+    (shellNames.test(name) ? special : plain).push(`${name}=${quote(value)}`);
+  const words = [command.program, ...command.args].map(quote);
+  const viaEnv = special.length === 0 ? [] : ["/usr/bin/env", ...special];
+  const redirections = `<${quote(command.stdin)} >${quote(command.stdout)} 2>${quote(command.stderr)}`;
+  return `cd ${quote(command.cwd)} || exit 1\n${[...plain, ...viaEnv, ...words].join(" ")} ${redirections}\n`;
+}

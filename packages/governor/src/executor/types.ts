@@ -1,0 +1,38 @@
+import type { AttemptRef, Digest } from "@rain/protocol";
+import type { GovernorEffect, RunOutcome } from "../core/types.ts";
+
+export type RunEffect = Extract<GovernorEffect, { readonly type: "run" }>;
+export type { RunOutcome };
+
+/** What the executor needs of the store of data objects: files named by their digest. */
+export interface Store {
+  has(sha256: Digest): boolean;
+  /** Absolute path of the read-only (0444) blob file. */
+  path(sha256: Digest): string;
+  putBytes(bytes: Uint8Array): Promise<{ sha256: Digest; size: number }>;
+  /** Hash the file, make it 0444 and move it into the store. */
+  adoptFile(path: string): Promise<{ sha256: Digest; size: number }>;
+  remove(sha256: Digest): Promise<void>;
+}
+
+export type Log = (level: "info" | "warn" | "error", text: string) => void;
+export type LogStream = "stdout" | "stderr";
+
+export interface ExecutorOptions {
+  /** Folder of this executor alone; made when missing. On the same file system as the store. */
+  readonly workdir: string;
+  readonly store: Store;
+  /** Environment that every task starts from, less its RAIN_* variables; default: this process's own. */
+  readonly baseEnv?: NodeJS.ProcessEnv;
+  /** GPUs of this governor. With none, the variables that choose GPUs are left as they are. */
+  readonly gpus?: number;
+  /** Stop a program whose stdout or stderr grows beyond this many bytes; default `limits.captureBytes`. */
+  readonly captureBytes?: number;
+  /** Command of the launcher shell; default `/bin/sh`. dash, bash and busybox sh are known to work. */
+  readonly shell?: readonly string[];
+  /** The program (or the built-in work) was started; `at` is the wall clock, ms. */
+  readonly onStarted: (ref: AttemptRef, at: number) => void;
+  /** The run is over, its processes are dead and its folder is gone. Exactly once for each run. */
+  readonly onEnded: (ref: AttemptRef, outcome: RunOutcome) => void;
+  readonly log: Log;
+}

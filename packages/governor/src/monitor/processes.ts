@@ -1,0 +1,169 @@
+import { readFileSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+
+/** What `/proc/<pid>/stat` says of a process. `startTime` in clock ticks since boot: with the pid it names one process. */
+export interface ProcessStat {
+  readonly pid: number;
+  readonly state: string;
+  readonly group: number;
+  readonly session: number;
+  readonly startTime: number;
+  readonly kernelThread: boolean;
+}
+
+/** A live process that belongs to this governor's tasks. */
+export interface TaskProcess {
+  readonly pid: number;
+  readonly startTime: number;
+  /** Launcher in whose session or group it is. */
+  readonly launcher: number | undefined;
+  /** Attempt named by its cookie, `session/task/attempt`. */
+  readonly attempt: string | undefined;
+}
+
+const PF_KTHREAD = 0x00200000;
+/** Pids come round again only after a whole turn of the pid space: within this time none of them can. */
+const TRUST_FOREIGN_MS = 1_000;
+
+const gone = (error: unknown): boolean => {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === "ENOENT" || code === "ESRCH";
+};
+const forbidden = (error: unknown): boolean => {
+  const code = (error as NodeJS.ErrnoException).code;
+  return code === "EACCES" || code === "EPERM";
+};
+
+export function parseStat(pid: number, text: string): ProcessStat {
+  // The name, in parentheses, may itself contain spaces and parentheses.
+  const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  return {
+    pid,
+    state: fields[0] ?? "",
+    group: Number(fields[2]),
+    session: Number(fields[3]),
+    startTime: Number(fields[19]),
+    kernelThread: (Number(fields[6]) & PF_KTHREAD) !== 0,
+  };
+}
+
+/**
+ * Undefined when there is no such process. Synchronous: the kernel answers it from memory, and a caller that sends
+ * a signal must do so in the same breath.
+ */
+export function readStat(pid: number): ProcessStat | undefined {
+  try {
+    return parseStat(pid, readFileSync(`/proc/${pid}/stat`, "latin1"));
+  } catch (error) {
+    if (gone(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Largest resident memory that the process ever had, bytes; undefined when it is gone. */
+export function readPeakRss(pid: number): number | undefined {
+  try {
+    const match = /^VmHWM:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"));
+    return match ? Number(match[1]) * 1024 : undefined;
+  } catch (error) {
+    if (gone(error)) return undefined;
+    throw error;
+  }
+}
+
+const dead = (stat: ProcessStat): boolean => stat.state === "Z" || stat.state === "X";
+
+/** The signal, to exactly this process: a pid that was given to another one meanwhile is left alone. */
+export function signalProcess(process_: TaskProcess, signal: NodeJS.Signals): void {
+  const stat = readStat(process_.pid);
+  if (stat === undefined || dead(stat) || stat.startTime !== process_.startTime) return;
+  try {
+    process.kill(process_.pid, signal);
+  } catch (error) {
+    if (!gone(error)) throw error;
+  }
+}
+
+/**
+ * Finds the processes of this governor's tasks among all processes of the machine, by the launcher's session or group
+ * and by the cookie `RAIN_TASK=<instance>:<attempt>` in their environment. Other people's processes are remembered,
+ * so that a scan reads only what is new since the last one.
+ */
+export class ProcessTable {
+  readonly #mark: string;
+  readonly #launchers = new Set<number>();
+  #foreign = new Set<number>();
+  #cookies = new Map<number, { readonly startTime: number; readonly attempt: string }>();
+  #scannedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(instance: string) {
+    this.#mark = `RAIN_TASK=${instance}:`;
+  }
+
+  addLauncher(pid: number): void {
+    this.#launchers.add(pid);
+  }
+  removeLauncher(pid: number): void {
+    this.#launchers.delete(pid);
+  }
+
+  /** All living task processes, launchers themselves excepted. */
+  async scan(): Promise<TaskProcess[]> {
+    const startedAt = performance.now();
+    const trusted = startedAt - this.#scannedAt < TRUST_FOREIGN_MS ? this.#foreign : new Set<number>();
+    const foreign = new Set<number>();
+    const cookies: typeof this.#cookies = new Map();
+    const found: TaskProcess[] = [];
+    const suspects: ProcessStat[] = [];
+    for (const name of await readdir("/proc")) {
+      const pid = Number(name);
+      if (!Number.isInteger(pid) || pid === process.pid || this.#launchers.has(pid)) continue;
+      if (trusted.has(pid)) foreign.add(pid);
+      else {
+        const stat = readStat(pid);
+        if (stat !== undefined && !dead(stat)) suspects.push(stat);
+      }
+    }
+    for (const stat of suspects) {
+      const launcher = this.#launcherOf(stat);
+      const attempt = stat.kernelThread ? undefined : await this.#cookie(stat);
+      if (attempt !== undefined && attempt !== "unknown")
+        cookies.set(stat.pid, { startTime: stat.startTime, attempt });
+      const known = attempt === "unknown" ? undefined : attempt;
+      if (launcher !== undefined || known !== undefined)
+        found.push({ pid: stat.pid, startTime: stat.startTime, launcher, attempt: known });
+      else if (attempt === undefined) foreign.add(stat.pid);
+    }
+    this.#foreign = foreign;
+    this.#cookies = cookies;
+    this.#scannedAt = startedAt;
+    return found;
+  }
+
+  #launcherOf(stat: ProcessStat): number | undefined {
+    if (this.#launchers.has(stat.session)) return stat.session;
+    return this.#launchers.has(stat.group) ? stat.group : undefined;
+  }
+
+  /**
+   * The attempt that the cookie names; undefined when there is none; "unknown" when it cannot be told now, because
+   * the process is just being made and has no environment yet.
+   */
+  async #cookie(stat: ProcessStat): Promise<string | undefined> {
+    const known = this.#cookies.get(stat.pid);
+    if (known !== undefined && known.startTime === stat.startTime) return known.attempt;
+    let environment: string;
+    try {
+      environment = await readFile(`/proc/${stat.pid}/environ`, "latin1");
+    } catch (error) {
+      if (gone(error)) return "unknown";
+      if (forbidden(error)) return undefined;
+      throw error;
+    }
+    if (environment === "") return "unknown";
+    const at = environment.startsWith(this.#mark) ? 0 : environment.indexOf(`\0${this.#mark}`) + 1;
+    if (at === 0 && !environment.startsWith(this.#mark)) return undefined;
+    const end = environment.indexOf("\0", at);
+    return environment.slice(at + this.#mark.length, end === -1 ? undefined : end);
+  }
+}

@@ -1,0 +1,23 @@
+/** A byte range of one part, inclusive; or why there is none. */
+export type ByteRange =
+  { readonly start: number; readonly end: number; readonly partial: boolean } | "unsatisfiable";
+
+/** Reads a Range header as `bytes=N-` or `bytes=N-M`; other forms are ignored, as HTTP allows: the whole is sent. */
+export function parseRange(header: string | undefined, size: number): ByteRange {
+  const whole = { start: 0, end: size - 1, partial: false };
+  const match = header === undefined ? null : /^bytes=(\d{1,15})-(\d{0,15})$/.exec(header);
+  if (!match) return whole;
+  const start = Number(match[1]);
+  const end = match[2] === "" ? size - 1 : Math.min(Number(match[2]), size - 1);
+  if (start >= size || end < start) return "unsatisfiable";
+  return { start, end, partial: true };
+}
+
+export const rangeHeaders = (
+  range: Exclude<ByteRange, string>,
+  size: number,
+): Record<string, string | number> => ({
+  "Accept-Ranges": "bytes",
+  "Content-Length": size === 0 ? 0 : range.end - range.start + 1,
+  ...(range.partial ? { "Content-Range": `bytes ${range.start}-${range.end}/${size}` } : {}),
+});

@@ -1,0 +1,240 @@
+import type { GovernorId, ObjectId, SessionId, TaskId } from "@rain/protocol";
+import { DurableState } from "./apply.ts";
+import { expireGovernors, governorGone, handleGovernorMessage } from "./governors.ts";
+import { Kernel } from "./kernel.ts";
+import { movePhase, type LiveGovernor, type LiveTask } from "./live.ts";
+import { answerFetch, answerNext, handleRequest } from "./requests.ts";
+import { schedule } from "./schedule.ts";
+import type { DataObject } from "./state.ts";
+import type { DraftInput, ServerConfig, ServerInput, ServerStep } from "./types.ts";
+
+/** How often the core looks at leases, milliseconds. */
+const TICK_MS = 500;
+/** A longer silence of our own loop than this was a stall: nobody is declared lost for it. */
+const STALL_MS = 2_000;
+/** Assignments of one round; the next follows as soon as other inputs were served. */
+const ROUND = 500;
+const RESERVE_AFTER_MS = 5_000;
+/** Inline bytes that one assignment may carry. */
+const INLINE_PER_ASSIGNMENT = 1_048_576;
+
+/** Where the bytes of an object can be read. */
+export type Location =
+  | { readonly kind: "data"; readonly data: Uint8Array; readonly sha256: string }
+  | { readonly kind: "blob"; readonly sha256: string; readonly size: number }
+  | {
+      readonly kind: "governors";
+      readonly sha256: string;
+      readonly size: number;
+      readonly holders: readonly GovernorId[];
+    };
+
+/**
+ * The server's brain: a deterministic state machine. Inputs and the time go in; records to journal, effects to
+ * perform once they are durable, and the time of the next tick come out.
+ */
+export class ServerCore {
+  readonly #k: Kernel;
+  #lastInput: number | undefined;
+
+  /** `durable` is empty, or what the journal's records made. */
+  constructor(config: ServerConfig, durable: DurableState, now: number) {
+    this.#k = new Kernel(config, durable, now);
+    this.#k.onNext = (session, waiter) => answerNext(this.#k, session, waiter);
+    this.#k.onFetch = (object, waiter) => answerFetch(this.#k, object, waiter);
+    this.#k.rebuild();
+  }
+
+  get durable(): DurableState {
+    return this.#k.durable;
+  }
+  /** For checkers and views; never changed from outside. */
+  get kernel(): Kernel {
+    return this.#k;
+  }
+
+  handle(input: ServerInput, now: number): ServerStep {
+    const k = this.#k;
+    k.now = Math.max(k.now, now);
+    this.#forgiveStall();
+    switch (input.type) {
+      case "client.request":
+        handleRequest(k, input.connection, input.request);
+        break;
+      case "client.gone":
+        k.forgetClient(input.connection);
+        break;
+      case "governor.message":
+        handleGovernorMessage(k, input.connection, input.message);
+        break;
+      case "governor.gone":
+        governorGone(k, input.connection);
+        break;
+      case "replica.missing":
+        this.#replicaMissing(input.ref.session, input.ref.object, input.governor);
+        break;
+      case "tick":
+        this.#tick();
+        break;
+    }
+    return k.takeStep(k.dirty ? k.now : k.now + TICK_MS);
+  }
+
+  /** Our own loop stood still: everyone else may have spoken meanwhile, so leases start anew. */
+  #forgiveStall(): void {
+    const k = this.#k;
+    const gap = this.#lastInput === undefined ? 0 : k.now - this.#lastInput;
+    this.#lastInput = k.now;
+    if (gap <= STALL_MS) return;
+    k.log("warn", `the server stood still for ${Math.round(gap)} ms; leases start anew`);
+    for (const governor of k.live.governors.values()) governor.lastHeard = k.now;
+    for (const session of k.live.sessions.values()) session.orphanSince = k.now;
+  }
+
+  #tick(): void {
+    const k = this.#k;
+    expireGovernors(k);
+    this.#expireSessions();
+    this.#schedule();
+  }
+
+  #expireSessions(): void {
+    const k = this.#k;
+    for (const [session, live] of [...k.live.sessions]) {
+      if (live.connections.size > 0) continue;
+      const away = k.now - live.orphanSince;
+      if (!session.detached && away >= k.config.sessionLeaseMs) {
+        k.log("warn", `session ${session.id} (${session.name}) is closed: its client is gone`);
+        k.commit({ type: "session.closed", session: session.id });
+      } else if (session.detached && session.ttlS !== undefined && session.open.size === 0) {
+        if (away < session.ttlS * 1000) continue;
+        k.log(
+          "info",
+          `session ${session.id} (${session.name}) is closed: its time to live of ${session.ttlS} s is over`,
+        );
+        k.commit({ type: "session.closed", session: session.id });
+      }
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------ scheduling
+
+  #schedule(): void {
+    const k = this.#k;
+    if (!k.dirty) return;
+    k.dirty = false;
+    const governors = [...k.live.governors.values()]
+      .filter((each) => each.connection !== undefined && !each.leaving)
+      .map((governor) => ({ governor, free: governor.free }));
+    let placed = 0;
+    const snapshot = {
+      classes: [...k.live.classes.values()],
+      governors,
+      localBytes: (live: LiveTask) => this.#localBytes(live),
+      now: k.now,
+      reserveAfterMs: RESERVE_AFTER_MS,
+      limit: ROUND,
+    };
+    schedule(snapshot, ({ live, governor }) => {
+      placed++;
+      this.#assign(live, governor);
+    });
+    if (placed === ROUND) k.dirty = true;
+  }
+
+  #localBytes(live: LiveTask): Map<LiveGovernor, number> {
+    const bytes = new Map<LiveGovernor, number>();
+    for (const input of live.task.inputs) {
+      if (input.state.kind !== "finished") continue;
+      for (const holder of this.#k.live.replicas.get(input) ?? []) {
+        bytes.set(holder, (bytes.get(holder) ?? 0) + input.state.size);
+      }
+    }
+    return bytes;
+  }
+
+  #assign(live: LiveTask, governor: LiveGovernor): void {
+    const k = this.#k;
+    const { task } = live;
+    const { session, spec } = task;
+    const attempt = task.state.attempt + 1;
+    k.commit({ type: "assigned", session: session.id, task: spec.id, attempt, governor: governor.id });
+    movePhase(live, { kind: "assigned", governor, since: k.now });
+    k.hold(governor, task, attempt);
+    if (governor.connection === undefined) return;
+    let inline = 0;
+    const inputs: DraftInput[] = [];
+    for (const { object: id } of spec.inputs) {
+      const object = session.objects.get(id);
+      if (object?.state.kind !== "finished")
+        throw new Error(`task ${session.id}/${spec.id} starts without o${id}`);
+      const draft = this.#draft(object, object.state, INLINE_PER_ASSIGNMENT - inline);
+      inline += draft.data?.length ?? 0;
+      inputs.push(draft);
+    }
+    k.effect({
+      type: "assign",
+      connection: governor.connection,
+      governor: governor.id,
+      session: session.id,
+      task: spec.id,
+      attempt,
+      spec,
+      inputs,
+    });
+  }
+
+  #draft(
+    object: DataObject,
+    state: Extract<DataObject["state"], { kind: "finished" }>,
+    room: number,
+  ): DraftInput {
+    const { size, sha256, contentType, data } = state;
+    const holders: GovernorId[] = [];
+    for (const holder of this.#k.live.replicas.get(object) ?? []) {
+      if (holder.connection !== undefined && holder.synced) holders.push(holder.id);
+    }
+    return {
+      object: object.id,
+      kind: object.kind,
+      size,
+      sha256,
+      contentType,
+      holders,
+      onServer: data !== undefined || object.producer === undefined,
+      ...(data && data.length <= room ? { data } : {}),
+    };
+  }
+
+  // --------------------------------------------------------------------------------------------------- look-ups
+
+  #replicaMissing(session: SessionId, id: ObjectId, governorId: GovernorId): void {
+    const k = this.#k;
+    const object = k.durable.sessions.get(session)?.objects.get(id);
+    const governor = k.live.governors.get(governorId);
+    if (!object || !governor) return;
+    k.removeReplica(object, governor);
+    k.rebuildLost();
+  }
+
+  /** Where an object's bytes are now; undefined when it has none or does not exist. */
+  locate(session: SessionId, id: ObjectId): (Location & { readonly keep: boolean }) | undefined {
+    const object = this.#k.durable.sessions.get(session)?.objects.get(id);
+    if (object?.state.kind !== "finished") return undefined;
+    const { data, sha256, size } = object.state;
+    const { keep } = object;
+    if (data) return { kind: "data", data, sha256, keep };
+    if (object.producer === undefined) return { kind: "blob", sha256, size, keep };
+    const holders: GovernorId[] = [];
+    for (const holder of this.#k.live.replicas.get(object) ?? []) {
+      if (holder.connection !== undefined && holder.synced) holders.push(holder.id);
+    }
+    return { kind: "governors", sha256, size, holders, keep };
+  }
+
+  /** The governor that has the log files of a task's last attempt; undefined when it never started or is gone. */
+  locateLog(session: SessionId, id: TaskId): GovernorId | undefined {
+    const state = this.#k.durable.sessions.get(session)?.tasks.get(id)?.state;
+    return state && "governor" in state ? state.governor : undefined;
+  }
+}

@@ -1,0 +1,362 @@
+import {
+  RainError,
+  toWireError,
+  type AttemptRef,
+  type GovernorMessage,
+  type GovernorMessageOf,
+  type ObjectId,
+  type Report,
+  type TaskFailure,
+} from "@rain/protocol";
+import { attemptKey, type Kernel } from "./kernel.ts";
+import { movePhase, type LiveGovernor } from "./live.ts";
+import { minus, toAmounts } from "./resources.ts";
+import type { Task } from "./state.ts";
+import type { ConnectionId } from "./types.ts";
+
+/** How often a task may be sent to a governor that cannot get its inputs, before it fails. */
+const STARVED_LIMIT = 5;
+
+/** What governors say: registration, reports, copies, signs of life; and what follows when one is lost. */
+export function handleGovernorMessage(k: Kernel, connection: ConnectionId, message: GovernorMessage): void {
+  if (message.type === "register") {
+    register(k, connection, message);
+    return;
+  }
+  const governor = k.live.byConnection.get(connection);
+  // A connection that was replaced by a newer registration may still deliver: nothing on it counts.
+  if (!governor || governor.connection !== connection) return;
+  governor.lastHeard = k.now;
+  switch (message.type) {
+    case "holding":
+      holding(k, governor, message);
+      break;
+    case "started":
+      started(k, governor, message);
+      break;
+    case "finish":
+    case "fail":
+    case "stopped":
+    case "starved":
+      report(k, governor, message);
+      break;
+    case "heartbeat":
+      break;
+    case "leaving":
+      governor.leaving = true;
+      break;
+  }
+}
+
+// ------------------------------------------------------------------------------------------------ registration
+
+function register(k: Kernel, connection: ConnectionId, message: GovernorMessageOf<"register">): void {
+  const known = k.durable.governorByIdentity.get(message.identity);
+  const before = known && k.live.governors.get(known.id);
+  if (before?.connection !== undefined && before.incarnation !== message.incarnation) {
+    if (k.now - before.lastHeard < 3 * k.config.heartbeatMs) {
+      const error = new RainError(
+        "identity-in-use",
+        `another governor with the identity of this work folder is connected as ${before.hello?.name ?? before.id}; ` +
+          "give each governor a work folder of its own",
+      );
+      k.effect({ type: "send", connection, message: { type: "refused", error: toWireError(error) } });
+      k.effect({ type: "close", connection });
+      return;
+    }
+  }
+  if (before && before.incarnation !== message.incarnation) {
+    loseGovernor(k, before, "crash", "its process was started anew");
+  }
+  const again = before && before.incarnation === message.incarnation ? before : undefined;
+  if (again?.connection !== undefined) {
+    k.live.byConnection.delete(again.connection);
+    k.effect({ type: "close", connection: again.connection });
+  }
+  const { type: _type, attempts, ...hello } = message;
+  const id = known?.id ?? k.durable.nextGovernor;
+  const epoch = (known?.epoch ?? 0) + 1;
+  const { identity, incarnation, name } = hello;
+  k.commit({ type: "governor.registered", governor: id, identity, incarnation, name, epoch });
+  const capacity = toAmounts(hello.capacity);
+  const governor: LiveGovernor = again ?? {
+    id,
+    identity,
+    incarnation,
+    hello,
+    connection,
+    synced: false,
+    announced: new Set(),
+    capacity,
+    free: capacity,
+    attempts: new Map(),
+    replicas: new Set(),
+    lastHeard: k.now,
+    leaving: false,
+  };
+  governor.hello = hello;
+  governor.connection = connection;
+  governor.synced = false;
+  governor.announced.clear();
+  governor.capacity = capacity;
+  governor.free = capacity;
+  for (const held of governor.attempts.values()) governor.free = minus(governor.free, held.request);
+  governor.lastHeard = k.now;
+  governor.leaving = false;
+  k.live.governors.set(id, governor);
+  k.live.byConnection.set(connection, governor);
+  k.effect({ type: "registered", connection, governor: id, epoch, dataUrl: hello.dataUrl });
+  k.log("info", `governor ${id} (${name}) registered, epoch ${epoch}, ${attempts.length} attempts with it`);
+  reconcile(k, governor, attempts);
+  k.dirty = true;
+}
+
+/** Makes both sides agree on the attempts that this governor has. */
+function reconcile(
+  k: Kernel,
+  governor: LiveGovernor,
+  attempts: GovernorMessageOf<"register">["attempts"],
+): void {
+  const reported = new Set(attempts.map(attemptKey));
+  for (const [key, held] of [...governor.attempts]) {
+    if (reported.has(key)) continue;
+    // The assignment never arrived there, or its report is done with.
+    k.free(governor, held);
+    const task = currentTask(k, governor, held);
+    if (task) release(k, task, "nothing", "the assignment did not reach its governor");
+  }
+  for (const { running, ...ref } of attempts) {
+    const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref);
+    const known = task ?? k.durable.sessions.get(ref.session)?.tasks.get(ref.task);
+    if (known) k.hold(governor, known, ref.attempt);
+    if (!task) {
+      k.send(governor, { type: "cancel", ...ref });
+      continue;
+    }
+    k.resumeAttempt(task, governor);
+    const entry = k.live.tasks.get(task);
+    if (running && entry?.phase.kind === "assigned") {
+      movePhase(entry, { kind: "running", governor, since: k.now, startTime: 0 });
+    }
+  }
+}
+
+/** The task, if this attempt on this governor is the one that counts: fencing by number. */
+function currentTask(k: Kernel, governor: LiveGovernor, ref: AttemptRef): Task | undefined {
+  const task = k.durable.sessions.get(ref.session)?.tasks.get(ref.task);
+  if (task?.state.kind !== "open") return undefined;
+  return task.state.governor === governor.id && task.state.attempt === ref.attempt ? task : undefined;
+}
+
+/** An attempt whose assignment was a hint that the journal lost: nobody else has the task, so it counts. */
+function adopt(k: Kernel, governor: LiveGovernor, ref: AttemptRef): Task | undefined {
+  const task = k.durable.sessions.get(ref.session)?.tasks.get(ref.task);
+  if (task?.state.kind !== "open" || task.state.governor !== undefined) return undefined;
+  if (ref.attempt <= task.state.attempt) return undefined;
+  const { session, task: id, attempt } = ref;
+  k.commit({ type: "assigned", session, task: id, attempt, governor: governor.id });
+  k.resumeAttempt(task, governor);
+  return task;
+}
+
+function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"holding">): void {
+  for (const { sha256, ...ref } of message.objects) {
+    const object = k.durable.sessions.get(ref.session)?.objects.get(ref.object);
+    const is = object?.state.kind === "finished" && object.state.sha256 === sha256;
+    const isWanted = is && (object.keep || object.openConsumers > 0);
+    if (!object || !isWanted) {
+      k.drop(governor, ref);
+      continue;
+    }
+    k.addReplica(object, governor);
+    if (governor.synced) k.updateAvailability(object);
+    else governor.announced.add(object);
+  }
+  if (!message.done || governor.synced) return;
+  governor.synced = true;
+  for (const object of [...governor.replicas]) {
+    if (governor.announced.has(object)) k.updateAvailability(object);
+    else k.removeReplica(object, governor);
+  }
+  governor.announced.clear();
+  k.rebuildLost();
+  k.dirty = true;
+}
+
+function started(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"started">): void {
+  const task = currentTask(k, governor, message);
+  const entry = task && k.live.tasks.get(task);
+  if (entry?.phase.kind !== "assigned" && entry?.phase.kind !== "running") return;
+  movePhase(entry, { kind: "running", governor, since: k.now, startTime: message.at });
+}
+
+// ----------------------------------------------------------------------------------------------------- reports
+
+function report(k: Kernel, governor: LiveGovernor, message: Report): void {
+  const { session, task: id, attempt } = message;
+  const ref = { session, task: id, attempt };
+  const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref);
+  k.free(governor, ref);
+  if (!task) {
+    if (message.type === "finish") dropStaleOutputs(k, governor, message);
+  } else {
+    switch (message.type) {
+      case "finish":
+        finish(k, governor, task, message);
+        break;
+      case "fail":
+        fail(k, governor, task, message);
+        break;
+      case "stopped":
+        release(k, task, "nothing", "its governor did not run it");
+        break;
+      case "starved":
+        starve(k, governor, task, message);
+        break;
+    }
+  }
+  // Released only when the records above are durable.
+  k.send(governor, { type: "ack", attempts: [ref] });
+}
+
+function finish(k: Kernel, governor: LiveGovernor, task: Task, message: GovernorMessageOf<"finish">): void {
+  const { session, task: id, attempt, outputs, info } = message;
+  const expected = task.spec.outputs.map((output) => output.object).toSorted((a, b) => a - b);
+  const reported = outputs.map((output) => output.object).toSorted((a, b) => a - b);
+  if (expected.join() !== reported.join()) {
+    const failure: TaskFailure = {
+      reason: "internal",
+      message: `the governor reported the outputs ${reported.join(", ")}, but the task has ${expected.join(", ")}`,
+    };
+    k.commit({ type: "failed", session, task: id, failure: complete(failure, governor, attempt), info });
+    return;
+  }
+  k.commit({ type: "finished", session, task: id, attempt, governor: governor.id, outputs, info });
+}
+
+function fail(k: Kernel, governor: LiveGovernor, task: Task, message: GovernorMessageOf<"fail">): void {
+  const { session, task: id, attempt, info } = message;
+  const left = (task.spec.retries ?? 0) - task.failures;
+  if (left > 0) {
+    release(k, task, "failure", `${message.failure.message}; ${left} of its retries left`);
+    return;
+  }
+  const failure = complete(message.failure, governor, attempt);
+  k.commit({ type: "failed", session, task: id, failure, info });
+}
+
+function starve(k: Kernel, governor: LiveGovernor, task: Task, message: GovernorMessageOf<"starved">): void {
+  const why = message.missing.map((each) => `o${each.object}: ${each.why}`).join("; ");
+  k.log("warn", `task ${task.session.id}/${task.spec.id} could not get its inputs: ${why}`);
+  if (task.starved + 1 >= STARVED_LIMIT) {
+    const failure: TaskFailure = {
+      reason: "input-unavailable",
+      message: `inputs could not be brought to a governor in ${STARVED_LIMIT} attempts: ${why}`,
+    };
+    const { session, spec } = task;
+    const done = complete(failure, governor, message.attempt);
+    k.commit({ type: "failed", session: session.id, task: spec.id, failure: done, info: {} });
+    return;
+  }
+  for (const each of message.missing) forgetCopies(k, task, each.object);
+  release(k, task, "starved", why);
+  k.rebuildLost();
+}
+
+/** The copies of an object that could not be read are no copies. */
+function forgetCopies(k: Kernel, task: Task, id: ObjectId): void {
+  const object = task.session.objects.get(id);
+  if (!object || (object.state.kind === "finished" && object.state.data)) return;
+  for (const holder of [...(k.live.replicas.get(object) ?? [])]) {
+    k.removeReplica(object, holder);
+    k.drop(holder, { session: object.session.id, object: object.id });
+  }
+}
+
+function dropStaleOutputs(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"finish">): void {
+  const task = k.durable.sessions.get(message.session)?.tasks.get(message.task);
+  for (const output of message.outputs) {
+    const object = task?.session.objects.get(output.object);
+    // The same report again, because its ack was lost: the copies are known and good.
+    if (object && governor.replicas.has(object)) continue;
+    k.drop(governor, { session: message.session, object: output.object });
+  }
+}
+
+const complete = (failure: TaskFailure, governor: LiveGovernor, attempt: number): TaskFailure => ({
+  ...failure,
+  attempt,
+  governor: governor.hello?.name ?? String(governor.id),
+});
+
+function release(
+  k: Kernel,
+  task: Task,
+  counts: "crash" | "failure" | "starved" | "nothing",
+  why: string,
+): void {
+  const { session, spec, state } = task;
+  k.commit({ type: "released", session: session.id, task: spec.id, attempt: state.attempt, counts, why });
+}
+
+// -------------------------------------------------------------------------------------------------------- loss
+
+export function governorGone(k: Kernel, connection: ConnectionId): void {
+  const governor = k.live.byConnection.get(connection);
+  k.live.byConnection.delete(connection);
+  if (!governor || governor.connection !== connection) return;
+  governor.connection = undefined;
+  governor.synced = false;
+  governor.lastHeard = k.now;
+  for (const object of governor.replicas) k.updateAvailability(object);
+  if (governor.leaving) loseGovernor(k, governor, "nothing", "it left");
+}
+
+/** Everything that this governor had is somebody else's now; what it says later is out of date. */
+export function loseGovernor(
+  k: Kernel,
+  governor: LiveGovernor,
+  counts: "crash" | "nothing",
+  why: string,
+): void {
+  const name = governor.hello?.name ?? k.durable.governors.get(governor.id)?.name ?? "";
+  k.log(
+    "warn",
+    `governor ${governor.id} (${name}) is lost: ${why}; ${governor.attempts.size} attempts with it`,
+  );
+  if (governor.connection !== undefined) {
+    k.live.byConnection.delete(governor.connection);
+    k.effect({ type: "close", connection: governor.connection });
+    governor.connection = undefined;
+  }
+  k.live.governors.delete(governor.id);
+  for (const object of [...governor.replicas]) k.removeReplica(object, governor);
+  const held = [...governor.attempts.values()];
+  governor.attempts.clear();
+  for (const each of held) {
+    const task = currentTask(k, governor, each);
+    if (!task) continue;
+    if (counts === "crash" && task.crashes + 1 >= k.config.crashLimit) {
+      const failure: TaskFailure = {
+        reason: "crash-limit",
+        message: `crash limit ${k.config.crashLimit} reached: its governor was lost while it ran, last ${name} (${why})`,
+        attempt: each.attempt,
+        governor: name,
+      };
+      k.commit({ type: "failed", session: each.session, task: each.task, failure, info: {} });
+    } else {
+      release(k, task, counts, `governor ${name} is lost: ${why}`);
+    }
+  }
+  k.rebuildLost();
+  k.dirty = true;
+}
+
+/** Governors that were silent for a lease are lost. */
+export function expireGovernors(k: Kernel): void {
+  for (const governor of [...k.live.governors.values()]) {
+    if (k.now - governor.lastHeard < k.config.leaseMs) continue;
+    const seconds = Math.round(k.config.leaseMs / 1000);
+    loseGovernor(k, governor, "crash", `not heard of for the lease of ${seconds} s`);
+  }
+}

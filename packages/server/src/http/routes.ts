@@ -1,0 +1,166 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { pipeline } from "node:stream/promises";
+import {
+  asDigest,
+  asObjectId,
+  asSessionId,
+  asTaskId,
+  blobPath,
+  logPath,
+  parseRange,
+  RainError,
+  rangeHeaders,
+  type GovernorId,
+  type ObjectRef,
+} from "@rain/protocol";
+import { verifyTicket } from "@rain/protocol/tickets";
+import type { ServerCore } from "../core/index.ts";
+import type { BlobFolder } from "../objects/blobs.ts";
+import { passThrough, type DataPort } from "./proxy.ts";
+import { respondBytes, respondText } from "./respond.ts";
+
+/** What the routes need of the server. */
+export interface RouteContext {
+  readonly core: ServerCore;
+  readonly blobs: BlobFolder;
+  /** Is this request of a connected client? */
+  isClient(request: IncomingMessage): boolean;
+  /** Key of the tickets for this server's own bytes. */
+  readonly ticketKey: Uint8Array;
+  dataPort(governor: GovernorId): DataPort | undefined;
+  /** A holder did not have an object. */
+  onMissing(ref: ObjectRef, governor: GovernorId): void;
+}
+
+type Handler = (context: RouteContext, call: Call) => Promise<void>;
+interface Call {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly path: string;
+  readonly query: string;
+  readonly parts: readonly string[];
+}
+
+/**
+ * The HTTP surface beside the handshake, one row a route: anything else is 404, and a caller without the right that
+ * the row names is answered 403 before the handler runs.
+ */
+export const routes: readonly {
+  readonly method: string;
+  readonly pattern: RegExp;
+  /** `ticket`: a governor with a ticket may call it too. */
+  readonly allow: "client" | "client-or-ticket";
+  readonly handler: Handler;
+}[] = [
+  { method: "PUT", pattern: /^\/rain\/v1\/blobs\/([0-9a-f]{64})$/, allow: "client", handler: putBlob },
+  {
+    method: "GET",
+    pattern: /^\/rain\/v1\/sessions\/(\d{1,9})\/objects\/(\d{1,9})$/,
+    allow: "client-or-ticket",
+    handler: getObject,
+  },
+  {
+    method: "GET",
+    pattern: /^\/rain\/v1\/sessions\/(\d{1,9})\/tasks\/(\d{1,9})\/(stdout|stderr)$/,
+    allow: "client",
+    handler: getLog,
+  },
+];
+
+/** Answers a request that passed the Host and Origin checks. */
+export async function handleRequest(
+  context: RouteContext,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const target = request.url ?? "/";
+  const mark = target.indexOf("?");
+  const path = mark < 0 ? target : target.slice(0, mark);
+  const query = mark < 0 ? "" : target.slice(mark);
+  const row = routes.find((each) => each.method === request.method && each.pattern.test(path));
+  if (!row) return respondText(response, 404, "there is nothing here");
+  if (!isAllowed(context, request, path, row.allow)) {
+    return respondText(response, 403, "not allowed: this needs the token of a connected client, or a ticket");
+  }
+  const parts = row.pattern.exec(path)?.slice(1) ?? [];
+  await row.handler(context, { request, response, path, query, parts });
+}
+
+function isAllowed(context: RouteContext, request: IncomingMessage, path: string, allow: string): boolean {
+  if (context.isClient(request)) return true;
+  if (allow !== "client-or-ticket") return false;
+  const header = request.headers.authorization ?? "";
+  if (!header.startsWith("Rain-Ticket ")) return false;
+  return verifyTicket(context.ticketKey, header.slice("Rain-Ticket ".length), {
+    method: "GET",
+    path,
+    epoch: 0,
+  });
+}
+
+async function putBlob(context: RouteContext, { request, response, parts }: Call): Promise<void> {
+  try {
+    const isNew = await context.blobs.write(asDigest(parts[0] ?? ""), request);
+    respondText(response, isNew ? 201 : 200, "stored");
+  } catch (error) {
+    if (error instanceof RainError) return respondText(response, 422, error.message);
+    throw error;
+  }
+}
+
+async function getObject(context: RouteContext, call: Call): Promise<void> {
+  const { request, response, parts } = call;
+  const ref = { session: asSessionId(Number(parts[0])), object: asObjectId(Number(parts[1])) };
+  const location = context.core.locate(ref.session, ref.object);
+  const { range: wanted } = request.headers;
+  if (!location || (!location.keep && context.isClient(request))) {
+    return respondText(
+      response,
+      404,
+      `data object ${ref.session}/o${ref.object} is not kept, not finished or removed`,
+    );
+  }
+  if (location.kind === "governors") {
+    for (const holder of location.holders) {
+      const port = context.dataPort(holder);
+      if (port && (await passThrough(port, blobPath(asDigest(location.sha256)), "", wanted, response)))
+        return;
+      context.onMissing(ref, holder);
+    }
+    return respondText(
+      response,
+      503,
+      `no governor that has data object ${ref.session}/o${ref.object} answers now`,
+    );
+  }
+  const size = location.kind === "data" ? location.data.length : location.size;
+  const range = parseRange(wanted, size);
+  if (range === "unsatisfiable") return respondText(response, 416, `the object has ${size} bytes`);
+  respondBytes(response, range.partial ? 206 : 200, rangeHeaders(range, size));
+  if (location.kind === "data") response.end(location.data.subarray(range.start, range.end + 1));
+  else if (size === 0) response.end();
+  else await pipeline(context.blobs.read(asDigest(location.sha256), range.start, range.end), response);
+}
+
+async function getLog(context: RouteContext, { response, query, parts }: Call): Promise<void> {
+  const session = asSessionId(Number(parts[0]));
+  const task = asTaskId(Number(parts[1]));
+  const stream = parts[2] === "stderr" ? "stderr" : "stdout";
+  const governor = context.core.locateLog(session, task);
+  if (governor === undefined) {
+    // Nothing was written yet, or nothing can be any more: the reader tells by the task's state.
+    return respondText(
+      response,
+      404,
+      `task ${session}/${task} has no ${stream}: it was not started, or it is unknown`,
+    );
+  }
+  const port = context.dataPort(governor);
+  const path = logPath(session, task, stream);
+  if (port && (await passThrough(port, path, query, undefined, response))) return;
+  respondText(
+    response,
+    404,
+    `the ${stream} of task ${session}/${task} is not there: its governor is gone or has dropped it`,
+  );
+}

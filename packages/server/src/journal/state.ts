@@ -1,0 +1,44 @@
+import { RainError } from "@rain/protocol";
+import type { ServerRecord } from "../core/types.ts";
+import type { Frame } from "./frame.ts";
+import { refused } from "./failure.ts";
+import { parseRecords } from "./records.ts";
+
+/** What the journal rebuilds: records applied in order make the state; a snapshot is its items, dumped and loaded. */
+export interface DurableState {
+  apply(record: ServerRecord): void;
+  /** Values that plain msgpack can hold, in an order in which `load` of each on a fresh state makes the same state. */
+  dump(): Iterable<unknown>;
+  load(item: unknown): void;
+}
+
+/** The records of a segment's frame. Throws RainError "bad-file" when they are sound but not understood. */
+export function recordsOf(name: string, frame: Frame): readonly ServerRecord[] {
+  try {
+    return parseRecords(frame.payload);
+  } catch (error) {
+    throw notUnderstood(name, frame, error);
+  }
+}
+
+/** Runs `use` for something that stands in `frame`; an error of it says where. */
+export function withPlace(name: string, frame: Frame, use: () => void): void {
+  try {
+    use();
+  } catch (error) {
+    throw error instanceof RainError && error.code === "bad-file"
+      ? error
+      : notUnderstood(name, frame, error);
+  }
+}
+
+function notUnderstood(name: string, frame: Frame, cause: unknown): RainError {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const error = refused(
+    name,
+    `frame ${frame.sequence} at byte ${frame.offset} is whole but cannot be used: ${text}. Nothing was changed. ` +
+      "Start the version of the server that wrote it, and report this.",
+    { sequence: frame.sequence, offset: frame.offset },
+  );
+  return Object.assign(error, { cause });
+}

@@ -1,0 +1,41 @@
+/**
+ * The only way in which the journal touches a disk: one flat folder of files. The server gives it a real folder,
+ * the simulator one in memory.
+ *
+ * Every `done` is called exactly once, later, never inside the call that got it. Errors carry `code` ("ENOSPC") and
+ * `path` as the errors of node:fs do. The journal has at most one operation in flight for each file.
+ */
+export interface JournalStorage {
+  /** Names of the files in the folder, in any order. Used at opening only. */
+  list(): readonly string[];
+  /** A whole file. Used at opening only. */
+  read(name: string): Uint8Array;
+  /** `length` bytes from `offset`; fewer only where the file ends. */
+  readAt(name: string, offset: number, length: number, done: ReadDone): void;
+  /** Makes an empty file; an error when the name is taken. */
+  create(name: string, done: Done): void;
+  /** Adds all the bytes at the end of the file, or fails: then any first part of them may have been written. */
+  append(name: string, bytes: Uint8Array, done: Done): void;
+  /** Returns once the file's bytes survive a loss of power. Never tried again after an error. */
+  sync(name: string, done: Done): void;
+  rename(from: string, to: string, done: Done): void;
+  remove(name: string, done: Done): void;
+  /** Returns once creations, renames and removals survive a loss of power. */
+  syncFolder(done: Done): void;
+  /** Cuts the file to its first `size` bytes. Used at opening only. */
+  truncate(name: string, size: number, done: Done): void;
+  /** Calls `next` after everything else that waits has had its turn. */
+  later(next: () => void): void;
+}
+export type Done = (error?: Error) => void;
+export type ReadDone = (error: Error | undefined, bytes?: Uint8Array) => void;
+
+/** The part of a storage that a chain of writes uses. */
+export type Operation = (done: Done) => void;
+
+/** Runs operations one after the other and stops at the first that fails. */
+export function inOrder(operations: readonly Operation[], done: Done): void {
+  const [first, ...rest] = operations;
+  if (first === undefined) return done();
+  first((error) => (error === undefined ? inOrder(rest, done) : done(error)));
+}

@@ -1,0 +1,97 @@
+import { createHash } from "node:crypto";
+import { createReadStream, createWriteStream, type ReadStream } from "node:fs";
+import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { Transform, type Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { asDigest, digest, RainError, type Digest } from "@rain/protocol";
+import { nanoid } from "nanoid";
+
+/** An upload that no submit has named yet is not removed for this long, milliseconds. */
+const UPLOAD_GRACE_MS = 10 * 60_000;
+
+/**
+ * Constants that clients uploaded, by content, on the server's disk. An upload is durable before it is acknowledged,
+ * so that a submit may name it.
+ */
+export class BlobFolder {
+  readonly #folder: string;
+  /** Sizes of what is here. */
+  readonly #sizes: Map<Digest, number> = new Map();
+  readonly #uploaded: Map<Digest, number> = new Map();
+
+  private constructor(folder: string) {
+    this.#folder = folder;
+  }
+
+  /** Opens the folder and removes what no session uses: `isUsed` knows. */
+  static async open(folder: string, isUsed: (sha256: Digest) => boolean): Promise<BlobFolder> {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    const blobs = new BlobFolder(folder);
+    for (const name of await readdir(folder)) {
+      const path = join(folder, name);
+      if (digest.safeParse(name).success && isUsed(asDigest(name))) {
+        blobs.#sizes.set(asDigest(name), (await stat(path)).size);
+      } else await rm(path, { force: true, recursive: true });
+    }
+    return blobs;
+  }
+
+  size(sha256: Digest): number | undefined {
+    return this.#sizes.get(sha256);
+  }
+
+  read(sha256: Digest, start: number, end: number): ReadStream {
+    return createReadStream(join(this.#folder, sha256), { start, end });
+  }
+
+  /** Takes the bytes in; refuses them when their digest is not the promised one. Returns false when they were here. */
+  async write(sha256: Digest, source: Readable): Promise<boolean> {
+    this.#uploaded.set(sha256, performance.now());
+    if (this.#sizes.has(sha256)) {
+      source.resume();
+      return false;
+    }
+    const partial = join(this.#folder, `upload-${nanoid()}`);
+    try {
+      const hash = createHash("sha256");
+      let size = 0;
+      const meter = new Transform({
+        transform(chunk: Buffer, _encoding, done) {
+          hash.update(chunk);
+          size += chunk.length;
+          done(null, chunk);
+        },
+      });
+      await pipeline(source, meter, createWriteStream(partial, { mode: 0o600, flags: "wx" }));
+      const measured = hash.digest("hex");
+      if (measured !== sha256) {
+        throw new RainError("bad-digest", `the uploaded bytes have the SHA-256 ${measured}, not ${sha256}`);
+      }
+      await syncPath(partial);
+      await rename(partial, join(this.#folder, sha256));
+      await syncPath(this.#folder);
+      this.#sizes.set(sha256, size);
+      return true;
+    } finally {
+      await rm(partial, { force: true });
+    }
+  }
+
+  async remove(sha256: Digest): Promise<void> {
+    const uploaded = this.#uploaded.get(sha256);
+    // A client may have uploaded it again for a submit that is still on its way; the next start looks again.
+    if (uploaded !== undefined && performance.now() - uploaded < UPLOAD_GRACE_MS) return;
+    this.#sizes.delete(sha256);
+    await rm(join(this.#folder, sha256), { force: true });
+  }
+}
+
+async function syncPath(path: string): Promise<void> {
+  const handle = await open(path, "r");
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
