@@ -141,3 +141,8 @@ export function runningServer(instance: Instance): Daemon | undefined {
   const daemon = readDaemon(join(instance.runDir, "server.json"));
   return daemon !== undefined && isAlive(daemon) ? daemon : undefined;
 }
+
+/** Removes the files of daemons that ended without doing so. */
+export function removeStale(instance: Instance): void {
+  for (const file of listDaemons(instance).stale) rmSync(file, { force: true });
+}

@@ -41,8 +41,7 @@ export function parseListen(option: string, text: string): Address {
     );
   return address;
 }
-export const isLoopback = (host: string): boolean =>
-  host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+export const isLoopback = (host: string): boolean => ["localhost", "127.0.0.1", "::1"].includes(host);
 
 /** Formats an address as `host:port`, with brackets about an IPv6 host. */
 export const formatAddress = ({ host, port }: Address): string =>

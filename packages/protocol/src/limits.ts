@@ -19,7 +19,7 @@ export const limits = {
   submitTasks: 10_000_000,
   /** Settled tasks in one reply to `next`. */
   nextItems: 1_000,
-  inputsPerTask: 20_000,
+  inputsPerTask: 10_000,
   outputsPerTask: 1_000,
   /** Arguments and environment of a task together, and the longest single one (the system's MAX_ARG_STRLEN). */
   argsBytes: 1_048_576,

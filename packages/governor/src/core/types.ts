@@ -1,7 +1,7 @@
 import type {
-  AssignedInput,
   AttemptRef,
   Digest,
+  Epoch,
   GovernorHello,
   GovernorMessage,
   ObjectId,
@@ -57,7 +57,7 @@ export interface Allocation {
 export type GovernorEffect =
   /** Say this to the server. Dropped by the shell when there is no connection. */
   | { readonly type: "send"; readonly message: GovernorMessage }
-  /** Bring an object's bytes into the store: from `data`, or from the sources in turn; answered. */
+  /** Bring an object's bytes into the store: from `data`, or from the sources in turn; answered. A success is one claim on the bytes. */
   | {
       readonly type: "acquire";
       readonly sha256: Digest;
@@ -76,12 +76,16 @@ export type GovernorEffect =
     }
   /** End a run early: TERM to the whole family, or KILL with `force`. The run still answers `run.ended`. */
   | { readonly type: "terminate"; readonly ref: AttemptRef; readonly force: boolean }
-  /** No object uses these bytes any more. */
-  | { readonly type: "remove"; readonly sha256: Digest }
+  /**
+   * No object uses these bytes any more: give back this many claims on them. Every `acquired` and every output of a
+   * run that ended well is one claim; the store deletes bytes on which nobody has a claim. (A run that is just
+   * collecting an output with the same bytes has its own, so the bytes do not vanish under it.)
+   */
+  | { readonly type: "remove"; readonly sha256: Digest; readonly claims: number }
   /** The log files of these attempts are not needed any more. */
   | { readonly type: "forget"; readonly ref: AttemptRef }
-  /** The ticket key of the data port from now on. */
-  | { readonly type: "tickets"; readonly key: Uint8Array }
+  /** The ticket key of the data port for this registration. */
+  | { readonly type: "tickets"; readonly epoch: Epoch; readonly key: Uint8Array }
   /** The server does not want this governor, or asked it to stop: exit with this message when there is one. */
   | { readonly type: "exit"; readonly reason: string; readonly refused: boolean }
   | { readonly type: "log"; readonly level: "info" | "warn" | "error"; readonly text: string };
@@ -101,4 +105,3 @@ export interface GovernorConfig {
 /** Names used by both sides of the core. */
 export const attemptKey = (ref: AttemptRef): string => `${ref.session}/${ref.task}/${ref.attempt}`;
 export const objectKey = (ref: ObjectRef): string => `${ref.session}/${ref.object}`;
-export type { AssignedInput };

@@ -1,10 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { open, readFile, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { limits, type Digest, type OutputReport, type Work } from "@rain/protocol";
 import { inputName, readyInput } from "./inputs.ts";
 import type { House } from "./house.ts";
-import { errorCode, failureOf, TaskProblem } from "./problem.ts";
+import { errorCode } from "../monitor/errno.ts";
+import { failureOf, TaskProblem } from "./problem.ts";
 import type { Stop } from "./stop.ts";
 import type { RunEffect, RunOutcome } from "./types.ts";
 
@@ -47,18 +49,13 @@ export async function runBuiltIn(
   }
 }
 
-async function perform(
+function perform(
   house: House,
   effect: RunEffect,
   work: BuiltIn,
   signal: AbortSignal,
 ): Promise<OutputReport[]> {
-  switch (work.type) {
-    case "sleep":
-      return await sleep(house, effect, work.seconds, signal);
-    case "concat":
-      return await concat(house, effect, signal);
-  }
+  return work.type === "sleep" ? sleep(house, effect, work.seconds, signal) : concat(house, effect, signal);
 }
 
 /** Waits, then hands its input on by digest: no byte is copied. */
@@ -78,25 +75,8 @@ async function sleep(
 
 async function wait(ms: number, signal: AbortSignal): Promise<void> {
   const until = performance.now() + ms;
-  for (let left = ms; left > 0; left = until - performance.now()) await waitOnce(left, signal);
-}
-
-function waitOnce(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const onAbort = (): void => {
-      clearTimeout(timer);
-      reject(signal.reason as Error);
-    };
-    const timer = setTimeout(
-      () => {
-        signal.removeEventListener("abort", onAbort);
-        resolve();
-      },
-      Math.min(ms, MAX_TIMER_MS),
-    );
-    signal.addEventListener("abort", onAbort, { once: true });
-  });
+  for (let left = ms; left > 0; left = until - performance.now())
+    await delay(Math.min(left, MAX_TIMER_MS), undefined, { signal });
 }
 
 /** All inputs one after the other as one object. */

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { errorCode } from "./problem.ts";
+import { errorCode } from "../monitor/errno.ts";
 
 /**
  * The name of this work folder in the cookies of its tasks: made once and kept in the folder, so that a governor that

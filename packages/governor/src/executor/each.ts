@@ -4,12 +4,11 @@ export async function eachLimited<T>(
   atOnce: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  let next = 0;
+  const rest = items.values(); // shared by all lanes
   let failed = false;
   const lane = async (): Promise<void> => {
-    while (next < items.length && !failed) {
-      const item = items[next] as T;
-      next += 1;
+    for (const item of rest) {
+      if (failed) return;
       try {
         await work(item);
       } catch (error) {

@@ -9,8 +9,10 @@ import { checkLinked, mapInputs, readyInput, type Linked } from "./inputs.ts";
 import type { LaunchEnd } from "./launcher.ts";
 import { tailText } from "./logs.ts";
 import { collectOutputs, type Collection } from "./outputs.ts";
+import type { LiveLauncher } from "./pool.ts";
 import { diagnoseLaunch } from "./program.ts";
-import { errorCode, failureOf, signalOfStatus, TaskProblem } from "./problem.ts";
+import { errorCode } from "../monitor/errno.ts";
+import { failureOf, signalOfStatus, TaskProblem } from "./problem.ts";
 import { quote, runScript, type Command } from "./script.ts";
 import type { Stop } from "./stop.ts";
 import type { LogStream, RunEffect, RunOutcome } from "./types.ts";
@@ -148,7 +150,7 @@ async function launch(
     const durationS = (performance.now() - startedAt) / 1_000;
     stop.listen(undefined);
     const maxRssBytes = watch.stop();
-    if (!(await house.sweeper.end(key, launcher.pid))) launcher.signal("SIGKILL");
+    await endFamily(house, key, launcher);
     excess ??= (await measureCaptures(folder, house.captureBytes)).excess;
     const info: TaskInfo = {
       startTime,
@@ -159,6 +161,19 @@ async function launch(
     return { end, excess, info };
   } finally {
     house.launchers.giveBack(launcher);
+  }
+}
+
+/** Kills what the program left behind. A launcher of which something may still live does not serve again. */
+async function endFamily(house: House, key: string, launcher: LiveLauncher): Promise<void> {
+  let clean = false;
+  try {
+    clean = await house.sweeper.end(key, launcher.pid);
+  } finally {
+    if (!clean) {
+      launcher.signal("SIGKILL");
+      house.log("error", `processes of ${key} could not be killed and may still run`);
+    }
   }
 }
 

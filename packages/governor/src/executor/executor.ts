@@ -76,11 +76,7 @@ export class Executor {
     const key = attemptKey(effect.ref);
     if (this.#running.has(key)) throw new Error(`attempt ${key} is running already`);
     const stop = new Stop();
-    const ended = this.#perform(effect, stop).then((outcome) => {
-      this.#running.delete(key);
-      this.#options.onEnded(effect.ref, outcome);
-    });
-    this.#running.set(key, { stop, ended });
+    this.#running.set(key, { stop, ended: this.#track(key, effect, stop) });
   }
 
   /** TERM, or KILL with `force`, to a run's processes. A run that is still being prepared never starts. */
@@ -119,6 +115,13 @@ export class Executor {
     await Promise.all(this.#forgetting);
     await house?.launchers.stop();
     await this.#reaper?.stop();
+  }
+
+  async #track(key: string, effect: RunEffect, stop: Stop): Promise<void> {
+    await Promise.resolve(); // nothing is reported while the caller is still in `run`
+    const outcome = await this.#perform(effect, stop);
+    this.#running.delete(key);
+    this.#options.onEnded(effect.ref, outcome);
   }
 
   async #perform(effect: RunEffect, stop: Stop): Promise<RunOutcome> {

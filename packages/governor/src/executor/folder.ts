@@ -2,7 +2,7 @@ import { chmod, lstat, mkdir, readdir, rm, rmdir, unlink } from "node:fs/promise
 import { join } from "node:path";
 import { nanoid } from "nanoid";
 import type { AttemptRef } from "@rain/protocol";
-import { errorCode } from "./problem.ts";
+import { errorCode } from "../monitor/errno.ts";
 
 /** Where one attempt lives: a control folder, with the program's own folder inside. */
 export interface TaskFolder {

@@ -3,7 +3,8 @@ import { chmod, copyFile, link, mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { formatObject, type InputSpec } from "@rain/protocol";
 import { eachLimited } from "./each.ts";
-import { errorCode, TaskProblem } from "./problem.ts";
+import { errorCode } from "../monitor/errno.ts";
+import { TaskProblem } from "./problem.ts";
 import type { RunEffect, Store } from "./types.ts";
 
 type ReadyInput = RunEffect["inputs"][number];

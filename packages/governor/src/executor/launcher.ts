@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import { errorCode } from "../monitor/errno.ts";
 
 /**
  * Reads the name of a task's control folder, runs its script, answers its status and the CPU times so far.
@@ -96,7 +97,7 @@ export class Launcher {
     try {
       process.kill(-this.pid, signal);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
+      if (errorCode(error) !== "ESRCH") throw error;
     }
   }
 

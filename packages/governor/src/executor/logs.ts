@@ -1,7 +1,7 @@
 import { copyFile, mkdir, open, rename, rm, stat, writeFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { AttemptRef, SessionId, TaskId } from "@rain/protocol";
-import { errorCode } from "./problem.ts";
+import { errorCode } from "../monitor/errno.ts";
 import type { LogStream } from "./types.ts";
 
 /** Of each log that is kept: so much of its beginning and of its end. */

@@ -3,7 +3,8 @@ import { copyFile, lstat, open, readlink, realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { limits, type Digest, type FailureReason, type OutputReport, type OutputSpec } from "@rain/protocol";
 import type { TaskFolder } from "./folder.ts";
-import { errorCode, TaskProblem } from "./problem.ts";
+import { errorCode } from "../monitor/errno.ts";
+import { TaskProblem } from "./problem.ts";
 import type { LogStream, Store } from "./types.ts";
 
 interface Collected {

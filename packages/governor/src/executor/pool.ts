@@ -1,5 +1,5 @@
 import type { ProcessTable } from "../monitor/processes.ts";
-import { Launcher } from "./launcher.ts";
+import type { Launcher } from "./launcher.ts";
 import { TaskProblem } from "./problem.ts";
 import type { Reaper } from "./reaper.ts";
 

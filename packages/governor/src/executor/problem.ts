@@ -1,5 +1,6 @@
 import { constants } from "node:os";
 import type { FailureReason, TaskFailure } from "@rain/protocol";
+import { errorCode } from "../monitor/errno.ts";
 
 /** Ends a run with this failure. */
 export class TaskProblem extends Error {
@@ -10,9 +11,6 @@ export class TaskProblem extends Error {
     this.failure = { reason, message, ...more };
   }
 }
-
-export const errorCode = (error: unknown): string | undefined =>
-  error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
 
 /** The failure that an exception on a run's way means. */
 export function failureOf(error: unknown): TaskFailure {

@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
 import { access, open, stat } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
-import { errorCode, TaskProblem } from "./problem.ts";
+import { errorCode } from "../monitor/errno.ts";
+import { TaskProblem } from "./problem.ts";
 
 /** How long a program found on the PATH is believed to be still there and still the first. */
 const TRUST_MS = 1_000;

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
+import { errorCode } from "./errno.ts";
 
 /** What `/proc/<pid>/stat` says of a process. `startTime` in clock ticks since boot: with the pid it names one process. */
 export interface ProcessStat {
@@ -21,18 +22,17 @@ export interface TaskProcess {
   readonly attempt: string | undefined;
 }
 
+interface Cookie {
+  readonly startTime: number;
+  readonly attempt: string;
+}
+
 const PF_KTHREAD = 0x00200000;
 /** Pids come round again only after a whole turn of the pid space: within this time none of them can. */
 const TRUST_FOREIGN_MS = 1_000;
 
-const gone = (error: unknown): boolean => {
-  const code = (error as NodeJS.ErrnoException).code;
-  return code === "ENOENT" || code === "ESRCH";
-};
-const forbidden = (error: unknown): boolean => {
-  const code = (error as NodeJS.ErrnoException).code;
-  return code === "EACCES" || code === "EPERM";
-};
+const gone = (error: unknown): boolean => ["ENOENT", "ESRCH"].includes(errorCode(error) ?? "");
+const forbidden = (error: unknown): boolean => ["EACCES", "EPERM"].includes(errorCode(error) ?? "");
 
 export function parseStat(pid: number, text: string): ProcessStat {
   // The name, in parentheses, may itself contain spaces and parentheses.
@@ -93,7 +93,7 @@ export class ProcessTable {
   readonly #mark: string;
   readonly #launchers = new Set<number>();
   #foreign = new Set<number>();
-  #cookies = new Map<number, { readonly startTime: number; readonly attempt: string }>();
+  #cookies = new Map<number, Cookie>();
   #scannedAt = Number.NEGATIVE_INFINITY;
 
   constructor(instance: string) {
@@ -112,7 +112,7 @@ export class ProcessTable {
     const startedAt = performance.now();
     const trusted = startedAt - this.#scannedAt < TRUST_FOREIGN_MS ? this.#foreign : new Set<number>();
     const foreign = new Set<number>();
-    const cookies: typeof this.#cookies = new Map();
+    const cookies = new Map<number, Cookie>();
     const found: TaskProcess[] = [];
     const suspects: ProcessStat[] = [];
     for (const name of await readdir("/proc")) {
@@ -126,13 +126,12 @@ export class ProcessTable {
     }
     for (const stat of suspects) {
       const launcher = this.#launcherOf(stat);
-      const attempt = stat.kernelThread ? undefined : await this.#cookie(stat);
-      if (attempt !== undefined && attempt !== "unknown")
-        cookies.set(stat.pid, { startTime: stat.startTime, attempt });
-      const known = attempt === "unknown" ? undefined : attempt;
-      if (launcher !== undefined || known !== undefined)
-        found.push({ pid: stat.pid, startTime: stat.startTime, launcher, attempt: known });
-      else if (attempt === undefined) foreign.add(stat.pid);
+      const { pid, startTime } = stat;
+      const cookie = stat.kernelThread ? undefined : await this.#cookie(stat);
+      const attempt = cookie === "unknown" ? undefined : cookie;
+      if (attempt !== undefined) cookies.set(pid, { startTime, attempt });
+      if (launcher !== undefined || attempt !== undefined) found.push({ pid, startTime, launcher, attempt });
+      else if (cookie === undefined) foreign.add(pid);
     }
     this.#foreign = foreign;
     this.#cookies = cookies;
@@ -161,9 +160,9 @@ export class ProcessTable {
       throw error;
     }
     if (environment === "") return "unknown";
-    const at = environment.startsWith(this.#mark) ? 0 : environment.indexOf(`\0${this.#mark}`) + 1;
-    if (at === 0 && !environment.startsWith(this.#mark)) return undefined;
-    const end = environment.indexOf("\0", at);
-    return environment.slice(at + this.#mark.length, end === -1 ? undefined : end);
+    return environment
+      .split("\0")
+      .find((entry) => entry.startsWith(this.#mark))
+      ?.slice(this.#mark.length);
   }
 }

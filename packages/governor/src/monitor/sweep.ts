@@ -20,7 +20,7 @@ export class Sweeper {
   readonly #table: ProcessTable;
   readonly #living = new Set<string>();
   #endings: Ending[] = [];
-  #busy: Promise<void> | undefined;
+  #sweeping = false;
 
   constructor(table: ProcessTable) {
     this.#table = table;
@@ -39,7 +39,7 @@ export class Sweeper {
     this.#living.delete(attempt);
     return new Promise((done, failed) => {
       this.#endings.push({ attempt, launcher, since: performance.now(), done, failed });
-      this.#busy ??= this.#sweep();
+      if (!this.#sweeping) void this.#sweep();
     });
   }
 
@@ -63,7 +63,9 @@ export class Sweeper {
     return found.launcher !== undefined && ending.has(found.launcher);
   }
 
+  /** Never rejects: an error goes to the endings that it concerns. */
   async #sweep(): Promise<void> {
+    this.#sweeping = true;
     let pause = 1;
     while (this.#endings.length > 0) {
       const batch = this.#endings;
@@ -77,7 +79,7 @@ export class Sweeper {
         for (const ending of batch) ending.failed(error);
       }
     }
-    this.#busy = undefined;
+    this.#sweeping = false;
   }
 
   /** Answers the endings of which something was found alive. */

@@ -9,9 +9,13 @@ export { parse } from "./parse.ts";
 export { prescan } from "./prescan.ts";
 
 const packr = new Packr({ useRecords: false, variableMapSize: true });
-// "auto" (numbers where they are exact, BigInt beyond, which no schema takes) is documented but not in the types.
-const unpackOptions = { useRecords: false, mapsAsObjects: true, copyBuffers: true, int64AsType: "auto" };
-const unpackr = new Unpackr(unpackOptions as ConstructorParameters<typeof Unpackr>[0]);
+// Integers beyond 2^53 come out rounded; the schemas of integers refuse numbers of that size.
+const unpackr = new Unpackr({
+  useRecords: false,
+  mapsAsObjects: true,
+  copyBuffers: true,
+  int64AsType: "number",
+});
 
 /**
  * A message as plain msgpack: no extension types, fields that are undefined left out, Uint8Array as bin.

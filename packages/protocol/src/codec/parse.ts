@@ -25,6 +25,7 @@ function locate(
   if (issue === undefined) return { path: [...base], message: "is not valid" };
   const path = [...base, ...issue.path];
   if (issue.code !== "invalid_union") return { path, message: shorten(issue.message) };
+  if (issue.errors.length === 0) return { path, message: "is not one of the known kinds" };
   const variants = issue.errors.map((issues) => locate(issues[0], path));
   const deepest = variants.toSorted((a, b) => b.path.length - a.path.length)[0];
   return deepest !== undefined && deepest.path.length > path.length

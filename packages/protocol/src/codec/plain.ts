@@ -11,6 +11,13 @@ export function toPlain(value: object, bounds: Bounds): unknown {
   return new Plain(bounds).value(value);
 }
 
+type PlainObject = Readonly<Record<string, unknown>>;
+
+function isPlainObject(value: object): value is PlainObject {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
 class Plain {
   readonly #bounds: Bounds;
   readonly #place: Place = [];
@@ -21,23 +28,13 @@ class Plain {
   }
 
   value(value: unknown): unknown {
-    switch (typeof value) {
-      case "boolean":
-        return value;
-      case "string":
-        return this.#text(value);
-      case "number":
-        return Number.isSafeInteger(value) && (value > 0xffff_ffff || value < -0x8000_0000)
-          ? BigInt(value)
-          : value;
-      case "object":
-        return this.#object(value);
-      case "undefined":
-      case "bigint":
-      case "symbol":
-      case "function":
-        return this.#fail("bad-message", `a value of type ${typeof value} cannot be sent`);
-    }
+    if (typeof value === "object") return this.#object(value);
+    if (typeof value === "string") return this.#text(value);
+    if (typeof value === "boolean") return value;
+    if (typeof value !== "number")
+      return this.#fail("bad-message", `a value of type ${typeof value} cannot be sent`);
+    const wide = Number.isSafeInteger(value) && (value > 0xffff_ffff || value < -0x8000_0000);
+    return wide ? BigInt(value) : value;
   }
 
   #object(value: object | null): unknown {
@@ -45,10 +42,9 @@ class Plain {
     if (this.#place.length >= this.#bounds.depth)
       this.#fail("limit-exceeded", `nested deeper than ${this.#bounds.depth}`);
     if (Array.isArray(value)) return this.#list(value);
-    const prototype: unknown = Object.getPrototypeOf(value);
-    if (prototype !== Object.prototype && prototype !== null)
-      this.#fail("bad-message", "only plain objects, lists and Uint8Array can be sent");
-    return this.#map(value as Readonly<Record<string, unknown>>, prototype === null);
+    if (!isPlainObject(value))
+      return this.#fail("bad-message", "only plain objects, lists and Uint8Array can be sent");
+    return this.#map(value);
   }
 
   #list(list: readonly unknown[]): readonly unknown[] {
@@ -61,12 +57,14 @@ class Plain {
     return copy ?? list;
   }
 
-  #map(map: Readonly<Record<string, unknown>>, mustCopy: boolean): object {
+  #map(map: PlainObject): object {
     const keys = Object.keys(map);
     if (keys.length > this.#bounds.mapKeys)
       this.#fail("limit-exceeded", `${keys.length} keys in one map; at most ${this.#bounds.mapKeys}`);
     this.#count(keys.length * 2);
-    let copy: Record<string, unknown> | undefined = mustCopy ? { ...map } : undefined;
+    // The packer knows objects by their prototype.
+    let copy: Record<string, unknown> | undefined =
+      Object.getPrototypeOf(map) === null ? { ...map } : undefined;
     for (const key of keys) {
       const value = map[key];
       if (value === undefined) {

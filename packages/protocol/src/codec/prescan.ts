@@ -46,14 +46,14 @@ class Scanner {
     if (length > this.#bounds.bytes) this.#fail(0, `${length} bytes; at most ${this.#bounds.bytes}`);
     this.#value();
     while (this.#depth > 0) {
-      const left = this.#left[this.#depth] as number;
+      const left = this.#left[this.#depth] ?? 0;
       if (left === 0) {
         this.#leave();
         continue;
       }
       this.#left[this.#depth] = left - 1;
       // A map holds an even number of things: an even number left means that a key is next.
-      if ((this.#firstKey[this.#depth] as number) >= 0 && left % 2 === 0) this.#key();
+      if ((this.#firstKey[this.#depth] ?? 0) >= 0 && left % 2 === 0) this.#key();
       else this.#value();
     }
     if (this.#at !== length) this.#fail(this.#at, `${length - this.#at} bytes after the end of the message`);
@@ -157,7 +157,7 @@ class Scanner {
   }
 
   #leave(): void {
-    const first = this.#firstKey[this.#depth] as number;
+    const first = this.#firstKey[this.#depth] ?? 0;
     this.#depth--;
     if (first < 0) return;
     if (this.#keys - first > PAIRWISE_KEYS) this.#checkManyKeys(first);
@@ -179,7 +179,7 @@ class Scanner {
 
   #rememberKey(start: number, end: number): void {
     let hash = hashSeed;
-    for (let i = start; i < end; i++) hash = Math.imul(hash ^ (this.#bytes[i] as number), 0x01000193);
+    for (let i = start; i < end; i++) hash = Math.imul(hash ^ (this.#bytes[i] ?? 0), 0x01000193);
     if (end - start >= 9 && end - start <= 11) {
       const name = String.fromCharCode(...this.#bytes.subarray(start, end));
       if (forbiddenKeys.has(name)) this.#fail(start, `a map key ${name}, which is not allowed`);
@@ -197,13 +197,13 @@ class Scanner {
   #checkManyKeys(first: number): void {
     const sorted = Float64Array.from(
       { length: this.#keys - first },
-      (_, i) => (this.#keyHashes[first + i] as number) * INDEX_SPACE + i,
-    ).sort();
+      (_, i) => (this.#keyHashes[first + i] ?? 0) * INDEX_SPACE + i,
+    ).toSorted();
     let run = 0;
     for (let i = 1; i < sorted.length; i++) {
       const same = hashOf(sorted[i]) === hashOf(sorted[i - 1]);
       run = same ? run + 1 : 0;
-      if (run > MAX_COLLISIONS) this.#fail(this.#keyStarts[first] as number, "map keys made to collide");
+      if (run > MAX_COLLISIONS) this.#fail(this.#keyStarts[first] ?? 0, "map keys made to collide");
       for (let back = 1; back <= run; back++)
         this.#checkPair(first + indexOf(sorted[i - back]), first + indexOf(sorted[i]));
     }
@@ -214,7 +214,7 @@ class Scanner {
     const one = this.#bytes.subarray(this.#keyStarts[a], this.#keyEnds[a]);
     const other = this.#bytes.subarray(this.#keyStarts[b], this.#keyEnds[b]);
     if (one.length === other.length && one.every((byte, i) => byte === other[i]))
-      this.#fail(this.#keyStarts[b] as number, "a map key that is there twice");
+      this.#fail(this.#keyStarts[b] ?? 0, "a map key that is there twice");
   }
 
   #fail(offset: number, problem: string): never {
@@ -224,5 +224,5 @@ class Scanner {
   }
 }
 
-const hashOf = (entry: number | undefined): number => Math.floor((entry as number) / INDEX_SPACE);
-const indexOf = (entry: number | undefined): number => (entry as number) % INDEX_SPACE;
+const hashOf = (entry: number | undefined): number => Math.floor((entry ?? 0) / INDEX_SPACE);
+const indexOf = (entry: number | undefined): number => (entry ?? 0) % INDEX_SPACE;

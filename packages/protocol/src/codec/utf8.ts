@@ -8,7 +8,7 @@ export function validUtf8(bytes: Uint8Array, start: number, end: number): boolea
   if (end - start >= NATIVE_FROM) return isUtf8(bytes.subarray(start, end));
   let at = start;
   while (at < end) {
-    const first = bytes[at] as number;
+    const first = bytes[at] ?? 0;
     if (first < 0x80) {
       at++;
       continue;
@@ -27,12 +27,12 @@ function sequenceLength(first: number): number {
 }
 
 function validSequence(bytes: Uint8Array, at: number, length: number): boolean {
-  const first = bytes[at] as number;
-  const second = bytes[at + 1] as number;
+  const first = bytes[at] ?? 0;
+  const second = bytes[at + 1] ?? 0;
   // Refuses overlong forms, surrogates, and code points above U+10FFFF.
   const low = first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80;
   const high = first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf;
   if (second < low || second > high) return false;
-  for (let i = 2; i < length; i++) if (((bytes[at + i] as number) & 0xc0) !== 0x80) return false;
+  for (let i = 2; i < length; i++) if (((bytes[at + i] ?? 0) & 0xc0) !== 0x80) return false;
   return true;
 }

@@ -287,7 +287,7 @@ function applyFailed(task: Task, record: Extract<ServerRecord, { type: "failed" 
       failure,
       origin: task.spec.origin,
     };
-    for (const other of [...session.open]) cancelTask(other, changes);
+    for (const other of session.open) cancelTask(other, changes);
   } else {
     abortConsumers(outputsOf(task), task.spec.id, changes);
   }

@@ -1,5 +1,5 @@
 import type { GovernorId, ObjectId, SessionId, TaskId } from "@rain/protocol";
-import { DurableState } from "./apply.ts";
+import type { DurableState } from "./apply.ts";
 import { expireGovernors, governorGone, handleGovernorMessage } from "./governors.ts";
 import { Kernel } from "./kernel.ts";
 import { movePhase, type LiveGovernor, type LiveTask } from "./live.ts";
@@ -100,7 +100,7 @@ export class ServerCore {
 
   #expireSessions(): void {
     const k = this.#k;
-    for (const [session, live] of [...k.live.sessions]) {
+    for (const [session, live] of k.live.sessions) {
       if (live.connections.size > 0) continue;
       const away = k.now - live.orphanSince;
       if (!session.detached && away >= k.config.sessionLeaseMs) {

@@ -118,7 +118,7 @@ function reconcile(
   attempts: GovernorMessageOf<"register">["attempts"],
 ): void {
   const reported = new Set(attempts.map(attemptKey));
-  for (const [key, held] of [...governor.attempts]) {
+  for (const [key, held] of governor.attempts) {
     if (reported.has(key)) continue;
     // The assignment never arrived there, or its report is done with.
     k.free(governor, held);
@@ -174,7 +174,7 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
   }
   if (!message.done || governor.synced) return;
   governor.synced = true;
-  for (const object of [...governor.replicas]) {
+  for (const object of governor.replicas) {
     if (governor.announced.has(object)) k.updateAvailability(object);
     else k.removeReplica(object, governor);
   }
@@ -267,7 +267,7 @@ function starve(k: Kernel, governor: LiveGovernor, task: Task, message: Governor
 function forgetCopies(k: Kernel, task: Task, id: ObjectId): void {
   const object = task.session.objects.get(id);
   if (!object || (object.state.kind === "finished" && object.state.data)) return;
-  for (const holder of [...(k.live.replicas.get(object) ?? [])]) {
+  for (const holder of k.live.replicas.get(object) ?? []) {
     k.removeReplica(object, holder);
     k.drop(holder, { session: object.session.id, object: object.id });
   }
@@ -330,7 +330,7 @@ export function loseGovernor(
     governor.connection = undefined;
   }
   k.live.governors.delete(governor.id);
-  for (const object of [...governor.replicas]) k.removeReplica(object, governor);
+  for (const object of governor.replicas) k.removeReplica(object, governor);
   const held = [...governor.attempts.values()];
   governor.attempts.clear();
   for (const each of held) {
@@ -354,7 +354,7 @@ export function loseGovernor(
 
 /** Governors that were silent for a lease are lost. */
 export function expireGovernors(k: Kernel): void {
-  for (const governor of [...k.live.governors.values()]) {
+  for (const governor of k.live.governors.values()) {
     if (k.now - governor.lastHeard < k.config.leaseMs) continue;
     const seconds = Math.round(k.config.leaseMs / 1000);
     loseGovernor(k, governor, "crash", `not heard of for the lease of ${seconds} s`);

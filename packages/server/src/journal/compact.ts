@@ -83,14 +83,22 @@ export class Compaction {
     const { storage } = this.#options;
     const items = new SnapshotItems(file.name);
     const stepsOf = (frame: Frame): Iterable<unknown> =>
-      file.kind === "segment" ? applyFrame(file.name, frame, state) : loadFrame(items, file.name, frame, state);
+      file.kind === "segment"
+        ? applyFrame(file.name, frame, state)
+        : loadFrame(items, file.name, frame, state);
     return (done) => {
       if (this.#cancelled) return done(new Cancelled());
       const use = (frames: readonly Frame[], next: () => void): void => {
         const steps = (function* () {
           for (const frame of frames) yield* stepsOf(frame);
         })();
-        inSlices(storage, steps, SLICE, () => this.#cancelled, (error) => (error === undefined ? next() : done(error)));
+        inSlices(
+          storage,
+          steps,
+          SLICE,
+          () => this.#cancelled,
+          (error) => (error === undefined ? next() : done(error)),
+        );
       };
       streamFrames(storage, file, PIECE_BYTES, use, (error, size) => {
         if (error === undefined && file.kind === "snapshot") return done(problemAtEnd(items, size ?? 0));

@@ -16,7 +16,8 @@ export function damaged(file: string, offset: number, what: string, facts: Facts
 }
 
 function repair(file: string, offset: number): string {
-  if (!file.startsWith("journal-")) return `remove ${file} if an older snapshot and all journal files are there`;
+  if (!file.startsWith("journal-"))
+    return `remove ${file} if an older snapshot and all journal files are there`;
   return `run \`truncate -s ${offset} ${file}\` in it, remove every journal file with a higher number`;
 }
 
@@ -38,7 +39,8 @@ export function failedOperation(operation: string, file: string, cause: Error): 
 }
 
 function remedyFor(errno: string): string {
-  if (errno === "ENOSPC" || errno === "EDQUOT") return "Free space on that disk, then start the server again.";
+  if (errno === "ENOSPC" || errno === "EDQUOT")
+    return "Free space on that disk, then start the server again.";
   if (errno === "EACCES" || errno === "EPERM" || errno === "EROFS")
     return "Make the folder writable for the server's user, then start it again.";
   return "Check the disk, then start the server again.";

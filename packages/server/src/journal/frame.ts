@@ -11,7 +11,8 @@ export const MAX_PAYLOAD = 1_073_741_824;
 /** Frame of a payload given in parts, bytes. */
 export function encodeFrame(sequence: number, parts: readonly Uint8Array[]): Uint8Array {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
-  if (length > MAX_PAYLOAD) throw new RangeError(`A journal frame of ${length} bytes: at most ${MAX_PAYLOAD}.`);
+  if (length > MAX_PAYLOAD)
+    throw new RangeError(`A journal frame of ${length} bytes: at most ${MAX_PAYLOAD}.`);
   const frame = Buffer.allocUnsafe(FRAME_HEAD + length);
   frame.writeUInt32BE(length, 0);
   frame.writeBigUInt64BE(BigInt(sequence), 8);
@@ -46,7 +47,10 @@ export function decodeFrame(bytes: Buffer, offset: number): Decoded {
   if (crc32(bytes.subarray(offset + 8, end)) !== bytes.readUInt32BE(offset + 4))
     return { kind: "bad", why: "the checksum of a frame does not match" };
   const sequence = readSequence(bytes, offset + 8);
-  return { kind: "frame", frame: { sequence, payload: bytes.subarray(offset + FRAME_HEAD, end), offset, end } };
+  return {
+    kind: "frame",
+    frame: { sequence, payload: bytes.subarray(offset + FRAME_HEAD, end), offset, end },
+  };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { RainError } from "@rain/protocol";
+import type { RainError } from "@rain/protocol";
 import type { ServerRecord } from "../core/types.ts";
 import { Compaction } from "./compact.ts";
 import type { JournalNote } from "./failure.ts";
@@ -71,20 +71,22 @@ export class Journal {
   /** Makes the first segment where there is none; used by `openJournal`. */
   begin(done: () => void): void {
     const begun = (): void => {
-      const last = this.#sealed.at(-1);
-      if (last !== undefined) this.#compactIfLarge(this.nextSequence - 1);
+      if (this.#sealed.length > 0)
+        this.#compactIfLarge((this.#parts.segment?.first ?? this.nextSequence) - 1);
       done();
     };
     if (this.#parts.segment === undefined) this.#writer.begin(begun);
     else begun();
   }
 
-  /** Releases and syncs all that was committed and gives up a compaction. `done` is not called after a failure. */
-  close(done: () => void): void {
+  /** Releases and syncs all that was committed and gives up a compaction. `done` gets the failure, if one came. */
+  close(done: (error?: RainError) => void): void {
     this.#compaction?.cancel();
-    this.#writer.close(() => {
-      if (this.#compaction === undefined) return done();
-      this.#closing = done;
+    this.#writer.close((error) => {
+      this.#onQuiet(() => {
+        this.#parts.storage.close();
+        done(error);
+      });
     });
   }
 
@@ -92,6 +94,11 @@ export class Journal {
   abandon(): void {
     this.#writer.abandon();
     this.#compaction?.cancel();
+  }
+
+  #onQuiet(then: () => void): void {
+    if (this.#compaction === undefined) then();
+    else this.#closing = then;
   }
 
   #compactIfLarge(upTo: number): void {
@@ -114,7 +121,7 @@ export class Journal {
     if (error instanceof Cancelled) return;
     const bytes = segments.reduce((sum, segment) => sum + segment.size, 0);
     const what = `Journal: compaction of ${segments.length} segments (${bytes} bytes) up to ${upTo}`;
-    if (error === undefined) return this.#parts.onNote({ level: "info", text: `${what} done.` });
+    if (error === undefined) return this.#parts.onNote({ level: "info", text: `${what} is done.` });
     this.#parts.onNote({
       level: "error",
       text: `${what} failed: ${error.message}. The journal goes on without it; the next segment tries again.`,

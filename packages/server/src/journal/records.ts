@@ -24,7 +24,11 @@ const packr = new Packr(options);
 /** One value as plain msgpack. The bytes are the caller's own. */
 export const pack = (value: unknown): Uint8Array => packr.pack(value);
 /** Reads one msgpack value; throws when the bytes are not exactly one. */
-export const unpack = (bytes: Uint8Array): unknown => packr.unpack(bytes) as unknown;
+export function unpack(bytes: Uint8Array): unknown {
+  // A view of the plain class: bytes inside a Buffer would come out as Buffers, unlike those of the live state.
+  const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return packr.unpack(view) as unknown;
+}
 
 /** Head of a msgpack array, so that an array can be put together of values packed before. */
 export function arrayHead(count: number): Uint8Array {
@@ -40,9 +44,18 @@ const why = z.string();
 const session = sessionId;
 const task = taskId;
 
-/** Every record as it is in the journal; also the catalogue of what a journal may hold. */
-const serverRecord: z.ZodType<ServerRecord> = z.discriminatedUnion("type", [
-  z.strictObject({
+type RecordType = ServerRecord["type"];
+type RecordOf<T extends RecordType> = Extract<ServerRecord, { readonly type: T }>;
+/** Every type of record and every field of it, so that nothing can be written that cannot be read. */
+type Catalogue = {
+  readonly [T in RecordType]: z.ZodType<RecordOf<T>> & {
+    readonly shape: { readonly [K in keyof RecordOf<T>]-?: z.ZodType };
+  };
+};
+
+/** Every record as it is in the journal, by its type. */
+const schemas = {
+  "session.opened": z.strictObject({
     type: z.literal("session.opened"),
     session,
     key,
@@ -51,14 +64,14 @@ const serverRecord: z.ZodType<ServerRecord> = z.discriminatedUnion("type", [
     detached: z.boolean(),
     ttlS: z.number().optional(),
   }),
-  z.strictObject({
+  submitted: z.strictObject({
     type: z.literal("submitted"),
     session,
     key,
     tasks: z.array(taskSpec),
     constants: z.array(constantSpec),
   }),
-  z.strictObject({
+  "governor.registered": z.strictObject({
     type: z.literal("governor.registered"),
     governor: governorId,
     identity: z.string(),
@@ -66,14 +79,14 @@ const serverRecord: z.ZodType<ServerRecord> = z.discriminatedUnion("type", [
     name: nameText,
     epoch: epochNumber,
   }),
-  z.strictObject({
+  assigned: z.strictObject({
     type: z.literal("assigned"),
     session,
     task,
     attempt: attemptNumber,
     governor: governorId,
   }),
-  z.strictObject({
+  finished: z.strictObject({
     type: z.literal("finished"),
     session,
     task,
@@ -82,8 +95,8 @@ const serverRecord: z.ZodType<ServerRecord> = z.discriminatedUnion("type", [
     outputs: z.array(outputReport),
     info: taskInfo,
   }),
-  z.strictObject({ type: z.literal("failed"), session, task, failure: taskFailure, info: taskInfo }),
-  z.strictObject({
+  failed: z.strictObject({ type: z.literal("failed"), session, task, failure: taskFailure, info: taskInfo }),
+  released: z.strictObject({
     type: z.literal("released"),
     session,
     task,
@@ -91,17 +104,29 @@ const serverRecord: z.ZodType<ServerRecord> = z.discriminatedUnion("type", [
     counts: z.enum(["crash", "failure", "starved", "nothing"]),
     why,
   }),
-  z.strictObject({ type: z.literal("reopened"), session, task, why }),
-  z.strictObject({ type: z.literal("cancelled"), session, tasks: z.array(taskId) }),
-  z.strictObject({ type: z.literal("unkept"), session, objects: z.array(objectId) }),
-  z.strictObject({ type: z.literal("session.closed"), session }),
-]);
-const records: z.ZodType<readonly ServerRecord[]> = z.array(serverRecord);
+  reopened: z.strictObject({ type: z.literal("reopened"), session, task, objects: z.array(objectId), why }),
+  lost: z.strictObject({ type: z.literal("lost"), session, object: objectId }),
+  cancelled: z.strictObject({ type: z.literal("cancelled"), session, tasks: z.array(taskId) }),
+  unkept: z.strictObject({ type: z.literal("unkept"), session, objects: z.array(objectId) }),
+  "session.closed": z.strictObject({ type: z.literal("session.closed"), session }),
+} satisfies Catalogue;
+const catalogue: Readonly<Record<string, z.ZodType<ServerRecord>>> = schemas;
 
 /** The records of a segment's frame. Throws an Error that says where the payload is not what it must be. */
 export function parseRecords(payload: Uint8Array): readonly ServerRecord[] {
-  const parsed = records.safeParse(unpack(payload));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new Error(`record ${issue?.path.join(".") ?? "?"}: ${issue?.message ?? "unreadable"}`);
+  const values = unpack(payload);
+  if (!Array.isArray(values)) throw new Error("it is not a list of records");
+  return values.map(parseRecord);
+}
+
+function parseRecord(value: unknown, index: number): ServerRecord {
+  const type: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "type") : undefined;
+  if (typeof type !== "string" || !Object.hasOwn(catalogue, type))
+    throw new Error(`record ${index} is of no known type: ${JSON.stringify(type)}`);
+  const parsed = catalogue[type]?.safeParse(value);
+  if (parsed?.success === true) return parsed.data;
+  const issue = parsed?.error.issues[0];
+  throw new Error(
+    `record ${index} (${type}) at ${issue?.path.join(".") ?? "?"}: ${issue?.message ?? "unreadable"}`,
+  );
 }

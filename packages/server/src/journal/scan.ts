@@ -76,7 +76,8 @@ export class SnapshotItems {
       this.#count += value.length;
       return value;
     }
-    const items: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "items") : undefined;
+    const items: unknown =
+      typeof value === "object" && value !== null ? Reflect.get(value, "items") : undefined;
     if (items !== this.#count)
       throw damaged(
         this.#name,

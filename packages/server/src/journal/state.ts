@@ -26,9 +26,7 @@ export function withPlace(name: string, frame: Frame, use: () => void): void {
   try {
     use();
   } catch (error) {
-    throw error instanceof RainError && error.code === "bad-file"
-      ? error
-      : notUnderstood(name, frame, error);
+    throw error instanceof RainError && error.code === "bad-file" ? error : notUnderstood(name, frame, error);
   }
 }
 

@@ -26,6 +26,8 @@ export interface JournalStorage {
   truncate(name: string, size: number, done: Done): void;
   /** Calls `next` after everything else that waits has had its turn. */
   later(next: () => void): void;
+  /** The journal is closed or could not be opened: gives open files back. Nothing is under way. */
+  close(): void;
 }
 export type Done = (error?: Error) => void;
 export type ReadDone = (error: Error | undefined, bytes?: Uint8Array) => void;

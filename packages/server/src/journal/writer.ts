@@ -47,10 +47,11 @@ export class JournalWriter {
   #nextSequence: number;
   #queue: Commit[] = [];
   #busy = false;
+  #failure: RainError | undefined;
   #dead = false;
   /** Hints were written to the segment that are not synced. */
   #unsynced = false;
-  #onIdle: (() => void) | undefined;
+  #onClosed: ((error?: RainError) => void) | undefined;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -76,14 +77,10 @@ export class JournalWriter {
     this.#pump();
   }
 
-  /** Waits for what was committed, syncs the hints too. No commit may follow. `done` is not called after a failure. */
-  close(done: () => void): void {
-    if (this.#dead) return;
-    this.#onIdle = () => {
-      this.#onIdle = undefined;
-      this.#busy = true;
-      this.#run("sync", this.#syncSegment(), done);
-    };
+  /** Waits for what was committed and syncs the hints too. No commit may follow. `done` gets the failure, if one came. */
+  close(done: (error?: RainError) => void): void {
+    this.#onClosed = done;
+    if (this.#dead) return this.#options.storage.later(() => this.#closed());
     this.#pump();
   }
 
@@ -106,8 +103,9 @@ export class JournalWriter {
   #pump(): void {
     while (!this.#busy && !this.#dead) {
       const batch = this.#takeBatch();
-      if (batch.length === 0) return this.#onIdle?.();
+      if (batch.length === 0 && this.#onClosed === undefined) return;
       this.#busy = true;
+      if (batch.length === 0) return this.#run("sync", this.#syncSegment(), () => this.#closed());
       if (batch.some((commit) => commit.packed.length > 0)) this.#write(batch);
       else this.#release(batch);
     }
@@ -204,9 +202,17 @@ export class JournalWriter {
     inOrder(named, (error) => {
       if (this.#dead) return;
       if (error === undefined) return done();
+      this.#failure = failedOperation(what, file, error);
       this.abandon();
-      this.#options.onFatal(failedOperation(what, file, error));
+      this.#options.onFatal(this.#failure);
+      this.#closed();
     });
+  }
+
+  #closed(): void {
+    const done = this.#onClosed;
+    this.#onClosed = undefined;
+    done?.(this.#failure);
   }
 }
 type NamedOperation = readonly [file: string, operation: Operation];

@@ -1,0 +1,122 @@
+import { hostname } from "node:os";
+import { join, resolve } from "node:path";
+import type { Resources } from "@rain/protocol";
+import type { Access } from "@rain/protocol/access";
+import { instanceOf, requireAccessFile, type Context } from "../context.ts";
+import { catchStrayErrors, leaveSoon, runService } from "../daemon.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { CommandError } from "../failure.ts";
+import { daemonFile, ensureDir, readDaemon, writeDaemon, type Instance } from "../instance.ts";
+import { openLog } from "../logging.ts";
+import { formatAddress, isLoopback, type Address, type Cpus } from "../options.ts";
+import { isAlive } from "../processes.ts";
+
+export interface GovernorFlags {
+  readonly cpus: Cpus;
+  readonly gpus?: number;
+  /** Bytes. */
+  readonly memory?: number;
+  readonly resources: Readonly<Record<string, number>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly name?: string;
+  readonly workdir?: string;
+  readonly logdir?: string;
+  readonly readyFile?: string;
+}
+
+/** `rain governor [ADDRESS]`: a governor in the foreground. */
+export async function run(
+  context: Context,
+  address: Address | undefined,
+  flags: GovernorFlags,
+): Promise<number> {
+  const { detectCapacity, startGovernor } = await import("@rain/governor");
+  const instance = await instanceOf(context);
+  const { url, key, clusterId } = await readAccess(context, instance, address);
+  const name = flags.name ?? defaultName();
+  refuseSecond(instance, name);
+  const { log, file } = openLog(flags.logdir, `governor-${name}`);
+  catchStrayErrors(log);
+  const workdir = flags.workdir === undefined ? join(instance.governorsDir, name) : resolve(flags.workdir);
+  ensureDir(workdir);
+  const capacity = withFlags(detectCapacity({ cpus: flags.cpus }), flags);
+  const governor = await startGovernor({
+    serverUrl: url,
+    key,
+    clusterId,
+    workdir,
+    name,
+    capacity,
+    labels: flags.labels,
+    log,
+  });
+  const daemon = writeDaemon(instance, {
+    role: "governor",
+    name,
+    ...(file === undefined ? {} : { log: file }),
+  });
+  log("info", `governor ${name} (pid ${daemon.pid}): ${capacity.cpus} cpus, work folder ${workdir}, server ${url}`);
+  const code = await runService(governor, {
+    daemon,
+    log,
+    ready: async () => {
+      log("info", `registered at ${url} as governor ${await governor.registered()}`);
+      return { url };
+    },
+    ...(flags.readyFile === undefined ? {} : { readyFile: flags.readyFile }),
+  });
+  leaveSoon(code, log);
+  return code;
+}
+
+/** Where the server is, and the governor's key. ADDRESS, when given, replaces the address of the access file. */
+async function readAccess(
+  context: Context,
+  instance: Instance,
+  address: Address | undefined,
+): Promise<{ readonly url: string; readonly key: string; readonly clusterId: string }> {
+  const { loadAccess } = await import("@rain/protocol/access");
+  const path = requireAccessFile(context, instance);
+  const access: Access = await loadAccess(path);
+  const key = access.keys.governor;
+  if (key === undefined)
+    throw new CommandError(
+      exitCodes.permission,
+      `${path} holds no governor key: copy the access file from the server's machine`,
+      { accessFile: path },
+    );
+  if (address !== undefined && !isLoopback(address.host))
+    throw new CommandError(
+      exitCodes.usage,
+      `governor address ${formatAddress(address)}: this release reaches servers on this machine only, since traffic ` +
+        "between machines must be encrypted and TLS is not there yet; use 127.0.0.1 (and an ssh tunnel)",
+    );
+  const url = address === undefined ? access.url : `http://${formatAddress(address)}`;
+  return { url, key, clusterId: access.clusterId };
+}
+
+/** The machine's name, made fit for a path. */
+const defaultName = (): string =>
+  hostname()
+    .replaceAll(/[^A-Za-z0-9._-]/g, "-")
+    .replace(/^[^A-Za-z0-9]+/, "")
+    .slice(0, 64) || "governor";
+
+function refuseSecond(instance: Instance, name: string): void {
+  const other = readDaemon(daemonFile(instance, "governor", name));
+  if (other === undefined || other.pid === process.pid || !isAlive(other)) return;
+  throw new CommandError(
+    exitCodes.failed,
+    `governor ${name} of instance ${instance.name} runs already (pid ${other.pid}). Give this one another name with --name`,
+    { name, pid: other.pid },
+  );
+}
+
+function withFlags(detected: Resources, flags: GovernorFlags): Resources {
+  return {
+    cpus: detected.cpus,
+    gpus: flags.gpus ?? detected.gpus,
+    memory: flags.memory ?? detected.memory,
+    named: { ...detected.named, ...flags.resources },
+  };
+}

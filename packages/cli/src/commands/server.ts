@@ -1,0 +1,48 @@
+import { resolve } from "node:path";
+import { instanceOf, type Context } from "../context.ts";
+import { catchStrayErrors, leaveSoon, runService } from "../daemon.ts";
+import { ensureDir, writeDaemon } from "../instance.ts";
+import { openLog } from "../logging.ts";
+import type { Address } from "../options.ts";
+import { version } from "../version.ts";
+
+export interface ServerFlags {
+  readonly listen: Address;
+  readonly journal?: string;
+  readonly logdir?: string;
+  readonly readyFile?: string;
+  /** Seconds. */
+  readonly lease?: number;
+}
+
+/** `rain server`: the server in the foreground. */
+export async function run(context: Context, flags: ServerFlags): Promise<number> {
+  const { startServer } = await import("@rain/server");
+  const instance = await instanceOf(context);
+  ensureDir(instance.dir);
+  const { log, file } = openLog(flags.logdir, "server");
+  catchStrayErrors(log);
+  const server = await startServer({
+    instanceDir: instance.dir,
+    ...(flags.journal === undefined ? {} : { journalDir: resolve(flags.journal) }),
+    listen: flags.listen,
+    ...(flags.lease === undefined ? {} : { leaseMs: flags.lease * 1_000 }),
+    version: version(),
+    log,
+  });
+  const daemon = writeDaemon(instance, {
+    role: "server",
+    name: "server",
+    url: server.url,
+    ...(file === undefined ? {} : { log: file }),
+  });
+  log("info", `ready: instance ${instance.name} in ${instance.dir}, pid ${daemon.pid}`);
+  const code = await runService(server, {
+    daemon,
+    log,
+    ready: () => Promise.resolve({ url: server.url }),
+    ...(flags.readyFile === undefined ? {} : { readyFile: flags.readyFile }),
+  });
+  leaveSoon(code, log);
+  return code;
+}

@@ -1,0 +1,98 @@
+import { resolve } from "node:path";
+import { instanceOf, type Context } from "../context.ts";
+import { exitCodes } from "../exit-codes.ts";
+import { CommandError } from "../failure.ts";
+import { listDaemons, removeDaemon, removeStale, type Daemon } from "../instance.ts";
+import { print } from "../output.ts";
+import { terminate, waitGone, type Ending } from "../processes.ts";
+
+export interface StopFlags {
+  /** Seconds for each of: the request to the server, and SIGTERM. */
+  readonly grace: number;
+}
+
+interface Stopped {
+  readonly role: Daemon["role"];
+  readonly name: string;
+  readonly pid: number;
+  readonly how: Ending;
+}
+
+/** `rain stop`: ends the server and every governor of the instance on this machine. */
+export async function run(context: Context, flags: StopFlags): Promise<number> {
+  if (context.globals.accessFile !== undefined)
+    return stopByRequest(context, resolve(context.globals.accessFile), flags);
+  const instance = await instanceOf(context);
+  const { alive } = listDaemons(instance);
+  const graceMs = flags.grace * 1_000;
+  const asked = await ask(context, alive, instance.accessFile, graceMs);
+  const rest = asked ? await waitGone(alive, graceMs) : alive;
+  const { terminated, killed, left } = await terminate(rest, graceMs);
+
+  const how = (one: Daemon): Ending =>
+    killed.includes(one) ? "killed" : terminated.includes(one) ? "terminated" : "asked";
+  const gone = alive.filter((one) => !left.includes(one));
+  for (const one of gone) removeDaemon(one);
+  removeStale(instance);
+  const stopped = gone.map((one): Stopped => ({ role: one.role, name: one.name, pid: one.pid, how: how(one) }));
+  print(context.io, context.globals.output, { instance: instance.name, stopped }, () =>
+    stopped.length === 0 ? `nothing of instance ${instance.name} is running` : stopped.map(line).join("\n"),
+  );
+  if (left.length > 0)
+    throw new CommandError(
+      exitCodes.failed,
+      `${left.map((one) => `${one.name} (pid ${one.pid})`).join(", ")} did not end, not even by SIGKILL: the system ` +
+        "holds it, often in an access to a disk or network drive that does not answer",
+    );
+  return exitCodes.ok;
+}
+
+const line = ({ role, name, pid, how }: Stopped): string => {
+  const note = how === "killed" ? ", killed: it did not end in time" : "";
+  return `stopped ${role === "server" ? "server" : `governor ${name}`} (pid ${pid}${note})`;
+};
+
+/** Asks the server to stop with its governors. False when there is none that answers; the signals follow then. */
+async function ask(
+  context: Context,
+  alive: readonly Daemon[],
+  accessFile: string,
+  timeoutMs: number,
+): Promise<boolean> {
+  if (!alive.some((one) => one.role === "server")) return false;
+  try {
+    await requestStop(accessFile, timeoutMs);
+    return true;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    context.io.stderr(`rain: the server does not take the request to stop (${why}); it gets a signal\n`);
+    return false;
+  }
+}
+
+async function requestStop(accessFile: string, timeoutMs: number): Promise<void> {
+  const { Client } = await import("@rain/client");
+  const client = await withLimit(Client.connect({ accessFile }), timeoutMs, "connecting");
+  try {
+    await withLimit(client.request("server.stop", { governors: true }), timeoutMs, "the request");
+  } finally {
+    await client.close();
+  }
+}
+
+async function withLimit<T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new CommandError(exitCodes.unavailable, `${what} took more than ${timeoutMs / 1_000} s`));
+    }, timeoutMs);
+  });
+  return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
+}
+
+/** With --access-file the server may be anywhere: only the request can reach it. */
+async function stopByRequest(context: Context, accessFile: string, flags: StopFlags): Promise<number> {
+  await requestStop(accessFile, flags.grace * 1_000);
+  print(context.io, context.globals.output, { accessFile, stopped: [] }, () => `the server of ${accessFile} is stopping`);
+  return exitCodes.ok;
+}

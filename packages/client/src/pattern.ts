@@ -1,0 +1,164 @@
+import { limits, RainError, type Work } from "@rain/protocol";
+import { customAlphabet } from "nanoid";
+import { badRequest, show } from "./check.ts";
+import { DataObject } from "./data-object.ts";
+import { asObject, checkType, Input, Output } from "./slots.ts";
+import type { CommonSpec } from "./task-options.ts";
+
+export interface PatternInput {
+  /** What is mapped; undefined for a slot, which `session.run` fills by its label. */
+  readonly object: DataObject | undefined;
+  readonly label: string | undefined;
+  readonly path: string | undefined;
+  readonly write: boolean;
+  readonly contentType: string;
+}
+
+export interface PatternOutput {
+  readonly label: string;
+  readonly contentType: string;
+  readonly path: string | undefined;
+  readonly capture: "stdout" | "stderr" | undefined;
+}
+
+/** A checked task that has no number and no session yet: `session.execute` makes one task of it, a `Program` many. */
+export interface Pattern {
+  /** How errors name it. */
+  readonly what: string;
+  readonly work: Work;
+  readonly inputs: readonly PatternInput[];
+  readonly outputs: readonly PatternOutput[];
+  readonly common: CommonSpec;
+}
+
+// No capitals: the names differ also where a file system folds case.
+const randomName = customAlphabet("0123456789abcdefghijklmnopqrstuvwxyz", 10);
+
+/** Collects the inputs and outputs of one task, and checks that their labels and paths do not clash. */
+export class Slots {
+  readonly inputs: PatternInput[] = [];
+  readonly outputs: PatternOutput[] = [];
+  readonly #what: string;
+  /** The same thing written twice is one input or output. */
+  readonly #indexes = new Map<DataObject | Input | Output, number>();
+  readonly #inputLabels = new Set<string>();
+  readonly #outputLabels = new Set<string>();
+  readonly #files = new Set<string>();
+  readonly #folders = new Set<string>();
+
+  constructor(what: string) {
+    this.#what = what;
+  }
+
+  /** An input at `path`, or with no place of its own; the index of it. */
+  addInput(given: DataObject | Input, path: string | undefined): number {
+    const known = this.#indexes.get(given);
+    if (known !== undefined && (path === undefined || this.inputs[known]?.path === path)) return known;
+    if (path !== undefined) this.#takePath(path);
+    const isInput = given instanceof Input;
+    if (isInput) {
+      if (this.#inputLabels.has(given.label)) {
+        throw badRequest(`${this.#what}: two inputs have the label ${show(given.label)}`);
+      }
+      this.#inputLabels.add(given.label);
+    }
+    this.#checkCount("inputs", this.inputs.length, limits.inputsPerTask);
+    const index = this.inputs.push({
+      object: isInput ? given.object : given,
+      label: isInput ? given.label : undefined,
+      path,
+      write: isInput && given.write,
+      contentType: isInput ? given.contentType : "",
+    });
+    this.#indexes.set(given, index - 1);
+    return index - 1;
+  }
+
+  /** An object among the arguments: mapped to a random name, unless its `input` says where. */
+  addArgumentInput(given: DataObject | Input): number {
+    const known = this.#indexes.get(given);
+    if (known !== undefined) return known;
+    return this.addInput(given, (given instanceof Input ? given.path : undefined) ?? `in-${randomName()}`);
+  }
+
+  /** The output of a file that the program writes; the index of it. */
+  addFile(given: Output | string): number {
+    if (given instanceof Output) {
+      const known = this.#indexes.get(given);
+      if (known !== undefined) return known;
+    }
+    const { label, path, contentType } =
+      typeof given === "string" ? { label: given, path: given, contentType: undefined } : given;
+    const name = label ?? path;
+    const place = path ?? label;
+    if (name === undefined || place === undefined) {
+      throw badRequest(`${this.#what}: an output() that is not stdout or stderr needs a label or a path`);
+    }
+    this.#takePath(place);
+    const index = this.#addOutput({ label: name, contentType: contentType ?? "", path: place, capture: undefined });
+    if (given instanceof Output) this.#indexes.set(given, index);
+    return index;
+  }
+
+  /** What the program writes to stdout or stderr. */
+  addCapture(capture: "stdout" | "stderr", given: true | string | Output): void {
+    const { label, path, contentType } = given instanceof Output ? given : new Output(given === true ? undefined : given, {});
+    if (path !== undefined) throw badRequest(`${this.#what}: ${capture}: its output has no path, but ${show(path)} is given`);
+    if (given instanceof Output && this.#indexes.has(given)) {
+      throw badRequest(`${this.#what}: ${capture}: the same output() is used twice`);
+    }
+    const index = this.#addOutput({ label: label ?? capture, contentType: contentType ?? "", path: undefined, capture });
+    if (given instanceof Output) this.#indexes.set(given, index);
+  }
+
+  #addOutput(output: PatternOutput): number {
+    if (this.#outputLabels.has(output.label)) {
+      throw badRequest(`${this.#what}: two outputs have the label ${show(output.label)}`);
+    }
+    this.#outputLabels.add(output.label);
+    this.#checkCount("outputs", this.outputs.length, limits.outputsPerTask);
+    return this.outputs.push(output) - 1;
+  }
+
+  #checkCount(what: string, count: number, limit: number): void {
+    if (count < limit) return;
+    throw new RainError("limit-exceeded", `${this.#what}: more than ${limit} ${what}`, { limit });
+  }
+
+  /** One path, one thing; and no file where another path needs a folder. */
+  #takePath(path: string): void {
+    if (this.#files.has(path)) throw badRequest(`${this.#what}: the path ${show(path)} is used twice`);
+    if (this.#folders.has(path)) throw badRequest(`${this.#what}: the path ${show(path)} is a folder of another path`);
+    for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) {
+      const folder = path.slice(0, slash);
+      if (this.#files.has(folder)) {
+        throw badRequest(`${this.#what}: the path ${show(path)} lies in ${show(folder)}, which is a file`);
+      }
+      this.#folders.add(folder);
+    }
+    this.#files.add(path);
+  }
+}
+
+/** Objects for the slots of a pattern: every slot, nothing else. */
+export function fillSlots(pattern: Pattern, given: Readonly<Record<string, unknown>>): Pattern {
+  const rest = new Map(Object.entries(given));
+  const inputs = pattern.inputs.map((slot) => {
+    if (slot.object || slot.label === undefined) return slot;
+    const what = `${pattern.what}: input ${show(slot.label)}`;
+    if (!rest.has(slot.label)) throw new TypeError(`${what} has no object`);
+    const value = rest.get(slot.label);
+    rest.delete(slot.label);
+    const object = asObject(value);
+    if (!object) throw new TypeError(`${what}: must be a data object or a task, not ${show(value)}`);
+    checkType(what, object, slot.contentType);
+    return { ...slot, object };
+  });
+  const [unknown] = rest.keys();
+  if (unknown !== undefined) {
+    const slots = pattern.inputs.filter((slot) => !slot.object).map((slot) => show(slot.label));
+    const known = slots.length === 0 ? "it has none" : `it has ${slots.join(", ")}`;
+    throw new TypeError(`${pattern.what}: there is no input ${show(unknown)} to fill; ${known}`);
+  }
+  return { ...pattern, inputs };
+}

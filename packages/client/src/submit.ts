@@ -1,0 +1,99 @@
+import { limits, type ConstantSpec, type SessionId, type TaskSpec } from "@rain/protocol";
+import { nanoid } from "nanoid";
+import type { Connection } from "./connection.ts";
+import { LinkLost } from "./connection.ts";
+import { recordOf, type DataObject } from "./data-object.ts";
+import { constantSpec, type Batch } from "./graph.ts";
+import { taskRecordOf } from "./task.ts";
+import { messageBudget, weigh } from "./weight.ts";
+
+interface Part {
+  readonly tasks: TaskSpec[];
+  readonly constants: ConstantSpec[];
+}
+
+const isInline = (object: DataObject): boolean => (recordOf(object).info?.size ?? 0) <= limits.inlineBytes;
+
+/** Constants whose bytes do not fit into a message, to be uploaded before. */
+export const largeConstants = (batch: Batch): DataObject[] =>
+  batch.constants.filter((object) => !isInline(object));
+
+/** The batch in parts that each fit into a message; made one by one, since a batch may be larger than the memory. */
+export function* partsOf(batch: Batch): Generator<Part, void, undefined> {
+  let part: Part = { tasks: [], constants: [] };
+  let bytes = 0;
+  let items = 0;
+  const isFull = (weight: { bytes: number; items: number }): boolean =>
+    bytes + weight.bytes > messageBudget.bytes ||
+    items + weight.items > messageBudget.items ||
+    part.tasks.length === limits.submitChunk ||
+    part.constants.length === limits.submitChunk;
+  const count = (weight: { bytes: number; items: number }): void => {
+    bytes += weight.bytes;
+    items += weight.items;
+  };
+  const startNew = (): void => {
+    part = { tasks: [], constants: [] };
+    bytes = 0;
+    items = 0;
+  };
+  for (const object of batch.constants) {
+    const spec = constantSpec(object, isInline(object));
+    const weight = weigh(spec);
+    if (isFull(weight)) {
+      yield part;
+      startNew();
+    }
+    part.constants.push(spec);
+    count(weight);
+  }
+  for (const task of batch.tasks) {
+    const { spec, weight } = taskRecordOf(task);
+    if (!spec) throw new Error(`task ${task.id} was not taken`);
+    const origin = weigh(spec.origin);
+    const whole = { bytes: weight.bytes + origin.bytes + 24, items: weight.items + 2 };
+    if (isFull(whole)) {
+      yield part;
+      startNew();
+    }
+    part.tasks.push(spec);
+    count(whole);
+  }
+  yield part;
+}
+
+/**
+ * Sends a batch: all of it or nothing takes effect. A lost connection takes its parts along, so that the batch starts
+ * over on the next one; its key tells the server when it has it already.
+ */
+export async function sendBatch(connection: Connection, session: SessionId, batch: Batch): Promise<void> {
+  const key = nanoid();
+  for (;;) {
+    const link = await connection.linked();
+    try {
+      await sendParts(connection, link, session, key, batch);
+      return;
+    } catch (error) {
+      if (!(error instanceof LinkLost)) throw error;
+    }
+  }
+}
+
+async function sendParts(
+  connection: Connection,
+  link: number,
+  session: SessionId,
+  key: string,
+  batch: Batch,
+): Promise<void> {
+  let number = 0;
+  let previous: Part | undefined; // held back until it is known whether it is the last
+  const send = async (part: Part, last: boolean): Promise<void> => {
+    await connection.request("submit", { session, key, part: number++, last, ...part }, { onlyOn: link });
+  };
+  for (const part of partsOf(batch)) {
+    if (previous) await send(previous, false);
+    previous = part;
+  }
+  if (previous) await send(previous, true);
+}

@@ -1,0 +1,3 @@
+export * from "./types.ts";
+export { GovernorCore } from "./core.ts";
+export type { AttemptView } from "./attempts.ts";

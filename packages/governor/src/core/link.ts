@@ -1,0 +1,114 @@
+import { limits, type Digest, type ObjectRef, type ServerToGovernor } from "@rain/protocol";
+import { assign } from "./assign.ts";
+import { isIn } from "./attempts.ts";
+import { leave } from "./leave.ts";
+import type { Machine } from "./machine.ts";
+import { stopAttempt } from "./run.ts";
+
+/** The conversation with the server. */
+
+/** Says who this is and which attempts the server may count on: those not acknowledged, reported or not. */
+export function linkUp(m: Machine): void {
+  m.link = { kind: "registering" };
+  const attempts = [...m.attempts.values()].map((attempt) => ({
+    ...attempt.ref,
+    running: isIn(attempt, "running"),
+  }));
+  m.emit({ type: "send", message: { type: "register", ...m.config.hello, attempts } });
+}
+
+export function linkDown(m: Machine): void {
+  m.link = { kind: "down" };
+}
+
+export function hear(m: Machine, message: ServerToGovernor): void {
+  if (m.link.kind === "down") return;
+  if (m.link.kind === "registering" && message.type !== "registered" && message.type !== "refused") {
+    m.log("warn", `the server said ${message.type} before it answered the registration; not done`);
+    return;
+  }
+  switch (message.type) {
+    case "registered":
+      registered(m, message);
+      break;
+    case "refused":
+      m.exited = true;
+      m.emit({
+        type: "exit",
+        reason: `the server refused this governor: ${message.error.message}`,
+        refused: true,
+      });
+      break;
+    case "assign":
+      assign(m, message);
+      break;
+    case "cancel":
+      cancel(m, message);
+      break;
+    case "ack":
+      for (const ref of message.attempts) m.forget(ref);
+      break;
+    case "drop":
+      for (const ref of message.objects) m.holdings.drop(ref);
+      break;
+    case "stop":
+      leave(m, "the server stopped this governor");
+      break;
+  }
+}
+
+/**
+ * Reports go first: the server must know that an object is finished before it hears who holds it, or it would have
+ * the fresh outputs of an attempt dropped.
+ */
+function registered(m: Machine, message: Extract<ServerToGovernor, { readonly type: "registered" }>): void {
+  const { heartbeatMs, epoch, ticketKey } = message;
+  m.link = { kind: "registered", heartbeatMs, heartbeatAt: m.now + heartbeatMs };
+  m.emit({ type: "tickets", epoch, key: ticketKey });
+  for (const attempt of m.attempts.values()) {
+    if (isIn(attempt, "reported")) m.send(attempt.phase.report);
+    else if (isIn(attempt, "running") && attempt.phase.startedAt !== undefined) {
+      m.send({ type: "started", ...attempt.ref, at: attempt.phase.startedAt });
+    }
+  }
+  announce(m, [...m.holdings.all()], true);
+  if (m.leaving) m.send({ type: "leaving" });
+}
+
+/** Tells which objects are here. */
+function announce(
+  m: Machine,
+  objects: readonly (ObjectRef & { readonly sha256: Digest })[],
+  evenNone: boolean,
+): void {
+  if (objects.length === 0 && !evenNone) return;
+  const chunk = limits.holdingChunk;
+  for (let from = 0; from === 0 || from < objects.length; from += chunk) {
+    const done = from + chunk >= objects.length;
+    m.send({ type: "holding", objects: objects.slice(from, from + chunk), done });
+  }
+}
+
+/** Tells of the copies that came in this step. */
+export function announceCopies(m: Machine): void {
+  const { copied } = m;
+  if (copied.length === 0) return;
+  m.copied = [];
+  announce(m, copied, false);
+}
+
+function cancel(m: Machine, message: Extract<ServerToGovernor, { readonly type: "cancel" }>): void {
+  const { session, task, attempt: number } = message;
+  const ref = { session, task, attempt: number };
+  const attempt = m.attempts.get(ref);
+  if (attempt) stopAttempt(m, attempt, "cancel");
+  else m.reportUnknown(ref, { type: "stopped", ...ref });
+}
+
+export function heartbeat(m: Machine): void {
+  const { link } = m;
+  if (link.kind !== "registered" || link.heartbeatAt > m.now) return;
+  m.link = { ...link, heartbeatAt: m.now + link.heartbeatMs };
+  m.send({ type: "heartbeat", loopDelayMs: m.loopDelayMs });
+  m.loopDelayMs = 0;
+}

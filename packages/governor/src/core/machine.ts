@@ -1,0 +1,114 @@
+import type { AttemptRef, Digest, GovernorMessage, ObjectRef, Report } from "@rain/protocol";
+import { Attempts, isIn, type Attempt, type AttemptIn } from "./attempts.ts";
+import { Holdings } from "./holdings.ts";
+import { Pool } from "./pool.ts";
+import type { GovernorConfig, GovernorEffect } from "./types.ts";
+
+export type LinkState =
+  | { readonly kind: "down" }
+  /** `register` was sent; nothing else may be said before the answer. */
+  | { readonly kind: "registering" }
+  | { readonly kind: "registered"; readonly heartbeatMs: number; readonly heartbeatAt: number };
+
+export interface Leaving {
+  readonly reason: string;
+  /** When to stop waiting for acknowledgements, monotonic ms; undefined while programs still run. */
+  readonly giveUpAt: number | undefined;
+  readonly forced: boolean;
+}
+
+/** How many attempts are remembered after their acknowledgement: for their logs, and to know them when asked again. */
+export const PAST_ATTEMPTS = 10_000;
+
+/** The governor's whole state, and what the steps of the core have in common. */
+export class Machine {
+  readonly config: GovernorConfig;
+  readonly attempts: Attempts = new Attempts();
+  readonly holdings: Holdings;
+  readonly pool: Pool;
+  /** Attempts that wait for resources, in the order in which they may have them. */
+  readonly queue: AttemptIn<"queued">[] = [];
+  /** Running attempts whose end is a matter of time. */
+  readonly timed: Set<Attempt> = new Set();
+  /** Number of running attempts. */
+  running = 0;
+  /** Attempts that are over and acknowledged, oldest first. */
+  readonly past: Map<string, AttemptRef> = new Map();
+  link: LinkState = { kind: "down" };
+  leaving: Leaving | undefined;
+  exited = false;
+  /** Worst delay of the event loop since the last heartbeat, ms. */
+  loopDelayMs = 0;
+  orders = 0;
+  now = 0;
+  /** Objects copied here in this step, to be announced at its end. */
+  copied: (ObjectRef & { readonly sha256: Digest })[] = [];
+  effects: GovernorEffect[] = [];
+
+  constructor(config: GovernorConfig) {
+    this.config = config;
+    this.pool = new Pool(config.hello.capacity);
+    this.holdings = new Holdings((sha256, claims) => this.emit({ type: "remove", sha256, claims }));
+  }
+
+  emit(effect: GovernorEffect): void {
+    this.effects.push(effect);
+  }
+
+  log(level: "info" | "warn" | "error", text: string): void {
+    this.emit({ type: "log", level, text });
+  }
+
+  /** Says something to the server, when it knows this governor. What must not be lost is said again at registration. */
+  send(message: GovernorMessage): void {
+    if (this.link.kind === "registered") this.emit({ type: "send", message });
+  }
+
+  /** Ends an attempt with its report: whatever it held is free. */
+  report(attempt: Attempt, report: Report): void {
+    const before = attempt.phase;
+    this.attempts.move(attempt, { kind: "reported", report }, this.now);
+    switch (before.kind) {
+      case "fetching":
+        break;
+      case "queued":
+        this.queue.splice(this.queue.indexOf(attempt as AttemptIn<"queued">), 1);
+        break;
+      case "running":
+        this.pool.give(before.job.request, before.allocation);
+        this.timed.delete(attempt);
+        this.running -= 1;
+        break;
+      case "reported":
+        return; // `move` threw
+    }
+    for (const input of before.job.inputs) this.holdings.unuse(input.sha256, attempt.key);
+    this.send(report);
+  }
+
+  /** A report about an attempt of which nothing else is known here. */
+  reportUnknown(ref: AttemptRef, report: Report): void {
+    this.past.delete(this.attempts.add(ref, { kind: "reported", report }, this.now).key);
+    this.send(report);
+  }
+
+  /** The server has the report: nothing of the attempt is left but its logs. */
+  forget(ref: AttemptRef): void {
+    const attempt = this.attempts.get(ref);
+    if (!attempt) return;
+    if (!isIn(attempt, "reported")) {
+      this.log(
+        "warn",
+        `the server acknowledged a report of attempt ${attempt.key}, which is ${attempt.phase.kind}`,
+      );
+      return;
+    }
+    this.attempts.remove(attempt);
+    this.past.set(attempt.key, attempt.ref);
+    for (const [key, oldest] of this.past) {
+      if (this.past.size <= PAST_ATTEMPTS) break;
+      this.past.delete(key);
+      this.emit({ type: "forget", ref: oldest });
+    }
+  }
+}

@@ -1,0 +1,124 @@
+import type { AttemptRef, Report } from "@rain/protocol";
+import { arrived } from "./assign.ts";
+import { isIn, type Attempt, type AttemptIn, type PhaseOf, type StopCause } from "./attempts.ts";
+import type { Machine } from "./machine.ts";
+import type { RunOutcome } from "./types.ts";
+
+/** From the queue to the report. */
+
+/** Starts what fits, in order; one that does not fit yet does not hold up those behind it. */
+export function startQueued(m: Machine): void {
+  for (let place = 0; place < m.queue.length;) {
+    const attempt = m.queue[place];
+    if (attempt && m.pool.fits(attempt.phase.job.request)) {
+      m.queue.splice(place, 1);
+      start(m, attempt);
+    } else {
+      place += 1;
+    }
+  }
+}
+
+function start(m: Machine, attempt: AttemptIn<"queued">): void {
+  const { job } = attempt.phase;
+  const allocation = m.pool.take(job.request);
+  const { ref } = attempt;
+  const fresh = { startedAt: undefined, deadline: Infinity, stopping: undefined };
+  m.attempts.move(attempt, { kind: "running", job, allocation, ...fresh }, m.now);
+  m.running += 1;
+  m.emit({ type: "run", ref, spec: job.spec, inputs: job.inputs, allocation });
+}
+
+export function started(m: Machine, ref: AttemptRef, at: number): void {
+  const attempt = running(m, ref);
+  const timeoutS = attempt.phase.job.spec.timeoutS;
+  const deadline = timeoutS === undefined ? Infinity : m.now + timeoutS * 1000;
+  m.attempts.move(attempt, { ...attempt.phase, startedAt: at, deadline }, m.now);
+  if (timeoutS !== undefined) m.timed.add(attempt);
+  m.send({ type: "started", ...ref, at });
+}
+
+export function ended(m: Machine, ref: AttemptRef, outcome: RunOutcome): void {
+  const attempt = running(m, ref);
+  const { phase } = attempt;
+  const outputs = outcome.ok ? outcome.outputs : [];
+  const users = outputs.map(({ sha256 }) => m.holdings.produced(sha256));
+  const finishes = outcome.ok && phase.stopping === undefined;
+  if (finishes) {
+    for (const { object, sha256 } of outputs) m.holdings.hold({ session: ref.session, object }, sha256);
+  }
+  m.report(attempt, reportOf(phase, attempt.ref, outcome));
+  for (const [index, { sha256 }] of outputs.entries()) arrived(m, sha256, users[index] ?? []);
+}
+
+function reportOf(phase: PhaseOf<"running">, ref: AttemptRef, outcome: RunOutcome): Report {
+  switch (phase.stopping?.cause) {
+    case "cancel":
+    case "leaving":
+      return { type: "stopped", ...ref };
+    case "timeout": {
+      const message = `ran longer than its limit of ${phase.job.spec.timeoutS} s (timeoutS) and was ended`;
+      const stderr = outcome.ok ? undefined : outcome.failure.stderr;
+      return { type: "fail", ...ref, failure: { reason: "timeout", message, stderr }, info: outcome.info };
+    }
+    case undefined:
+      if (outcome.ok) return { type: "finish", ...ref, outputs: outcome.outputs, info: outcome.info };
+      return { type: "fail", ...ref, failure: outcome.failure, info: outcome.info };
+  }
+}
+
+/** The attempt is not wanted any more: it never starts, or its program is ended and then reported. */
+export function stopAttempt(m: Machine, attempt: Attempt, cause: StopCause): void {
+  if (isIn(attempt, "reported")) return;
+  if (!isIn(attempt, "running")) {
+    m.report(attempt, { type: "stopped", ...attempt.ref });
+    return;
+  }
+  const before = attempt.phase.stopping;
+  const forceAt = before ? before.forceAt : m.now + m.config.killGraceMs;
+  const stopping = { cause, forceAt };
+  m.attempts.move(attempt, { ...attempt.phase, deadline: Infinity, stopping }, m.now);
+  m.timed.add(attempt);
+  if (!before) m.emit({ type: "terminate", ref: attempt.ref, force: false });
+}
+
+/** KILL instead of TERM. */
+export function force(m: Machine, attempt: AttemptIn<"running">): void {
+  const { phase } = attempt;
+  if (!phase.stopping || phase.stopping.forceAt === Infinity) return;
+  const stopping = { ...phase.stopping, forceAt: Infinity };
+  m.attempts.move(attempt, { ...phase, stopping }, m.now);
+  m.timed.delete(attempt);
+  m.emit({ type: "terminate", ref: attempt.ref, force: true });
+}
+
+/** Ends programs whose time is over. */
+export function checkTimes(m: Machine): void {
+  for (const attempt of m.timed) {
+    if (!isIn(attempt, "running")) continue;
+    const { deadline, stopping } = attempt.phase;
+    if (stopping) {
+      if (stopping.forceAt <= m.now) force(m, attempt);
+    } else if (deadline <= m.now) {
+      stopAttempt(m, attempt, "timeout");
+    }
+  }
+}
+
+/** When `checkTimes` has something to do; Infinity for never. */
+export function nextTime(m: Machine): number {
+  let next = Infinity;
+  for (const { phase } of m.timed) {
+    if (phase.kind === "running") next = Math.min(next, phase.stopping?.forceAt ?? phase.deadline);
+  }
+  return next;
+}
+
+function running(m: Machine, ref: AttemptRef): AttemptIn<"running"> {
+  const attempt = m.attempts.get(ref);
+  if (attempt && isIn(attempt, "running")) return attempt;
+  const story = attempt ? `; its story: ${attempt.story.join(", ")}` : "";
+  throw new Error(
+    `news of a run of attempt ${ref.session}/${ref.task}/${ref.attempt}, which is not running${story}`,
+  );
+}

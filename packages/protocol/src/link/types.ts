@@ -1,0 +1,71 @@
+import type { Role } from "../access/index.ts";
+import type { ClientRequest, GovernorMessage, ServerToClient, ServerToGovernor } from "../messages.ts";
+
+/** Roles that talk over a link; a viewer only reads over HTTP. */
+export type LinkRole = Exclude<Role, "viewer">;
+
+/** What both sides of a link know once it is open. */
+export interface Welcome {
+  readonly clusterId: string;
+  /** Random for each start of the server. */
+  readonly instance: string;
+  /** Version of the protocol that this link speaks. */
+  readonly protocol: number;
+  /** For `Authorization: Rain-Token T` of HTTP requests, valid while the link is open. A secret. */
+  readonly token: string;
+}
+
+/** How a link ended. `code` is a WebSocket close code; 1006 when it was cut, by whichever side. */
+export interface Closed {
+  readonly code: number;
+  readonly reason: string;
+}
+
+/** One conversation with a peer that has proved who it is: messages of type `In` arrive, of type `Out` leave. */
+export interface Link<In, Out> {
+  /** `address:port` of the peer. */
+  readonly remote: string;
+  readonly role: LinkRole;
+  readonly welcome: Welcome;
+  /** Bytes of messages that the peer has not taken yet. */
+  readonly bufferedBytes: number;
+  /**
+   * Does nothing once the link is closed: `onClose` tells.
+   * Throws RainError("limit-exceeded") for a message that is too large, RainError("bad-message") for no plain data.
+   */
+  send(message: Out): void;
+  /** Sets the one receiver of messages. Those that came before are kept for it, in order. */
+  onMessage(handler: (message: In) => void): void;
+  /** Sets the one receiver of the end; called once, also when the link ended before. */
+  onClose(handler: (closed: Closed) => void): void;
+  close(code?: number, reason?: string): void;
+}
+
+interface ServerSide {
+  /** Number of the connection, never used again by this server process. */
+  readonly id: number;
+}
+export type ClientPeer = Link<ClientRequest, ServerToClient> & ServerSide & { readonly role: "client" };
+export type GovernorPeer = Link<GovernorMessage, ServerToGovernor> &
+  ServerSide & { readonly role: "governor" };
+/** A link as the server holds it. */
+export type ServerLink = ClientPeer | GovernorPeer;
+
+/** One line of the audit log; who writes it adds the time. Never a key, a token or a MAC. */
+export interface AuditEntry {
+  readonly verb: "handshake" | "token" | "message";
+  readonly result: "accepted" | "refused";
+  readonly remote: string;
+  readonly connection?: number | undefined;
+  readonly role?: string | undefined;
+  /** First 8 hex digits of the SHA-256 of the key, as the peer claims while it is refused. */
+  readonly keyId?: string | undefined;
+  readonly detail?: string | undefined;
+  /** Refusals from this address before this one that got no line of their own. */
+  readonly suppressed?: number | undefined;
+}
+
+export interface VersionRange {
+  readonly min: number;
+  readonly max: number;
+}

@@ -1,0 +1,1 @@
+export { startServer, type LogLevel, type RunningServer, type ServerOptions } from "./server.ts";

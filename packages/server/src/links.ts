@@ -1,0 +1,116 @@
+import { createHash } from "node:crypto";
+import {
+  limits,
+  RainError,
+  toWireError,
+  type ClientRequest,
+  type ConstantSpec,
+  type Digest,
+  type GovernorMessage,
+  type OutputReport,
+  type RequestOf,
+  type TaskSpec,
+} from "@rain/protocol";
+import type { CoreRequest } from "./core/index.ts";
+
+/** The checks that need more than the core has: digests of inline bytes, uploads, the parts of a large submit. */
+
+const sha256 = (data: Uint8Array): string => createHash("sha256").update(data).digest("hex");
+
+/** Refuses inline bytes that are not what their digest says. */
+export function checkInlineBytes(message: GovernorMessage): void {
+  if (message.type !== "finish") return;
+  for (const output of message.outputs) {
+    const problem = inlineProblem(output);
+    if (problem !== undefined) throw new RainError("bad-message", `output o${output.object}: ${problem}`);
+  }
+}
+
+function inlineProblem(part: Pick<OutputReport, "size" | "sha256" | "data">): string | undefined {
+  if (!part.data) return undefined;
+  if (part.data.length > limits.inlineBytes)
+    return `${part.data.length} bytes came inline; the limit is ${limits.inlineBytes}`;
+  if (part.data.length !== part.size) return `${part.data.length} bytes came, but its size says ${part.size}`;
+  return sha256(part.data) === part.sha256 ? undefined : "its bytes do not have the promised SHA-256";
+}
+
+interface Pending {
+  readonly key: string;
+  readonly tasks: TaskSpec[];
+  readonly constants: ConstantSpec[];
+  nextPart: number;
+}
+
+/**
+ * Puts the parts of submits together, for one connection. A part out of turn starts nothing: the client sends the
+ * whole submit again on a new connection, from part 0.
+ */
+export class SubmitAssembly {
+  readonly #pending: Map<string, Pending> = new Map();
+  readonly #sizeOfUpload: (sha256: Digest) => number | undefined;
+
+  constructor(sizeOfUpload: (sha256: Digest) => number | undefined) {
+    this.#sizeOfUpload = sizeOfUpload;
+  }
+
+  /** The request for the core; undefined when it was a part of a submit that goes on. */
+  take(request: ClientRequest): CoreRequest | undefined {
+    return request.type === "submit" ? this.#takePart(request) : request;
+  }
+
+  #takePart(part: RequestOf<"submit">): CoreRequest | undefined {
+    const { session, key, req } = part;
+    const place = `${session}:${key}`;
+    let pending = this.#pending.get(place);
+    if (part.part === 0) this.#pending.set(place, (pending = { key, tasks: [], constants: [], nextPart: 0 }));
+    if (pending?.nextPart !== part.part) {
+      throw new RainError(
+        "bad-request",
+        `part ${part.part} of a submit came out of turn; send it again from part 0`,
+      );
+    }
+    for (const constant of part.constants) this.#checkConstant(constant);
+    pending.nextPart++;
+    for (const task of part.tasks) pending.tasks.push(task);
+    for (const constant of part.constants) pending.constants.push(constant);
+    if (pending.tasks.length > limits.submitTasks) {
+      this.#pending.delete(place);
+      throw new RainError("limit-exceeded", `a submit may have ${limits.submitTasks} tasks at most`);
+    }
+    if (!part.last) return undefined;
+    this.#pending.delete(place);
+    return { type: "submit", req, session, key, tasks: pending.tasks, constants: pending.constants };
+  }
+
+  #checkConstant(constant: ConstantSpec): void {
+    const what = `constant o${constant.id} (${constant.label})`;
+    if (constant.data) {
+      const problem = inlineProblem(constant);
+      if (problem !== undefined) throw new RainError("bad-digest", `${what}: ${problem}`);
+      return;
+    }
+    const uploaded = this.#sizeOfUpload(constant.sha256);
+    if (uploaded === undefined) {
+      throw new RainError(
+        "unknown-object",
+        `${what}: its bytes were not uploaded; upload them before the submit`,
+      );
+    }
+    if (uploaded !== constant.size) {
+      throw new RainError(
+        "bad-request",
+        `${what}: it has ${uploaded} bytes, but its size says ${constant.size}`,
+      );
+    }
+  }
+}
+
+/** The error reply to a request that the shell refused. */
+export const errorReply = (
+  req: number,
+  error: unknown,
+): { type: "error"; req: number; error: ReturnType<typeof toWireError> } => ({
+  type: "error",
+  req,
+  error: toWireError(error),
+});

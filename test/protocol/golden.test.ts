@@ -1,0 +1,44 @@
+import { readFileSync } from "node:fs";
+import { clientRequest, governorMessage, replySchemas, requestTypes, serverToClient, serverToGovernor } from "@rain/protocol";
+import { decode, encode, parse } from "@rain/protocol/codec";
+import { describe, expect, test } from "vitest";
+import type { z } from "zod";
+import { error, governorMessages, replies, requests, toGovernor } from "./golden/messages.ts";
+
+const golden = new Map<string, string>(
+  Object.entries(JSON.parse(readFileSync(new URL("golden/messages.json", import.meta.url), "utf8")) as Record<string, string>),
+);
+
+interface Case {
+  readonly message: object;
+  readonly schema: z.ZodType;
+}
+const cases = new Map<string, Case>();
+const add = (direction: string, messages: object, schema: z.ZodType): void => {
+  for (const [type, message] of Object.entries(messages) as [string, object][])
+    cases.set(`${direction} ${type}`, { message, schema });
+};
+add("request", requests, clientRequest);
+add("governor", governorMessages, governorMessage);
+add("to governor", toGovernor, serverToGovernor);
+cases.set("error", { message: error, schema: serverToClient });
+for (const type of requestTypes)
+  cases.set(`reply ${type}`, { message: { type: "reply", req: 1, ok: replies[type] }, schema: serverToClient });
+
+describe("golden bytes", () => {
+  test("there is a vector for each message and a message for each vector", () => {
+    expect([...golden.keys()].toSorted()).toEqual([...cases.keys()].toSorted());
+  });
+  test.each([...cases])("%s", (name, { message, schema }) => {
+    const hex = golden.get(name) ?? "";
+    expect(Buffer.from(encode(message)).toString("hex")).toBe(hex);
+    const value = decode(Buffer.from(hex, "hex"));
+    expect(value).toEqual(message);
+    expect(parse(schema, value, name)).toEqual(message);
+  });
+  test.each(requestTypes)("reply to %s is of its schema", (type) => {
+    const bytes = encode({ type: "reply", req: 1, ok: replies[type] });
+    const { ok } = decode(bytes) as { ok: unknown };
+    expect(parse<object>(replySchemas[type], ok, type)).toEqual(replies[type]);
+  });
+});

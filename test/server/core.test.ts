@@ -1,0 +1,438 @@
+import {
+  asDigest,
+  asGovernorId,
+  asObjectId,
+  asSessionId,
+  asTaskId,
+  type ClientRequest,
+  type GovernorMessage,
+  type OutputSpec,
+  type SessionId,
+  type TaskSpec,
+} from "@rain/protocol";
+import {
+  DurableState,
+  ServerCore,
+  type ServerEffect,
+  type ServerInput,
+  type ServerRecord,
+} from "@rain/server/core";
+import { beforeEach, describe, expect, it } from "vitest";
+
+/** A core with its time, and what it said: a bench for single steps. Histories are the simulator's business. */
+class Bench {
+  now = 1_000_000;
+  records: ServerRecord[] = [];
+  effects: ServerEffect[] = [];
+  readonly core: ServerCore;
+  constructor(durable: DurableState = new DurableState()) {
+    const config = {
+      version: "0",
+      clusterId: "c",
+      instance: "i",
+      leaseMs: 15_000,
+      heartbeatMs: 2_000,
+      sessionLeaseMs: 60_000,
+      crashLimit: 3,
+    };
+    this.core = new ServerCore(config, durable, this.now);
+  }
+  input(input: ServerInput): ServerEffect[] {
+    const step = this.core.handle(input, this.now);
+    this.records.push(...step.records);
+    this.effects.push(...step.effects);
+    const made = [...step.effects];
+    if (step.wakeAt !== undefined && step.wakeAt <= this.now && input.type !== "tick")
+      made.push(...this.input({ type: "tick" }));
+    return made;
+  }
+  request(fields: Record<string, unknown> & { type: string }, connection = 1): ServerEffect[] {
+    const request = { req: 7, ...fields } as unknown as Exclude<ClientRequest, { type: "submit" }>;
+    return this.input({ type: "client.request", connection, request });
+  }
+  governor(message: GovernorMessage, connection = 100): ServerEffect[] {
+    return this.input({ type: "governor.message", connection, message });
+  }
+  /** Time passes in ticks, as it does in a server that runs; `alive` governors are heard of. */
+  pass(ms: number, alive: readonly number[] = []): ServerEffect[] {
+    const made: ServerEffect[] = [];
+    for (let gone = 0; gone < ms; gone += 500) {
+      this.now += 500;
+      for (const connection of alive)
+        made.push(...this.governor({ type: "heartbeat", loopDelayMs: 0 }, connection));
+      made.push(...this.input({ type: "tick" }));
+    }
+    return made;
+  }
+  join(connection = 100, cpus = 4, identity = `identity-${connection}`, incarnation = "incarnation-1"): void {
+    this.governor(
+      {
+        type: "register",
+        identity,
+        incarnation,
+        name: `g${connection}`,
+        dataUrl: "http://127.0.0.1:1",
+        capacity: { cpus, gpus: 0, memory: 0, named: {} },
+        labels: {},
+        attempts: [],
+      },
+      connection,
+    );
+    this.governor({ type: "holding", objects: [], done: true }, connection);
+  }
+  open(onError: "fail" | "continue" = "fail"): SessionId {
+    const made = this.request({
+      type: "session.open",
+      key: "session-key-1",
+      name: "s",
+      onError,
+      detached: false,
+    });
+    return (ok(made) as { session: SessionId }).session;
+  }
+  submit(session: SessionId, tasks: TaskSpec[], key = "submit-key-1"): ServerEffect[] {
+    return this.input({
+      type: "client.request",
+      connection: 1,
+      request: { type: "submit", req: 8, session, key, tasks, constants: [] },
+    });
+  }
+  finish(session: SessionId, task: number, attempt = 1, connection = 100, size = 3): ServerEffect[] {
+    const spec = this.core.durable.sessions.get(session)?.tasks.get(asTaskId(task))?.spec;
+    const outputs = (spec?.outputs ?? []).map((output) => ({
+      object: output.object,
+      size,
+      sha256: sha(task),
+      contentType: "",
+      ...(size <= 65_536 ? { data: new Uint8Array(size) } : {}),
+    }));
+    return this.governor(
+      { type: "finish", session, task: asTaskId(task), attempt, outputs, info: {} },
+      connection,
+    );
+  }
+}
+const sha = (n: number): ReturnType<typeof asDigest> => asDigest(n.toString(16).padStart(64, "0"));
+const ok = (effects: ServerEffect[]): unknown => effects.find((each) => each.type === "reply")?.ok;
+const errorOf = (effects: ServerEffect[]): string | undefined => {
+  const found = effects.find((each) => each.type === "error");
+  return found?.type === "error" ? found.error.code : undefined;
+};
+const assigned = (effects: ServerEffect[]): string[] =>
+  effects.flatMap((each) =>
+    each.type === "assign" ? [`${each.task}#${each.attempt}@${each.connection}`] : [],
+  );
+
+const output = (id: number, keep = false): OutputSpec => ({
+  object: asObjectId(id),
+  label: `o${id}`,
+  kind: "blob",
+  contentType: "",
+  keep,
+  capture: "stdout",
+});
+/** A task with the output of the same number. */
+const task = (id: number, inputs: number[] = [], more: Partial<TaskSpec> = {}, keep = false): TaskSpec => ({
+  id: asTaskId(id),
+  work: { type: "execute", args: ["true"] },
+  inputs: inputs.map((object) => ({ object: asObjectId(object) })),
+  outputs: [output(id, keep)],
+  request: { cpus: 1, gpus: 0, memory: 0, named: {} },
+  ...more,
+});
+
+let bench: Bench;
+beforeEach(() => (bench = new Bench()));
+
+describe("tasks and objects", () => {
+  it("starts a task only when its inputs exist, and answers next and fetch", () => {
+    bench.join();
+    const session = bench.open();
+    expect(assigned(bench.submit(session, [task(0), task(1, [0], {}, true)]))).toEqual(["0#1@100"]);
+    bench.request({ type: "next", req: 20, session, from: 0 });
+    bench.request({ type: "fetch", req: 21, session, object: 1 });
+    const first = bench.finish(session, 0);
+    expect(assigned(first)).toEqual(["1#1@100"]);
+    expect(ok(first)).toMatchObject({ from: 0, items: [{ task: 0, state: "finished" }], outstanding: 1 });
+    const second = bench.finish(session, 1);
+    expect(ok(second)).toMatchObject({ kind: "blob", info: { size: 3 } });
+    // The first output has no consumer left and is not kept: it goes.
+    expect(second.filter((each) => each.type === "send" && each.message.type === "drop")).toHaveLength(1);
+    expect(errorOf(bench.request({ type: "fetch", session, object: 0 }))).toBe("object-removed");
+  });
+
+  it("does a repeated submit and a repeated report once", () => {
+    bench.join();
+    const session = bench.open();
+    bench.submit(session, [task(0, [], {}, true)]);
+    expect(ok(bench.submit(session, [task(0, [], {}, true)]))).toEqual({});
+    bench.finish(session, 0);
+    const again = bench.finish(session, 0);
+    expect(again).toEqual([
+      {
+        type: "send",
+        connection: 100,
+        message: { type: "ack", attempts: [{ session, task: 0, attempt: 1 }] },
+      },
+    ]);
+    expect(bench.records.filter((each) => each.type === "finished")).toHaveLength(1);
+    expect(bench.records.filter((each) => each.type === "submitted")).toHaveLength(1);
+  });
+
+  it("fails the session with its first task, or only what depends on it", () => {
+    bench.join();
+    const fail = (session: SessionId): ServerEffect[] =>
+      bench.governor({
+        type: "fail",
+        session,
+        task: asTaskId(0),
+        attempt: 1,
+        failure: { reason: "exit", message: "the program exited with code 3", exitCode: 3 },
+        info: {},
+      });
+    const session = bench.open("continue");
+    bench.submit(session, [task(0), task(1, [0]), task(2)]);
+    fail(session);
+    expect(
+      [...(bench.core.durable.sessions.get(session)?.tasks.values() ?? [])].map((each) => each.state.kind),
+    ).toEqual(["failed", "aborted", "open"]);
+    const strict = (
+      ok(
+        bench.request({
+          type: "session.open",
+          key: "session-key-2",
+          name: "t",
+          onError: "fail",
+          detached: false,
+        }),
+      ) as { session: SessionId }
+    ).session;
+    bench.submit(strict, [task(0), task(1, [0]), task(2)]);
+    const made = fail(strict);
+    expect(bench.core.durable.sessions.get(strict)?.failure?.task).toBe(0);
+    expect(made.some((each) => each.type === "send" && each.message.type === "cancel")).toBe(true);
+    expect(errorOf(bench.submit(strict, [task(9)], "submit-key-9"))).toBe("session-failed");
+  });
+
+  it("refuses a bad submit as a whole, with the place", () => {
+    const session = bench.open();
+    expect(errorOf(bench.submit(session, [task(0), task(1, [7])]))).toBe("unknown-object");
+    expect(errorOf(bench.submit(session, [task(0, [1]), task(1, [0])]))).toBe("cycle");
+    expect(errorOf(bench.submit(session, [task(0, [0])]))).toBe("cycle");
+    expect(errorOf(bench.submit(session, [task(0), task(0)]))).toBe("duplicate-id");
+    expect(bench.core.durable.sessions.get(session)?.tasks.size).toBe(0);
+    bench.submit(session, [task(0)], "submit-key-2");
+    expect(errorOf(bench.submit(session, [task(1, [0])], "submit-key-3"))).toBe("not-kept");
+  });
+});
+
+describe("scheduling", () => {
+  it("takes the critical path first, within equal user priority", () => {
+    const session = bench.open();
+    bench.submit(session, [task(0), task(1), task(2, [1]), task(3, [2]), task(4, [], { priority: 5 })]);
+    bench.join(100, 1);
+    const order: string[] = [];
+    for (const expected of [4, 1, 2, 0, 3]) {
+      const last = assigned(bench.effects).at(-1) ?? "";
+      order.push(last.split("#")[0] ?? "");
+      expect(order.at(-1)).toBe(String(expected));
+      bench.finish(session, expected);
+    }
+  });
+
+  it("never gives more than there is, and gives it back once", () => {
+    bench.join(100, 2);
+    const session = bench.open();
+    bench.submit(
+      session,
+      [0, 1, 2, 3].map((id) => task(id)),
+    );
+    expect(assigned(bench.effects)).toHaveLength(2);
+    bench.finish(session, 0);
+    bench.finish(session, 0);
+    expect(assigned(bench.effects)).toHaveLength(3);
+    expect(bench.core.kernel.live.governors.get(asGovernorId(1))?.free.cpus).toBe(0);
+  });
+
+  it("runs a task where its bytes are", () => {
+    bench.join(100, 4);
+    const session = bench.open();
+    bench.submit(session, [task(0, [], {}, true)]);
+    bench.finish(session, 0, 1, 100, 1_000_000);
+    bench.join(101, 16);
+    expect(assigned(bench.submit(session, [task(1, [0])], "submit-key-2"))).toEqual(["1#1@100"]);
+  });
+
+  it("keeps a governor free for a large task that small ones would starve", () => {
+    bench.join(100, 2);
+    const session = bench.open();
+    const small = Array.from({ length: 40 }, (_, id) => task(id));
+    const large = task(99, [], { request: { cpus: 2, gpus: 0, memory: 0, named: {} } });
+    bench.submit(session, small.slice(0, 2));
+    // The large one is first in the queue, but one cpu at a time becomes free.
+    bench.submit(session, [large, ...small.slice(2)], "submit-key-2");
+    bench.pass(1_000, [100]);
+    for (let id = 0; id < 40 && !assigned(bench.effects).includes("99#1@100"); id++) {
+      bench.pass(1_000, [100]);
+      if (assigned(bench.effects).includes(`${id}#1@100`)) bench.finish(session, id);
+    }
+    expect(assigned(bench.effects)).toContain("99#1@100");
+    expect(assigned(bench.effects).length).toBeLessThan(30);
+  });
+
+  it("explains", () => {
+    const session = bench.open();
+    bench.submit(session, [
+      task(0, [], { request: { cpus: 1, gpus: 4, memory: 0, named: {} } }),
+      task(1, [0]),
+    ]);
+    const lines = (id: number): string =>
+      (ok(bench.request({ type: "explain", session, task: id })) as { lines: string[] }).lines.join("\n");
+    expect(lines(0)).toContain("no governor is connected");
+    bench.join();
+    expect(lines(0)).toContain("lacks 4 gpus (has 0)");
+    expect(lines(1)).toContain("of task 1/0, which is ready");
+  });
+});
+
+describe("losing a governor", () => {
+  it("runs again what ran there, not what finished, and drops a late report", () => {
+    bench.join(100, 2);
+    const session = bench.open();
+    bench.submit(session, [task(0, [], {}, true), task(1, [], {}, true), task(2, [], {}, true)]);
+    bench.finish(session, 0);
+    bench.input({ type: "governor.gone", connection: 100 });
+    bench.join(101, 4);
+    bench.pass(10_000, [101]);
+    expect(assigned(bench.effects).filter((each) => each.endsWith("@101"))).toEqual([]);
+    bench.pass(10_000, [101]);
+    expect(
+      assigned(bench.effects)
+        .filter((each) => each.endsWith("@101"))
+        .toSorted(),
+    ).toEqual(["1#2@101", "2#2@101"]);
+    // The old one comes back: its attempts are fenced off by their number.
+    bench.governor(
+      {
+        type: "register",
+        identity: "identity-100",
+        incarnation: "incarnation-1",
+        name: "g100",
+        dataUrl: "http://h:1",
+        capacity: { cpus: 2, gpus: 0, memory: 0, named: {} },
+        labels: {},
+        attempts: [{ session, task: asTaskId(1), attempt: 1, running: true }],
+      },
+      102,
+    );
+    expect(bench.effects.at(-1)).toMatchObject({
+      type: "send",
+      connection: 102,
+      message: { type: "cancel", task: 1, attempt: 1 },
+    });
+    bench.finish(session, 1, 1, 102);
+    expect(bench.records.filter((each) => each.type === "finished").map((each) => each.task)).toEqual([0]);
+    bench.finish(session, 1, 2, 101);
+    expect(bench.records.filter((each) => each.type === "finished").map((each) => each.task)).toEqual([0, 1]);
+  });
+
+  it("rebuilds a lost object and what it needs, and nothing else", () => {
+    bench.join(100, 8);
+    const session = bench.open();
+    bench.submit(session, [task(0), task(1, [0]), task(2, [1], {}, true), task(3, [], {}, true)]);
+    const big = 1_000_000;
+    for (const id of [0, 1, 2]) bench.finish(session, id, 1, 100, big);
+    bench.finish(session, 3, 1, 100, 3);
+    bench.join(101, 8);
+    bench.input({ type: "governor.gone", connection: 100 });
+    bench.pass(16_000, [101]);
+    expect(
+      bench.records
+        .filter((each) => each.type === "reopened")
+        .map((each) => each.task)
+        .toSorted(),
+    ).toEqual([0, 1, 2]);
+    for (const id of [0, 1, 2]) bench.finish(session, id, 2, 101, big);
+    expect(ok(bench.request({ type: "fetch", session, object: 2 }))).toMatchObject({ info: { size: big } });
+    // A client that reads the log sees each task settle once.
+    expect(ok(bench.request({ type: "next", session, from: 0 }))).toMatchObject({
+      outstanding: 0,
+      items: { length: 4 },
+    });
+  });
+
+  it("fails a task that kills its governors", () => {
+    const session = bench.open();
+    bench.submit(session, [task(0)]);
+    for (const n of [1, 2, 3]) {
+      bench.join(100 + n, 1, "identity-x", `incarnation-${n}`);
+      bench.input({ type: "governor.gone", connection: 100 + n });
+    }
+    bench.join(110, 1, "identity-x", "incarnation-4");
+    const failed = bench.records.find((each) => each.type === "failed");
+    expect(failed?.type === "failed" && failed.failure.reason).toBe("crash-limit");
+  });
+
+  it("is not held against anybody when the server itself stood still", () => {
+    bench.join();
+    const session = bench.open();
+    bench.submit(session, [task(0)]);
+    bench.now += 60_000;
+    bench.input({ type: "tick" });
+    expect(bench.records.some((each) => each.type === "released")).toBe(false);
+  });
+});
+
+describe("restart", () => {
+  it("has everything again, and waits for governors that have its tasks", () => {
+    bench.join(100, 2);
+    const session = bench.open();
+    bench.submit(session, [task(0, [], {}, true), task(1, [0], {}, true), task(2, [], {}, true), task(3)]);
+    bench.finish(session, 0);
+    const state = new DurableState();
+    for (const record of bench.records) state.apply(record);
+    expect(JSON.stringify([...state.dump()])).toBe(JSON.stringify([...bench.core.durable.dump()]));
+    const loaded = new DurableState();
+    for (const item of state.dump()) loaded.load(item);
+    expect(JSON.stringify([...loaded.dump()])).toBe(JSON.stringify([...state.dump()]));
+
+    const restarted = new Bench(loaded);
+    expect(assigned(restarted.pass(5_000))).toEqual([]);
+    restarted.governor({
+      type: "register",
+      identity: "identity-100",
+      incarnation: "incarnation-1",
+      name: "g100",
+      dataUrl: "http://h:1",
+      capacity: { cpus: 2, gpus: 0, memory: 0, named: {} },
+      labels: {},
+      attempts: [
+        { session, task: asTaskId(1), attempt: 1, running: true },
+        { session, task: asTaskId(2), attempt: 1, running: true },
+      ],
+    });
+    restarted.governor({ type: "holding", objects: [], done: true });
+    expect(assigned(restarted.effects)).toEqual([]);
+    restarted.finish(session, 1);
+    restarted.finish(session, 2);
+    expect(assigned(restarted.effects)).toEqual(["3#1@100"]);
+  });
+});
+
+describe("sessions", () => {
+  it("closes one whose client stays away, and forgets everything of it", () => {
+    bench.join();
+    const session = bench.open();
+    bench.submit(session, [task(0)]);
+    bench.input({ type: "client.gone", connection: 1 });
+    const made = bench.pass(61_000, [100]);
+    expect(made.some((each) => each.type === "send" && each.message.type === "cancel")).toBe(true);
+    expect(bench.core.durable.sessions.size).toBe(0);
+    bench.governor({ type: "stopped", session, task: asTaskId(0), attempt: 1 });
+    expect(bench.core.kernel.live.governors.get(asGovernorId(1))?.free.cpus).toBe(4_000);
+    expect(errorOf(bench.request({ type: "next", session, from: 0 }))).toBe("session-closed");
+    expect(errorOf(bench.request({ type: "next", session: asSessionId(99), from: 0 }))).toBe(
+      "unknown-session",
+    );
+  });
+});
