@@ -414,7 +414,8 @@ export class World {
     const attempt = this.attempts.get(key);
     if (!attempt) throw new Error(`a report about ${key}, which nobody assigned`);
     if (attempt.state === "assigned") attempt.state = report;
-    else if (attempt.state !== "gone" && !(attempt.late && report.type === "stopped")) {
+    else if (attempt.state === "gone") throw new Error(`a report about ${key}, which it did not register`);
+    else if (!(attempt.late && report.type === "stopped")) {
       expect(report, "a second report says the same").toEqual(attempt.state);
     }
     if (report.type === "finish") {

@@ -1,10 +1,11 @@
 import { existsSync, readFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { symlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { limits } from "@rain/protocol";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { runScript } from "../../packages/governor/src/executor/script.ts";
-import { execute, failure, Kit, texts } from "./executor-kit.ts";
+import { execute, failure, Kit, texts, until } from "./executor-kit.ts";
 
 let kit: Kit;
 beforeAll(async () => {
@@ -78,8 +79,9 @@ describe("a program", () => {
   });
 
   it("starts with default signal actions", async () => {
-    const outcome = await kit.shell("grep -E '^Sig(Ign|Cgt)' /proc/self/status", { outputs: [stdout] });
-    expect(texts(outcome)[0]?.match(/:\t(\w+)/g)).toEqual([":\t0000000000000000", ":\t0000000000000000"]);
+    const line = "exec sed -n '/^Sig[BI]/p' /proc/self/status";
+    const seen = texts(await kit.shell(line, { outputs: [stdout] }))[0];
+    expect(seen).toBe("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
   });
 });
 
@@ -200,20 +202,39 @@ describe("the environment", () => {
 });
 
 describe("the other shells", () => {
-  it.each([["bash"], ["bash --posix"], ["busybox sh"]])("%s works as a launcher", async (command) => {
-    const shell = command.split(" ");
-    if (!["/bin", "/usr/bin"].some((folder) => existsSync(join(folder, shell[0] ?? "")))) return;
+  const find = (name: string): string | undefined =>
+    (process.env["PATH"] ?? "")
+      .split(":")
+      .map((folder) => join(folder, name))
+      .find((path) => existsSync(path));
+  const bash = find("bash");
+  const busybox = find("busybox");
+
+  const serves = async (shell: readonly string[]): Promise<void> => {
     const other = await Kit.start({ shell });
     const env = { UID: "7", A: "it's" };
     const args = ["sh", "-c", 'printf "%s|" "$A" "$0" "$@"', "", "two\nlines"];
     const first = await other.run({ work: { type: "execute", args, env }, outputs: [stdout] });
-    const second = await other.shell("kill -TERM 0");
+    const second = await other.shell("kill -TERM 0; sleep 60");
     const third = await other.shell("kill -KILL $$");
+    const fourth = await other.run({ work: execute("/bin/echo", "x".repeat(140_000)) });
     await other.stop();
     expect(texts(first)).toEqual(["it's||two\nlines|"]);
     expect(failure(second)).toMatchObject({ signal: "SIGTERM" });
     expect(failure(third)).toMatchObject({ signal: "SIGKILL" });
+    expect(failure(fourth)).toMatchObject({ reason: "launch" });
     expect(other.logged).toEqual([]);
+  };
+  it.skipIf(bash === undefined)("bash works as a launcher", async () => {
+    await serves([bash ?? "", "--norc"]);
+  });
+  it.skipIf(bash === undefined)("bash works as a launcher under the name of sh", async () => {
+    const sh = join(kit.root, "sh");
+    await symlink(bash ?? "", sh);
+    await serves([sh]);
+  });
+  it.skipIf(busybox === undefined)("busybox works as a launcher", async () => {
+    await serves([busybox ?? "", "sh"]);
   });
 });
 
@@ -277,13 +298,12 @@ describe("limits and logs", () => {
   });
 
   it("measures memory of a program that lives long enough", async () => {
-    const line =
-      "x=$(head -c 30000000 /dev/zero | tr '\\0' x); while ! [ -e ../stdout-seen ]; do sleep 0.05; done";
-    const effect = await kit.effect({
-      work: { type: "execute", shell: true, args: [line.replace("../stdout-seen", join(kit.root, "seen"))] },
-    });
-    const outcome = kit.begin(effect);
-    setTimeout(() => void writeFile(join(kit.root, "seen"), ""), 1_500);
+    const [large, seen] = [join(kit.root, "large"), join(kit.root, "seen")];
+    const line = `x=$(head -c 30000000 /dev/zero | tr '\\0' x); : >${large}; while ! [ -e ${seen} ]; do sleep 0.1; done`;
+    const outcome = kit.shell(line);
+    await until(() => existsSync(large), "a large process");
+    await delay(1_200); // more than two samples
+    await writeFile(seen, "");
     expect((await outcome).info.maxRssBytes).toBeGreaterThan(30_000_000);
   });
 });

@@ -66,7 +66,12 @@ export class MemoryStorage implements JournalStorage {
   }
   /** Puts a file on the disk, synced. */
   put(name: string, content: Uint8Array): void {
-    const inode = { bytes: Buffer.from(content), size: content.length, synced: content.length, uncut: undefined };
+    const inode = {
+      bytes: Buffer.from(content),
+      size: content.length,
+      synced: content.length,
+      uncut: undefined,
+    };
     this.#files.set(name, inode);
     this.#safeFiles.set(name, inode);
   }
@@ -79,8 +84,16 @@ export class MemoryStorage implements JournalStorage {
     this.#dead = true;
     for (const { inode, bytes } of this.#pendingAppends)
       addBytes(inode, bytes.subarray(0, Math.floor(random() * (bytes.length + 1))));
-    if (kind === "kill") return this.#successor(schedule, this.#files, (inode) => contentOf(inode));
-    return this.#successor(schedule, this.#survivingNames(random), (inode) => survivingContent(inode, random));
+    const next = new MemoryStorage(schedule);
+    if (kind === "kill") {
+      // The system still holds what was not synced, and may lose it later.
+      next.#files = this.#files;
+      next.#safeFiles = this.#safeFiles;
+      next.#folderChanges = this.#folderChanges;
+      return next;
+    }
+    for (const [name, inode] of this.#survivingNames(random)) next.put(name, survivingContent(inode, random));
+    return next;
   }
 
   list(): readonly string[] {
@@ -223,14 +236,6 @@ export class MemoryStorage implements JournalStorage {
       else moveName(names, change.from, change.to);
     }
     return names;
-  }
-
-  #successor(
-    schedule: (run: () => void) => void,
-    names: ReadonlyMap<string, Inode>,
-    content: (inode: Inode) => Uint8Array,
-  ): MemoryStorage {
-    return new MemoryStorage(schedule, new Map([...names].map(([name, inode]) => [name, content(inode)])));
   }
 }
 

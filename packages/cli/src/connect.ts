@@ -10,7 +10,10 @@ export interface Connection {
 }
 
 /** Connects to the server that the global options name, lets `use` work with it and closes the connection. */
-export async function withClient<T>(context: Context, use: (connection: Connection) => Promise<T>): Promise<T> {
+export async function withClient<T>(
+  context: Context,
+  use: (connection: Connection) => Promise<T>,
+): Promise<T> {
   const instance = await instanceOf(context);
   const accessFile = requireAccessFile(context, instance);
   const { loadAccess } = await import("@rain/protocol/access");

@@ -70,7 +70,10 @@ export async function runService(
 }
 
 /** Writes the ready file, `{url, pid}` as JSON, once the service is ready. */
-async function announce(ready: () => Promise<{ readonly url: string }>, file: string | undefined): Promise<void> {
+async function announce(
+  ready: () => Promise<{ readonly url: string }>,
+  file: string | undefined,
+): Promise<void> {
   const { url } = await ready();
   if (file !== undefined) writeWhole(file, `${JSON.stringify({ url, pid: process.pid })}\n`);
 }

@@ -58,7 +58,12 @@ export function readFailure(error: unknown): Failure {
     const { code, message, facts } = error;
     // The cause is closer to the matter than a general code: a full disk, a port in use.
     const exitCode = systemExitCode(error.cause) ?? exitCodeOf(code);
-    return { exitCode, message, code, ...(Object.keys(facts ?? {}).length > 0 ? { facts: facts ?? {} } : {}) };
+    return {
+      exitCode,
+      message,
+      code,
+      ...(Object.keys(facts ?? {}).length > 0 ? { facts: facts ?? {} } : {}),
+    };
   }
   if (hasCode(error) && "syscall" in error) {
     return { exitCode: systemExitCode(error) ?? exitCodes.failed, message: error.message, code: error.code };

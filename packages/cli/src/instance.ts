@@ -1,4 +1,14 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, readdirSync, renameSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { identify, isAlive, type ProcessIdentity } from "./processes.ts";
 
@@ -76,7 +86,8 @@ export function writeDaemon(
   facts: { readonly role: Role; readonly name: string; readonly url?: string; readonly log?: string },
 ): Daemon {
   const identity = identify(process.pid);
-  if (identity === undefined) throw new Error("no /proc/self/stat: Rain's daemons need Linux with /proc mounted");
+  if (identity === undefined)
+    throw new Error("no /proc/self/stat: Rain's daemons need Linux with /proc mounted");
   const daemon: Daemon = { ...facts, ...identity, file: daemonFile(instance, facts.role, facts.name) };
   ensureDir(instance.runDir);
   writeWhole(daemon.file, `${JSON.stringify({ ...daemon, file: undefined })}\n`);
@@ -102,7 +113,8 @@ export function readDaemon(file: string): Daemon | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { pid, startTime, bootId, role, name, url, log } = value as Readonly<Record<string, unknown>>;
   if (typeof pid !== "number" || !Number.isInteger(pid) || pid < 2) return undefined;
-  if (typeof startTime !== "string" || typeof bootId !== "string" || typeof name !== "string") return undefined;
+  if (typeof startTime !== "string" || typeof bootId !== "string" || typeof name !== "string")
+    return undefined;
   if (role !== "server" && role !== "governor") return undefined;
   return {
     role,
@@ -133,7 +145,10 @@ export function listDaemons(instance: Instance): { readonly alive: Daemon[]; rea
     if (daemon !== undefined && isAlive(daemon)) alive.push(daemon);
     else stale.push(file);
   }
-  return { alive: alive.toSorted((a, b) => Number(b.role === "server") - Number(a.role === "server")), stale };
+  return {
+    alive: alive.toSorted((a, b) => Number(b.role === "server") - Number(a.role === "server")),
+    stale,
+  };
 }
 
 /** The server of this instance on this machine, when it runs. */

@@ -62,10 +62,14 @@ export async function launch(
  */
 export async function waitReady(
   daemon: Launched,
-  options: { readonly deadline: number; readonly signal: AbortSignal; readonly waiting: (seconds: number) => void },
+  options: {
+    readonly deadline: number;
+    readonly signal: AbortSignal;
+    readonly waiting: (seconds: number) => void;
+  },
 ): Promise<{ readonly url: string }> {
   const begin = performance.now();
-  for (let told = begin; ; ) {
+  for (let told = begin; ;) {
     // Looked at before the file: one that ended just after it was ready has no file, and is not ready.
     const ended = !isAlive(daemon.identity);
     if (existsSync(daemon.readyFile)) break;

@@ -16,7 +16,10 @@ export function formatLogLine(time: Date, level: LogLevel, text: string): string
  * A log on stderr, or with `logdir` in the file NAME.log there, which is appended to. Lines are written at once, so
  * that the last one before a crash is there.
  */
-export function openLog(logdir: string | undefined, name: string): { readonly log: Log; readonly file?: string } {
+export function openLog(
+  logdir: string | undefined,
+  name: string,
+): { readonly log: Log; readonly file?: string } {
   if (logdir === undefined)
     return { log: (level, text) => void process.stderr.write(formatLogLine(new Date(), level, text)) };
   const dir = resolve(logdir);

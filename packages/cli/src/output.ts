@@ -64,7 +64,8 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
 
 /** Takes characters from the widest flexible column until the table fits or nothing more can be taken. */
 function shrink(columns: readonly Column[], widths: number[], limit: number): void {
-  const total = (): number => widths.reduce((sum, width) => sum + width, 0) + gap.length * (widths.length - 1);
+  const total = (): number =>
+    widths.reduce((sum, width) => sum + width, 0) + gap.length * (widths.length - 1);
   for (let over = total() - limit; over > 0; over -= 1) {
     let widest = -1;
     for (const [index, column] of columns.entries()) {

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { createServer, type Server as HttpServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { mkdir } from "node:fs/promises";
+import { lstat, mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import {
   DEFAULT_PORT,
@@ -98,14 +98,16 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
 }
 
+/** The instance's access file with this address; made, with new keys, at the first start. */
 async function openAccess(path: string, url: string): Promise<Access> {
-  try {
-    return await saveAccessUrl(path, url);
-  } catch (error) {
-    if (error instanceof RainError && error.facts["errno"] === "ENOENT")
-      return await createAccess(path, { url });
-    throw error;
-  }
+  const isThere = await lstat(path).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return false;
+      throw error;
+    },
+  );
+  return isThere ? await saveAccessUrl(path, url) : await createAccess(path, { url });
 }
 
 function createHttpServer(): HttpServer {

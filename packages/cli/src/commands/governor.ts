@@ -55,7 +55,10 @@ export async function run(
     name,
     ...(file === undefined ? {} : { log: file }),
   });
-  log("info", `governor ${name} (pid ${daemon.pid}): ${capacity.cpus} cpus, work folder ${workdir}, server ${url}`);
+  log(
+    "info",
+    `governor ${name} (pid ${daemon.pid}): ${capacity.cpus} cpus, work folder ${workdir}, server ${url}`,
+  );
   const code = await runService(governor, {
     daemon,
     log,

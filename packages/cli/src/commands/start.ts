@@ -75,7 +75,8 @@ function cpusOfGovernors({ simple, localGovernors, reserveCpu }: StartFlags): re
     throw usageError(
       "say which governors to start: --simple (one with all of this machine) or --local-governors=4,4,2",
     );
-  if (reserveCpu) throw usageError("--reserve-cpu goes with --simple; --local-governors says the cpus itself");
+  if (reserveCpu)
+    throw usageError("--reserve-cpu goes with --simple; --local-governors says the cpus itself");
   return localGovernors;
 }
 
@@ -158,7 +159,10 @@ async function registeredGovernors(start: Start, names: readonly string[]): Prom
     return names.map((name) => {
       const found = governors.find((one) => one.name === name && one.state === "connected");
       if (found !== undefined) return found;
-      throw new CommandError(exitCodes.failed, `governor ${name} registered and was lost again; see ${start.logDir}`);
+      throw new CommandError(
+        exitCodes.failed,
+        `governor ${name} registered and was lost again; see ${start.logDir}`,
+      );
     });
   } finally {
     await client.close();

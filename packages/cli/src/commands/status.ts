@@ -3,7 +3,16 @@ import { withClient } from "../connect.ts";
 import type { Context } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { runningServer } from "../instance.ts";
-import { bold, formatAmount, formatBytes, formatDuration, print, table, type Column, type Io } from "../output.ts";
+import {
+  bold,
+  formatAmount,
+  formatBytes,
+  formatDuration,
+  print,
+  table,
+  type Column,
+  type Io,
+} from "../output.ts";
 import { sessionJson, sessionTable, type SessionJson } from "../sessions-view.ts";
 
 interface GovernorJson {

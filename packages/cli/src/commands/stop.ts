@@ -34,7 +34,12 @@ export async function run(context: Context, flags: StopFlags): Promise<number> {
   const gone = alive.filter((one) => !left.includes(one));
   for (const one of gone) removeDaemon(one);
   removeStale(instance);
-  const stopped = gone.map((one): Stopped => ({ role: one.role, name: one.name, pid: one.pid, how: how(one) }));
+  const stopped = gone.map((one): Stopped => ({
+    role: one.role,
+    name: one.name,
+    pid: one.pid,
+    how: how(one),
+  }));
   print(context.io, context.globals.output, { instance: instance.name, stopped }, () =>
     stopped.length === 0 ? `nothing of instance ${instance.name} is running` : stopped.map(line).join("\n"),
   );
@@ -93,6 +98,11 @@ async function withLimit<T>(promise: Promise<T>, timeoutMs: number, what: string
 /** With --access-file the server may be anywhere: only the request can reach it. */
 async function stopByRequest(context: Context, accessFile: string, flags: StopFlags): Promise<number> {
   await requestStop(accessFile, flags.grace * 1_000);
-  print(context.io, context.globals.output, { accessFile, stopped: [] }, () => `the server of ${accessFile} is stopping`);
+  print(
+    context.io,
+    context.globals.output,
+    { accessFile, stopped: [] },
+    () => `the server of ${accessFile} is stopping`,
+  );
   return exitCodes.ok;
 }

@@ -24,6 +24,8 @@ while read -r line; do
 done
 for group in "$@"; do kill -KILL -"$group"; done`;
 
+const SHORT_LIFE_MS = 1_000;
+
 /** A shell of its own session that kills the registered process groups when this process is gone without a goodbye. */
 export class Reaper {
   readonly #shell: readonly string[];
@@ -31,7 +33,6 @@ export class Reaper {
   readonly #groups = new Set<number>();
   #child: ChildProcess | undefined;
   #stopping = false;
-  #starts = 0;
 
   constructor(shell: readonly string[], log: Log) {
     this.#shell = shell;
@@ -46,15 +47,16 @@ export class Reaper {
       env: {},
       stdio: ["pipe", "ignore", "ignore"],
     });
-    this.#starts += 1;
+    const startedAt = performance.now();
     this.#child = child;
     child.on("error", (error) => this.#log("error", `the reaper could not be started: ${error.message}`));
     child.stdin.on("error", () => undefined); // a dead reaper is reported by `exit`
     child.once("exit", (code, signal) => {
       if (this.#stopping || this.#child !== child) return;
       this.#log("warn", `the reaper ended (${signal ?? code}); starting another`);
-      // A reaper that never lives would otherwise be started for ever.
-      if (this.#starts < 100) this.start();
+      // One that cannot live must not be started over and over without a pause.
+      const pause = performance.now() - startedAt < SHORT_LIFE_MS ? SHORT_LIFE_MS : 0;
+      setTimeout(() => this.#stopping || this.start(), pause).unref();
     });
     for (const group of this.#groups) this.#say(`+${group}`);
   }

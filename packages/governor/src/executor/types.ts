@@ -28,7 +28,10 @@ export interface ExecutorOptions {
   readonly gpus?: number;
   /** Stop a program whose stdout or stderr grows beyond this many bytes; default `limits.captureBytes`. */
   readonly captureBytes?: number;
-  /** Command of the launcher shell; default `/bin/sh`. dash, bash and busybox sh are known to work. */
+  /**
+   * Command of the launcher shell; default `/bin/sh`. dash, bash and busybox sh work; bash
+   * under its own name needs `--norc`, for it takes its stdin, a socket, for a remote shell's.
+   */
   readonly shell?: readonly string[];
   /** The program (or the built-in work) was started; `at` is the wall clock, ms. */
   readonly onStarted: (ref: AttemptRef, at: number) => void;

@@ -1,0 +1,213 @@
+import { Command, Option } from "commander";
+import type { Context, Globals } from "./context.ts";
+import { exitCodeMeanings } from "./exit-codes.ts";
+import type { Io, OutputFormat } from "./output.ts";
+import * as read from "./options.ts";
+import { version } from "./version.ts";
+
+/** The command line of `rain`, in one place. Each command's code is loaded when it runs, so that help is quick. */
+
+/** Option reader for commander: `read` of options.ts with the option's name. */
+const by =
+  <T>(parse: (option: string, text: string) => T, name: string): ((text: string) => T) =>
+  (text) =>
+    parse(name, text);
+
+/** Reader of an option that may be repeated: key and value pairs become one record. */
+const collect =
+  <T>(parse: (option: string, text: string) => readonly [string, T], name: string) =>
+  (text: string, before: Readonly<Record<string, T>>): Readonly<Record<string, T>> => ({
+    ...before,
+    ...Object.fromEntries([parse(name, text)]),
+  });
+
+const defaultListen = "127.0.0.1:7210";
+const listenOption = (): Option =>
+  new Option("--listen <[HOST:]PORT>", "where the server listens; port 0 takes any free one")
+    .argParser(by(read.parseListen, "--listen"))
+    .default(read.parseListen("--listen", defaultListen), defaultListen);
+const logdirOption = (what: string): Option => new Option("--logdir <DIR>", what);
+const readyFileOption = (): Option =>
+  new Option("--ready-file <FILE>", "write {url, pid} as JSON there once it is ready");
+const journalOption = (): Option =>
+  new Option("--journal <DIR>", "folder of the journal (default: that of the instance)");
+const leaseOption = (): Option =>
+  new Option("--lease <SECONDS>", "how long a silent governor keeps its tasks (default: 15)").argParser(
+    by(read.parseSeconds, "--lease"),
+  );
+
+/** Makes the parser. `done` is told the exit code of the command that ran. */
+export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: number) => void): Command {
+  const program = new Command("rain")
+    .description("Runs graphs of tasks on governors; a server schedules them.")
+    .version(`rain ${version()}`, "-V, --version", "print the version")
+    .helpOption("-h, --help", "show this help; rain COMMAND --help shows one command's")
+    .helpCommand(false)
+    .option("--instance <NAME>", "which cluster of this machine", by(read.parseName, "--instance"))
+    .option("--access-file <FILE>", "address and keys of a server (or $RAIN_ACCESS_FILE)")
+    .addOption(
+      new Option("-o, --output <FORMAT>", "plain or json").choices(["plain", "json"]).default("plain"),
+    )
+    .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(io.columns ?? 80, 100) })
+    .configureOutput({
+      writeOut: (text) => io.stdout(text),
+      writeErr: (text) => io.stderr(text),
+      outputError: () => undefined, // what is thrown says it once more
+    })
+    .exitOverride()
+    .addHelpText("after", () => `\n${exitCodeHelp()}`);
+
+  const context = (): Context => {
+    const { instance, accessFile, output } = program.opts<{
+      instance?: string;
+      accessFile?: string;
+      output: OutputFormat;
+    }>();
+    const globals: Globals = {
+      output,
+      ...(instance === undefined ? {} : { instance }),
+      ...(accessFile === undefined ? {} : { accessFile }),
+    };
+    return { io, globals, env };
+  };
+  addClusterCommands(program, context, done);
+  addDaemonCommands(program, context, done);
+  addViewCommands(program, context, done);
+  return program;
+}
+
+type Done = (code: number) => void;
+
+function addClusterCommands(program: Command, context: () => Context, done: Done): void {
+  program
+    .command("start")
+    .summary("start a server and local governors in the background")
+    .description(
+      "Starts a server and governors on this machine in the background and returns when they are ready.\n" +
+        "Example: rain start --simple",
+    )
+    .option("--simple", "one governor with all resources of this machine", false)
+    .option(
+      "--local-governors <CPUS>",
+      "one governor for each number of cpus: [4,4,2] or 4,4,2",
+      by(read.parseLocalGovernors, "--local-governors"),
+    )
+    .option("-S, --reserve-cpu", "with --simple: leave one cpu to the server", false)
+    .addOption(listenOption())
+    .addOption(logdirOption("folder for the logs (default: that of the instance)"))
+    .option("--workdir <DIR>", "folder for the governors' work folders, on a fast disk")
+    .addOption(journalOption())
+    .addOption(leaseOption())
+    .option("--timeout <SECONDS>", "give up after so long", by(read.parseSeconds, "--timeout"), 120)
+    .action(async (flags) => done(await (await import("./commands/start.ts")).run(context(), flags)));
+
+  program
+    .command("stop")
+    .summary("stop the server and the governors of an instance")
+    .description(
+      "Stops the server and the governors of an instance: by request, then SIGTERM, then SIGKILL.\n" +
+        "With --access-file only the request is sent, and the server passes it to its governors.",
+    )
+    .option(
+      "--grace <SECONDS>",
+      "how long to wait before each next step",
+      by(read.parseSeconds, "--grace"),
+      10,
+    )
+    .action(async (flags) => done(await (await import("./commands/stop.ts")).run(context(), flags)));
+}
+
+function addDaemonCommands(program: Command, context: () => Context, done: Done): void {
+  program
+    .command("server")
+    .summary("run a server in the foreground")
+    .description("Runs a server in the foreground until SIGINT, SIGTERM or rain stop.")
+    .addOption(listenOption())
+    .addOption(journalOption())
+    .addOption(logdirOption("log to server.log in this folder instead of stderr"))
+    .addOption(readyFileOption())
+    .addOption(leaseOption())
+    .action(async (flags) => done(await (await import("./commands/server.ts")).run(context(), flags)));
+
+  program
+    .command("governor")
+    .summary("run a governor in the foreground")
+    .description("Runs a governor in the foreground until SIGINT, SIGTERM or rain stop.")
+    .argument(
+      "[ADDRESS]",
+      "HOST[:PORT] of the server (default: from the access file)",
+      by(read.parseAddress, "ADDRESS"),
+    )
+    .option(
+      "--cpus <N>",
+      "cpus to offer: N, -N (all but N) or detect",
+      by(read.parseCpus, "--cpus"),
+      "detect",
+    )
+    .option("--gpus <N>", "gpus to offer (default: detect)", by(read.parseCount, "--gpus"))
+    .option("--memory <SIZE>", "memory to offer, as 8G (default: detect)", by(read.parseMemory, "--memory"))
+    .addOption(
+      new Option("--resource <NAME=N>", "a resource of your own to offer; may be repeated")
+        .argParser(collect(read.parseResource, "--resource"))
+        .default({}, "none"),
+    )
+    .addOption(
+      new Option("--label <KEY=VALUE>", "a label to show; may be repeated")
+        .argParser(collect(read.parseLabel, "--label"))
+        .default({}, "none"),
+    )
+    .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
+    .option("--workdir <DIR>", "its work folder, on a fast disk (default: in the instance)")
+    .addOption(logdirOption("log to governor-NAME.log in this folder instead of stderr"))
+    .addOption(readyFileOption())
+    .action(async (address, { resource, label, ...flags }) => {
+      const { run } = await import("./commands/governor.ts");
+      done(await run(context(), address, { ...flags, resources: resource, labels: label }));
+    });
+}
+
+function addViewCommands(program: Command, context: () => Context, done: Done): void {
+  program
+    .command("status")
+    .summary("show the server, its governors and sessions")
+    .description("Shows the server, its governors and sessions.")
+    .action(async () => done(await (await import("./commands/status.ts")).run(context())));
+
+  program
+    .command("sessions")
+    .summary("list the sessions")
+    .description("Lists the sessions of the server.")
+    .action(async () => done(await (await import("./commands/sessions.ts")).run(context())));
+
+  program
+    .command("explain")
+    .summary("say why a task is in the state it is in")
+    .description("Says why a task is in the state it is in.\nExample: rain explain 3/17")
+    .argument("<SESSION/TASK>", "task 17 of session 3 is 3/17", read.parseTaskRef)
+    .action(async (ref) => done(await (await import("./commands/explain.ts")).run(context(), ref)));
+
+  program
+    .command("logs")
+    .summary("print what a task wrote")
+    .description(
+      "Prints what a task's last attempt wrote: its stdout on stdout, its stderr on stderr.\nExample: rain logs -f 3/17",
+    )
+    .argument("<SESSION/TASK>", "task 17 of session 3 is 3/17", read.parseTaskRef)
+    .addOption(
+      new Option("--stream <STREAM>", "stdout, stderr or both")
+        .choices(["stdout", "stderr", "both"])
+        .default("both"),
+    )
+    .option("-f, --follow", "go on until the task has ended", false)
+    .action(async (ref, flags) =>
+      done(await (await import("./commands/logs.ts")).run(context(), ref, flags)),
+    );
+}
+
+function exitCodeHelp(): string {
+  const cells = exitCodeMeanings.map(([code, meaning]) => `${String(code).padStart(2)} ${meaning}`);
+  const rows: string[] = [];
+  for (let i = 0; i < cells.length; i += 2)
+    rows.push(`  ${(cells[i] ?? "").padEnd(30)}  ${cells[i + 1] ?? ""}`.trimEnd());
+  return `Exit codes:\n${rows.join("\n")}`;
+}

@@ -1,0 +1,372 @@
+import { describe, expect, it } from "vitest";
+import {
+  asObjectId,
+  RainError,
+  toWireError,
+  type GovernorMessage,
+  type ServerToGovernor,
+} from "@rain/protocol";
+import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "@rain/governor/core";
+import { assignment, config, digestOf, refOf, registered, session } from "./core.world.ts";
+
+/** A core with its clock, and what it asked for since the last look. */
+class Bench {
+  readonly core = new GovernorCore(config);
+  now = 0;
+  wakeAt: number | undefined;
+  effects: GovernorEffect[] = [];
+
+  give(input: GovernorInput): this {
+    const step = this.core.handle(input, this.now);
+    this.effects.push(...step.effects);
+    this.wakeAt = step.wakeAt;
+    return this;
+  }
+  hear(message: ServerToGovernor): this {
+    return this.give({ type: "message", message });
+  }
+  tickAt(now: number, loopDelayMs = 0): this {
+    this.now = now;
+    return this.give({ type: "tick", loopDelayMs });
+  }
+  link(epoch = 1): this {
+    return this.give({ type: "link.up" }).hear(registered(epoch));
+  }
+  end(task: number, outcome: RunOutcome = { ok: true, outputs: [], info: {} }): this {
+    return this.give({ type: "run.ended", ref: refOf(task), outcome });
+  }
+  take(): GovernorEffect[] {
+    return this.effects.splice(0);
+  }
+  said(): GovernorMessage[] {
+    return this.take().flatMap((effect) => (effect.type === "send" ? [effect.message] : []));
+  }
+  ran(): number[] {
+    return this.take().flatMap((effect) => (effect.type === "run" ? [effect.ref.task] : []));
+  }
+}
+const linked = (): Bench => {
+  const bench = new Bench().link();
+  bench.take();
+  return bench;
+};
+const output = (object: number, digest: number) => ({
+  object: asObjectId(object),
+  size: 1,
+  sha256: digestOf(digest),
+  contentType: "",
+});
+
+describe("registration", () => {
+  it("says who it is first, and nothing else before the answer", () => {
+    const bench = new Bench().give({ type: "link.up" });
+    expect(bench.said().map((message) => message.type)).toEqual(["register"]);
+    bench.hear(assignment(1)); // before the answer: not done
+    expect(bench.said()).toEqual([]);
+    bench.hear(registered(1));
+    expect(bench.effects[0]).toMatchObject({ type: "tickets", epoch: 1 });
+    expect(bench.said()).toEqual([{ type: "holding", objects: [], done: true }]);
+  });
+
+  it("keeps programs running without a link, and repeats reports before it says what it holds", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { outputs: [7] })).hear(assignment(2));
+    bench.give({ type: "run.started", ref: refOf(2), at: 99 });
+    bench.give({ type: "link.down" });
+    bench.end(1, { ok: true, outputs: [output(7, 3)], info: {} });
+    bench.take();
+    bench.give({ type: "link.up" });
+    expect(bench.said()).toMatchObject([
+      {
+        type: "register",
+        attempts: [
+          { ...refOf(1), running: false },
+          { ...refOf(2), running: true },
+        ],
+      },
+    ]);
+    bench.hear(registered(2));
+    expect(bench.said()).toMatchObject([
+      { type: "finish", ...refOf(1) },
+      { type: "started", ...refOf(2), at: 99 },
+      { type: "holding", objects: [{ session, object: 7, sha256: digestOf(3) }], done: true },
+    ]);
+    bench.hear({ type: "ack", attempts: [refOf(1)] });
+    expect(bench.core.attempts()).toMatchObject([{ ref: refOf(2), phase: "running" }]);
+  });
+
+  it("holds in chunks, the last one marked", () => {
+    const bench = linked();
+    const objects = Array.from({ length: 5_001 }, (_, index) => index);
+    for (const object of objects) bench.hear(assignment(object, { outputs: [object] }));
+    for (const object of objects)
+      bench.end(object, { ok: true, outputs: [output(object, object)], info: {} });
+    bench.give({ type: "link.down" }).give({ type: "link.up" });
+    bench.take();
+    bench.hear(registered(2));
+    const holding = bench.said().flatMap((message) => (message.type === "holding" ? [message] : []));
+    expect(holding.map(({ objects, done }) => [objects.length, done])).toEqual([
+      [5_000, false],
+      [1, true],
+    ]);
+  });
+
+  it("exits when it is refused", () => {
+    const bench = new Bench().give({ type: "link.up" });
+    const error = toWireError(new RainError("identity-in-use", "another one has it"));
+    bench.hear({ type: "refused", error });
+    expect(bench.take().at(-1)).toEqual({
+      type: "exit",
+      reason: "the server refused this governor: another one has it",
+      refused: true,
+    });
+    expect(bench.link().take()).toEqual([]);
+  });
+
+  it("gives a sign of life in every interval, with the worst delay since the last", () => {
+    const bench = linked();
+    expect(bench.wakeAt).toBe(1_000);
+    bench.tickAt(400, 30).tickAt(700, 5).tickAt(1_000, 2).tickAt(2_000, 1);
+    expect(bench.said()).toEqual([
+      { type: "heartbeat", loopDelayMs: 30 },
+      { type: "heartbeat", loopDelayMs: 1 },
+    ]);
+    bench.give({ type: "link.down" });
+    expect(bench.wakeAt).toBeUndefined();
+  });
+});
+
+describe("inputs", () => {
+  const two = { inputs: [[1, 5]] } as const;
+
+  it("brings the same bytes once for all that want them, and tells of the copies", () => {
+    const bench = linked();
+    bench.hear(assignment(1, two)).hear(assignment(2, { inputs: [[8, 5]] }));
+    expect(bench.take().map((effect) => effect.type)).toEqual(["acquire"]);
+    bench.give({ type: "acquired", sha256: digestOf(5) });
+    const effects = bench.take();
+    expect(effects.map((effect) => effect.type)).toEqual(["run", "run", "send"]);
+    expect(effects[2]).toMatchObject({
+      message: { type: "holding", objects: [{ object: 1 }, { object: 8 }] },
+    });
+    bench.hear(assignment(3, two));
+    expect(bench.take().map((effect) => effect.type)).toEqual(["run"]);
+  });
+
+  it("reports every attempt that starves, with the reason", () => {
+    const bench = linked();
+    bench.hear(assignment(1, two)).hear(assignment(2, two));
+    bench.take();
+    bench.give({ type: "acquire.failed", sha256: digestOf(5), why: "refused by b:1" });
+    const missing = [{ object: 1, why: "refused by b:1" }];
+    expect(bench.said()).toEqual([
+      { type: "starved", ...refOf(1), missing },
+      { type: "starved", ...refOf(2), missing },
+    ]);
+    bench.hear(assignment(3, two));
+    expect(bench.take()).toMatchObject([{ type: "acquire" }]); // a later try is a new one
+  });
+
+  it("removes bytes when no object and no attempt needs them", () => {
+    const bench = linked();
+    const drop = (object: number) =>
+      bench.hear({ type: "drop", objects: [{ session, object: asObjectId(object) }] });
+    bench.hear(assignment(1, two)).give({ type: "acquired", sha256: digestOf(5) });
+    bench.take();
+    drop(1);
+    expect(bench.take()).toEqual([]); // the run uses them
+    bench.end(1, { ok: true, outputs: [output(2, 5)], info: {} });
+    expect(bench.said()).toMatchObject([{ type: "finish" }]);
+    drop(2);
+    expect(bench.take()).toEqual([{ type: "remove", sha256: digestOf(5), claims: 2 }]);
+    drop(2);
+    expect(bench.take()).toEqual([]);
+  });
+
+  it("removes bytes that arrive for nobody", () => {
+    const bench = linked();
+    bench.hear(assignment(1, two)).hear({ type: "cancel", ...refOf(1) });
+    expect(bench.said()).toEqual([{ type: "stopped", ...refOf(1) }]);
+    bench.give({ type: "acquired", sha256: digestOf(5) });
+    expect(bench.take()).toEqual([{ type: "remove", sha256: digestOf(5), claims: 1 }]);
+  });
+});
+
+describe("resources", () => {
+  it("starts by priority, then in order; a big one does not hold up small ones behind it", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { cpus: 3 }));
+    bench
+      .hear(assignment(2, { cpus: 4 }))
+      .hear(assignment(3, { cpus: 1 }))
+      .hear(assignment(4, { cpus: 1 }));
+    bench.hear(assignment(5, { cpus: 1, priority: 1 }));
+    expect(bench.ran()).toEqual([1, 3]);
+    bench.end(3);
+    expect(bench.ran()).toEqual([5]);
+    bench.end(1).end(5);
+    expect(bench.ran()).toEqual([4]);
+    bench.end(4);
+    expect(bench.ran()).toEqual([2]);
+  });
+
+  it("gives GPUs by lowest free index", () => {
+    const bench = linked();
+    const gpus = (): (readonly number[])[] =>
+      bench.take().flatMap((effect) => (effect.type === "run" ? [effect.allocation.gpus] : []));
+    bench
+      .hear(assignment(1, { gpus: 1 }))
+      .hear(assignment(2, { gpus: 1 }))
+      .hear(assignment(3, { gpus: 2 }));
+    expect(gpus()).toEqual([[0], [1]]);
+    bench.end(1);
+    expect(gpus()).toEqual([[0, 2]]);
+  });
+
+  it("fails an assignment that can never run here, and says what is short", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { cpus: 5, lab: 3 }));
+    expect(bench.said()).toMatchObject([
+      {
+        type: "fail",
+        failure: {
+          message: "the task needs 5 cpus (has 4), 3 lab (has 2) of governor test, to which it was assigned",
+        },
+      },
+    ]);
+  });
+});
+
+describe("ends", () => {
+  const failed: RunOutcome = {
+    ok: false,
+    failure: { reason: "signal", message: "ended by SIGTERM", signal: "SIGTERM", stderr: "last words" },
+    info: { durationS: 1 },
+  };
+
+  it("reports the start, success and failure", () => {
+    const bench = linked();
+    bench.hear(assignment(1)).hear(assignment(2));
+    bench
+      .give({ type: "run.started", ref: refOf(1), at: 5 })
+      .end(1)
+      .end(2, failed);
+    expect(bench.said()).toMatchObject([
+      { type: "started", at: 5 },
+      { type: "finish", ...refOf(1) },
+      { type: "fail", ...refOf(2), failure: { reason: "signal" } },
+    ]);
+  });
+
+  it("ends a program after its time: TERM, then KILL, then a failure that names the limit", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { timeoutS: 0.25 })).give({ type: "run.started", ref: refOf(1), at: 5 });
+    expect(bench.wakeAt).toBe(250);
+    bench.take();
+    bench.tickAt(250);
+    expect(bench.take()).toEqual([{ type: "terminate", ref: refOf(1), force: false }]);
+    bench.tickAt(749);
+    expect(bench.take()).toEqual([]);
+    expect(bench.wakeAt).toBe(750);
+    bench.tickAt(750);
+    expect(bench.take()).toEqual([{ type: "terminate", ref: refOf(1), force: true }]);
+    bench.end(1, failed);
+    const message = "ran longer than its limit of 0.25 s (timeoutS) and was ended";
+    expect(bench.said()).toMatchObject([
+      { type: "fail", failure: { reason: "timeout", message, stderr: "last words" } },
+    ]);
+  });
+
+  it("cancels what runs, what waits and what it never heard of; its outputs are not kept", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { cpus: 4 })).hear(assignment(2));
+    bench.take();
+    for (const task of [1, 2, 3, 1]) bench.hear({ type: "cancel", ...refOf(task) });
+    expect(bench.take()).toEqual([
+      { type: "terminate", ref: refOf(1), force: false },
+      { type: "send", message: { type: "stopped", ...refOf(2) } },
+      { type: "send", message: { type: "stopped", ...refOf(3) } },
+    ]);
+    bench.end(1, { ok: true, outputs: [output(9, 9)], info: {} });
+    expect(bench.take()).toEqual([
+      { type: "send", message: { type: "stopped", ...refOf(1) } },
+      { type: "remove", sha256: digestOf(9), claims: 1 },
+    ]);
+  });
+
+  it("sends a report again when it is assigned again, and never runs an attempt twice", () => {
+    const bench = linked();
+    bench.hear(assignment(1)).hear(assignment(1)).end(1);
+    bench.hear(assignment(1));
+    expect(
+      bench.take().map((effect) => (effect.type === "send" ? effect.message.type : effect.type)),
+    ).toEqual(["run", "finish", "finish"]);
+    bench.hear({ type: "ack", attempts: [refOf(1)] }).hear(assignment(1));
+    expect(bench.said()).toEqual([{ type: "stopped", ...refOf(1) }]);
+  });
+
+  it("forgets the oldest logs beyond ten thousand", () => {
+    const bench = linked();
+    for (let task = 0; task <= 10_000; task += 1) {
+      bench
+        .hear(assignment(task))
+        .end(task)
+        .hear({ type: "ack", attempts: [refOf(task)] });
+    }
+    expect(bench.take().filter((effect) => effect.type === "forget")).toEqual([
+      { type: "forget", ref: refOf(0) },
+    ]);
+  });
+
+  it("throws with the story on news that cannot be", () => {
+    const bench = linked();
+    bench.hear(assignment(1)).end(1);
+    expect(() => bench.end(1)).toThrow(
+      /attempt 1\/1\/1, which is not running.*queued.*running.*reported finish/,
+    );
+    expect(() => bench.give({ type: "acquired", sha256: digestOf(1) })).toThrow(/nobody asked for/);
+  });
+});
+
+describe("leaving", () => {
+  it("ends programs, reports them and exits once the server has the reports", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { cpus: 4 })).hear(assignment(2));
+    bench.take();
+    bench.hear({ type: "stop" }).hear(assignment(3));
+    expect(bench.take()).toEqual([
+      { type: "send", message: { type: "leaving" } },
+      { type: "terminate", ref: refOf(1), force: false },
+      { type: "send", message: { type: "stopped", ...refOf(2) } },
+      { type: "send", message: { type: "stopped", ...refOf(3) } },
+    ]);
+    bench.end(1, { ok: true, outputs: [], info: {} });
+    expect(bench.said()).toEqual([{ type: "stopped", ...refOf(1) }]);
+    bench.hear({ type: "ack", attempts: [refOf(1), refOf(2), refOf(3)] });
+    expect(bench.take()).toEqual([
+      { type: "exit", reason: "the server stopped this governor", refused: false },
+    ]);
+  });
+
+  it("does not wait for ever for acknowledgements, nor at all without a link", () => {
+    const bench = linked();
+    bench.hear(assignment(1)).end(1);
+    bench.take();
+    bench.give({ type: "stop" });
+    expect(bench.wakeAt).toBe(500);
+    bench.tickAt(500);
+    expect(bench.take().at(-1)).toMatchObject({ type: "exit", reason: "stopped by its operator" });
+    const alone = new Bench().give({ type: "stop" });
+    expect(alone.take()).toMatchObject([{ type: "exit", refused: false }]);
+  });
+
+  it("forces at the second stop", () => {
+    const bench = linked();
+    bench.hear(assignment(1)).give({ type: "stop" });
+    bench.take();
+    bench.give({ type: "stop" }).give({ type: "stop" });
+    expect(bench.take()).toEqual([{ type: "terminate", ref: refOf(1), force: true }]);
+    bench.end(1);
+    expect(bench.take().at(-1)).toMatchObject({ type: "exit" });
+  });
+});

@@ -1,0 +1,104 @@
+import { asDigest, asGovernorId, asObjectId, asSessionId, asTaskId } from "@rain/protocol";
+import type { ServerRecord } from "../../packages/server/src/core/types.ts";
+
+const session = asSessionId(7);
+const sha256 = asDigest("ab".repeat(32));
+const resources = { cpus: 1.5, gpus: 0, memory: 5_000_000_000, named: { disk: 2 } };
+
+/** One of each type of record, with every kind of field. The golden files hold these: change them only together. */
+export const everyRecord: readonly ServerRecord[] = [
+  {
+    type: "session.opened",
+    session,
+    key: "key-12345678",
+    name: "MNIST ☂",
+    onError: "fail",
+    detached: true,
+    ttlS: 2.5,
+  },
+  {
+    type: "governor.registered",
+    governor: asGovernorId(2),
+    identity: "identity",
+    incarnation: "incarnation",
+    name: "machine",
+    epoch: 3,
+  },
+  {
+    type: "submitted",
+    session,
+    key: "key-87654321",
+    tasks: [
+      {
+        id: asTaskId(0),
+        work: { type: "execute", args: ["cat", { input: 0 }, { output: 0 }], stdin: 0, env: { A: "b" } },
+        inputs: [{ object: asObjectId(0), label: "in", path: "a/b", write: true }],
+        outputs: [
+          {
+            object: asObjectId(1),
+            label: "out",
+            kind: "blob",
+            contentType: "json",
+            keep: true,
+            capture: "stdout",
+          },
+        ],
+        request: resources,
+        name: "task",
+        priority: -3,
+        timeoutS: 0.5,
+        retries: 2,
+        origin: "sweep.mjs:12:5",
+      },
+      { id: asTaskId(1), work: { type: "sleep", seconds: 1 }, inputs: [], outputs: [], request: resources },
+    ],
+    constants: [
+      {
+        id: asObjectId(0),
+        kind: "blob",
+        label: "constant",
+        contentType: "",
+        keep: false,
+        size: 3,
+        sha256,
+        data: Uint8Array.of(0, 255, 7),
+      },
+    ],
+  },
+  { type: "assigned", session, task: asTaskId(0), attempt: 1, governor: asGovernorId(2) },
+  {
+    type: "finished",
+    session,
+    task: asTaskId(0),
+    attempt: 1,
+    governor: asGovernorId(2),
+    outputs: [{ object: asObjectId(1), size: 2, sha256, contentType: "json", data: Uint8Array.of(52, 50) }],
+    info: {
+      startTime: 1_700_000_000_123.5,
+      durationS: 0.25,
+      exitCode: 0,
+      cpuTimeS: 0.2,
+      maxRssBytes: 6_000_000_000,
+    },
+  },
+  {
+    type: "failed",
+    session,
+    task: asTaskId(1),
+    failure: {
+      reason: "exit",
+      message: "exit code 3",
+      exitCode: 3,
+      stderr: "bad\n",
+      attempt: 2,
+      governor: "machine",
+    },
+    info: {},
+  },
+  { type: "released", session, task: asTaskId(1), attempt: 1, counts: "crash", why: "governor lost" },
+  { type: "reopened", session, task: asTaskId(0), objects: [asObjectId(1)], why: "its output was lost" },
+  { type: "lost", session, object: asObjectId(1) },
+  { type: "cancelled", session, tasks: [asTaskId(0), asTaskId(1)] },
+  { type: "unkept", session, objects: [asObjectId(1)] },
+  { type: "session.closed", session },
+];

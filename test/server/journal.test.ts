@@ -1,0 +1,222 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import seedrandom from "seedrandom";
+import type { ServerRecord } from "../../packages/server/src/core/types.ts";
+import { decodeFrame } from "../../packages/server/src/journal/frame.ts";
+import { encodeHeader } from "../../packages/server/src/journal/header.ts";
+import {
+  beginOpen,
+  CLUSTER,
+  hint,
+  newDisk,
+  open,
+  padding,
+  promise,
+  recordsIn,
+  thrownBy,
+} from "./journal-support.ts";
+import { everyRecord } from "./journal-records.ts";
+
+const FIRST = "journal-0000000000000001.log";
+
+describe("journal", () => {
+  it("gives back every type of record as it was", () => {
+    const bench = open();
+    for (const record of everyRecord) bench.commit(record);
+    bench.queue.drain();
+    expect(recordsIn(bench.storage.files())).toEqual(everyRecord);
+  });
+
+  it("begins in an empty folder and goes on in the same segment after a restart", () => {
+    const bench = open();
+    expect(bench.journal.nextSequence).toBe(1);
+    bench.commit(promise(1), promise(2));
+    bench.queue.drain();
+    const again = open(bench.storage.files());
+    again.commit(promise(3));
+    again.queue.drain();
+    expect(again.storage.list()).toEqual([FIRST]);
+    expect(recordsIn(again.storage.files())).toEqual([promise(1), promise(2), promise(3)]);
+  });
+
+  it("releases in order of commit, a promise only after its sync, a hint without one", () => {
+    const bench = open();
+    const syncs = (): number => changes.filter((kind) => kind === "sync").length;
+    const changes: string[] = [];
+    bench.storage.fault = ({ kind }) => void changes.push(kind);
+    bench.commit(hint(1));
+    bench.queue.drain();
+    expect([bench.released, syncs()]).toEqual([[0], 0]);
+    bench.commit(promise(2));
+    bench.commit();
+    bench.commit(hint(3));
+    bench.queue.step(); // the append
+    expect(bench.released).toEqual([0]);
+    bench.queue.step(); // the sync
+    expect([bench.released, syncs()]).toEqual([[0, 1], 1].map((v) => (Array.isArray(v) ? [0, 1, 2] : v)));
+    bench.queue.drain();
+    expect([bench.released, syncs()]).toEqual([[0, 1, 2, 3], 1]);
+  });
+
+  it("releases a commit without records at once when nothing waits", () => {
+    const bench = open();
+    bench.commit();
+    expect(bench.released).toEqual([0]);
+  });
+
+  it("puts commits that come during a sync into one append and one sync", () => {
+    const bench = open();
+    for (let n = 0; n < 1_000; n += 1) bench.commit(promise(n));
+    const before = bench.storage.changes;
+    bench.queue.drain();
+    // The first went alone; its sync, then one append and one sync for the other 999.
+    expect(bench.storage.changes - before).toBe(3);
+    expect(bench.released).toEqual(Array.from({ length: 1_000 }, (_, n) => n));
+  });
+
+  it("keeps the order when a release commits again", () => {
+    const bench = open();
+    const order: string[] = [];
+    bench.journal.commit([promise(1)], () => {
+      order.push("a");
+      bench.journal.commit([], () => order.push("c"));
+    });
+    bench.journal.commit([promise(2)], () => order.push("b"));
+    bench.queue.drain();
+    expect(order).toEqual(["a", "b", "c"]);
+  });
+
+  it("does not hand a record that is changed after its commit to the disk", () => {
+    const bench = open();
+    const tasks = [promise(1)];
+    const record = { ...everyRecord[0] } as { name: string } & ServerRecord;
+    bench.commit(promise(0), record);
+    record.name = "changed";
+    tasks.pop();
+    bench.queue.drain();
+    expect(recordsIn(bench.storage.files())[1]).toEqual(everyRecord[0]);
+  });
+
+  it("begins a new segment when one is full, and reads across them", () => {
+    const bench = open(undefined, { segmentBytes: 2_000 });
+    for (let n = 0; n < 100; n += 1) {
+      bench.commit(promise(n, padding(n, 100)));
+      bench.queue.drain();
+    }
+    expect(bench.storage.list().length).toBeGreaterThan(5);
+    expect(recordsIn(bench.storage.files())).toEqual(bench.commits.flat());
+  });
+
+  it("closes with everything released and synced", () => {
+    const bench = open();
+    bench.commit(promise(1));
+    bench.commit(hint(2));
+    let closed = false;
+    bench.journal.close((error) => {
+      expect(error).toBeUndefined();
+      closed = true;
+    });
+    bench.queue.drain();
+    expect([closed, bench.released, bench.storage.isClosed]).toEqual([true, [0, 1], true]);
+    expect(recordsIn(bench.storage.crash(seedrandom("close")).files())).toEqual([promise(1), hint(2)]);
+  });
+});
+
+describe("files that a server must not use", () => {
+  const filesWith = (...commits: ServerRecord[]): Map<string, Uint8Array> => {
+    const bench = open();
+    for (const record of commits) bench.commit(record);
+    bench.queue.drain();
+    return bench.storage.files();
+  };
+
+  it("refuses a newer format and says which is needed", () => {
+    const header = encodeHeader({ kind: "segment", clusterId: CLUSTER, sequence: 1 }, 2);
+    const error = thrownBy(() => open(new Map([[FIRST, header]])));
+    expect(error.code).toBe("bad-file");
+    expect(error.message).toContain("journal format 2, and this server reads up to format 1");
+    expect(error.facts).toMatchObject({ file: FIRST, format: 2, supported: 1 });
+  });
+
+  it("refuses the journal of another cluster", () => {
+    const error = thrownBy(() => open(filesWith(promise(1)), { clusterId: "other" }));
+    expect(error.message).toMatch(/belongs to cluster "test-cluster".*"other"/);
+  });
+
+  it("refuses a renamed segment, a missing one and a gap", () => {
+    const bench = open(undefined, { segmentBytes: 500 });
+    for (let n = 0; n < 20; n += 1) {
+      bench.commit(promise(n, padding(n, 200)));
+      bench.queue.drain();
+    }
+    const files = bench.storage.files();
+    const names = [...files.keys()].toSorted();
+    const without = (index: number): Map<string, Uint8Array> =>
+      new Map([...files].filter(([name]) => name !== names[index]));
+    expect(thrownBy(() => open(without(0))).message).toContain(
+      `${names[0]} is damaged at byte 0: it is missing`,
+    );
+    expect(thrownBy(() => open(without(2))).message).toContain(
+      `${names[2]} is damaged at byte 0: it is missing`,
+    );
+    const renamed = without(1).set(names[1] ?? "", files.get(names[2] ?? "") ?? new Uint8Array());
+    expect(thrownBy(() => open(renamed)).message).toContain("was it renamed?");
+  });
+
+  it("refuses a sound frame whose records it does not know", () => {
+    const unknown = { type: "from-the-future", session: 1 } as unknown as ServerRecord;
+    const error = thrownBy(() => open(filesWith(unknown)));
+    expect(error.message).toContain('record 0 is of no known type: "from-the-future"');
+    expect(error.facts).toMatchObject({ file: FIRST, sequence: 1 });
+  });
+
+  it("changes nothing when it refuses", () => {
+    const files = filesWith(promise(1), promise(2), promise(3));
+    const bytes = files.get(FIRST) ?? new Uint8Array();
+    bytes[70] = (bytes[70] ?? 0) ^ 1;
+    const disk = newDisk(files);
+    const error = thrownBy(() => beginOpen(disk));
+    expect(error.message).toContain(`${FIRST} is damaged at byte`);
+    expect(error.message).toMatch(/truncate -s \d+ journal-/);
+    disk.queue.drain();
+    expect(disk.storage.changes).toBe(0);
+  });
+});
+
+describe("journal of format 1, as every later version must read it", () => {
+  // Kept under names without .log: those are ignored by git.
+  const golden = (name: string): Uint8Array => readFileSync(new URL(`./golden/${name}`, import.meta.url));
+
+  it("reads the golden files", () => {
+    const files = new Map([
+      ["snapshot-0000000000000002.snap", golden("journal-1-snapshot.bin")],
+      ["journal-0000000000000003.log", golden("journal-1-segment.bin")],
+    ]);
+    expect(recordsIn(files)).toEqual(everyRecord);
+  });
+
+  it("writes what the golden segment holds, byte for byte", () => {
+    const bench = open(
+      new Map([["snapshot-0000000000000002.snap", golden("journal-1-snapshot.bin")], segment(3)]),
+    );
+    for (const record of everyRecord.slice(2)) {
+      bench.commit(record);
+      bench.queue.drain();
+    }
+    const written = bench.storage.files().get("journal-0000000000000003.log") ?? new Uint8Array();
+    expect(Buffer.from(written).equals(golden("journal-1-segment.bin"))).toBe(true);
+  });
+
+  it("has frames as the documentation says", () => {
+    const bytes = Buffer.from(golden("journal-1-segment.bin"));
+    expect(bytes.toString("latin1", 0, 8)).toBe("RAINJRNL");
+    expect([bytes.readUInt32BE(8), bytes.readUInt32BE(12), bytes.readBigUInt64BE(16)]).toEqual([1, 12, 3n]);
+    const decoded = decodeFrame(bytes, 24 + 12 + 4);
+    expect(decoded).toMatchObject({ kind: "frame", frame: { sequence: 3 } });
+  });
+
+  const segment = (first: number): [string, Uint8Array] => [
+    `journal-${String(first).padStart(16, "0")}.log`,
+    encodeHeader({ kind: "segment", clusterId: CLUSTER, sequence: first }),
+  ];
+});
