@@ -1,12 +1,24 @@
 import { readFileSync } from "node:fs";
-import { clientRequest, governorMessage, replySchemas, requestTypes, serverToClient, serverToGovernor } from "@rain/protocol";
+import {
+  clientRequest,
+  governorMessage,
+  replySchemas,
+  requestTypes,
+  serverToClient,
+  serverToGovernor,
+} from "@rain/protocol";
 import { decode, encode, parse } from "@rain/protocol/codec";
 import { describe, expect, test } from "vitest";
 import type { z } from "zod";
 import { error, governorMessages, replies, requests, toGovernor } from "./golden/messages.ts";
 
 const golden = new Map<string, string>(
-  Object.entries(JSON.parse(readFileSync(new URL("golden/messages.json", import.meta.url), "utf8")) as Record<string, string>),
+  Object.entries(
+    JSON.parse(readFileSync(new URL("golden/messages.json", import.meta.url), "utf8")) as Record<
+      string,
+      string
+    >,
+  ),
 );
 
 interface Case {
@@ -23,7 +35,10 @@ add("governor", governorMessages, governorMessage);
 add("to governor", toGovernor, serverToGovernor);
 cases.set("error", { message: error, schema: serverToClient });
 for (const type of requestTypes)
-  cases.set(`reply ${type}`, { message: { type: "reply", req: 1, ok: replies[type] }, schema: serverToClient });
+  cases.set(`reply ${type}`, {
+    message: { type: "reply", req: 1, ok: replies[type] },
+    schema: serverToClient,
+  });
 
 describe("golden bytes", () => {
   test("there is a vector for each message and a message for each vector", () => {

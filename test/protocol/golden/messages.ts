@@ -47,10 +47,25 @@ const taskView: TaskView = {
   spec,
   attempt: 2,
   governor: "box",
-  info: { startTime: 1_700_000_000_123, durationS: 1.5, exitCode: 2, cpuTimeS: 1, maxRssBytes: 5_000_000_000 },
+  info: {
+    startTime: 1_700_000_000_123,
+    durationS: 1.5,
+    exitCode: 2,
+    cpuTimeS: 1,
+    maxRssBytes: 5_000_000_000,
+  },
   failure,
 };
-const counts = { waiting: 1, ready: 0, assigned: 0, running: 2, finished: 70_000, failed: 1, cancelled: 0, aborted: 0 };
+const counts = {
+  waiting: 1,
+  ready: 0,
+  assigned: 0,
+  running: 2,
+  finished: 70_000,
+  failed: 1,
+  cancelled: 0,
+  aborted: 0,
+};
 const sessionView: SessionView = {
   session,
   name: "MNIST",
@@ -116,7 +131,9 @@ export const replies: { readonly [T in RequestType]: ReplyOf<T> } = {
   "session.list": { sessions: [sessionView] },
   "session.describe": {
     tasks: [taskView],
-    objects: [{ object, label: "model", kind: "directory", state: "finished", keep: true, producer: task, info }],
+    objects: [
+      { object, label: "model", kind: "directory", state: "finished", keep: true, producer: task, info },
+    ],
     next: asTaskId(18),
   },
   submit: {},
@@ -159,11 +176,17 @@ export const replies: { readonly [T in RequestType]: ReplyOf<T> } = {
 export const error: ServerToClient = {
   type: "error",
   req: 9,
-  error: { code: "unknown-task", message: "There is no task 3/17.", facts: { task: 17, kept: false, governor: null } },
+  error: {
+    code: "unknown-task",
+    message: "There is no task 3/17.",
+    facts: { task: 17, kept: false, governor: null },
+  },
 };
 
 const ref = { session, task, attempt: 2 };
-export const governorMessages: { readonly [T in GovernorMessageType]: Extract<GovernorMessage, { type: T }> } = {
+export const governorMessages: {
+  readonly [T in GovernorMessageType]: Extract<GovernorMessage, { type: T }>;
+} = {
   register: {
     type: "register",
     identity: "identity-1",
@@ -182,7 +205,12 @@ export const governorMessages: { readonly [T in GovernorMessageType]: Extract<Go
     outputs: [{ object, size: 3, sha256, contentType: "json", data: Uint8Array.of(123, 125, 10) }],
     info: { startTime: 1_700_000_000_123.5, durationS: 0 },
   },
-  fail: { type: "fail", ...ref, failure: { reason: "signal", message: "killed", signal: "SIGKILL" }, info: {} },
+  fail: {
+    type: "fail",
+    ...ref,
+    failure: { reason: "signal", message: "killed", signal: "SIGKILL" },
+    info: {},
+  },
   stopped: { type: "stopped", ...ref },
   starved: { type: "starved", ...ref, missing: [{ object, why: "no holder answers" }] },
   heartbeat: { type: "heartbeat", loopDelayMs: 3.5 },
@@ -200,7 +228,10 @@ export const toGovernor: {
     leaseMs: 15_000,
     ticketKey: new Uint8Array(32).fill(7),
   },
-  refused: { type: "refused", error: { code: "identity-in-use", message: "Another governor has this identity." } },
+  refused: {
+    type: "refused",
+    error: { code: "identity-in-use", message: "Another governor has this identity." },
+  },
   assign: {
     type: "assign",
     ...ref,

@@ -1,0 +1,29 @@
+/** Switches that break one rule each, so that a test can prove that the checkers notice. */
+export interface Bugs {
+  /** Effects leave before the records under them are synced. */
+  readonly acknowledgeBeforeSync?: boolean;
+  /** The server takes a finish of an attempt that is not the current one. */
+  readonly acceptOldAttempt?: boolean;
+  /** A governor sends each report once, and never again. */
+  readonly forgetToResend?: boolean;
+  /** A governor believes that an input is there as soon as it asked for it. */
+  readonly startBeforeInput?: boolean;
+  /** Resources of an attempt are given back twice. */
+  readonly freeTwice?: boolean;
+  /** Assignments are not written to the journal. */
+  readonly forgetHints?: boolean;
+  /** The key of a submit is forgotten, so that a repeated submit is a new one. */
+  readonly forgetSubmitKey?: boolean;
+  /** Kept objects go with their last consumer. */
+  readonly dropKept?: boolean;
+  /** A silent governor is never given up. */
+  readonly leaseNeverEnds?: boolean;
+  /** What a governor reads from another is not checked against its digest. */
+  readonly acceptCorrupt?: boolean;
+  /** A cancelled program runs on. */
+  readonly ignoreCancel?: boolean;
+  /** A process of the server that is started again does not wait for its governors. */
+  readonly forgetGovernorsAtRestart?: boolean;
+  /** The governor forgets a report as soon as it was sent. */
+  readonly unacknowledgedRegister?: boolean;
+}

@@ -1,0 +1,71 @@
+import { createHash, type Hash } from "node:crypto";
+import type { Bugs } from "./bugs.ts";
+import { Loop } from "./loop.ts";
+import { Random } from "./random.ts";
+
+/** A rule of the product that a history broke. */
+export class Violation extends Error {
+  readonly rule: string;
+  constructor(rule: string, text: string, options?: { cause?: unknown }) {
+    super(`${rule}: ${text}`, options);
+    this.name = "Violation";
+    this.rule = rule;
+  }
+}
+
+export interface WorldOptions {
+  readonly seed: number;
+  /** Gets every line of the log as it is written. */
+  readonly onLine?: ((line: string) => void) | undefined;
+  /** Deliberately broken parts. */
+  readonly bugs?: Bugs | undefined;
+}
+
+const LAST_LINES = 50;
+
+/** What all parts of one history share: chance, time, the log, and the first broken rule. */
+export class World {
+  readonly seed: number;
+  readonly random: Random;
+  readonly loop: Loop = new Loop();
+  readonly bugs: Bugs;
+  violation: Violation | undefined;
+  faults = 0;
+  readonly #hash: Hash = createHash("sha256");
+  readonly #last: string[] = [];
+  readonly #onLine: ((line: string) => void) | undefined;
+
+  constructor(options: WorldOptions) {
+    this.seed = options.seed;
+    this.random = new Random(options.seed);
+    this.bugs = options.bugs ?? {};
+    this.#onLine = options.onLine;
+  }
+
+  log(text: string): void {
+    const line = `${this.loop.now.toFixed(3).padStart(11)} ${text}`;
+    this.#hash.update(line);
+    this.#last.push(line);
+    if (this.#last.length > 2 * LAST_LINES) this.#last.splice(0, LAST_LINES);
+    this.#onLine?.(line);
+  }
+
+  /** The history ends here. Remembered too, in case something on the way up swallows what is thrown. */
+  violate(rule: string, text: string, cause?: unknown): never {
+    const violation = new Violation(rule, text, { cause });
+    this.violation ??= violation;
+    this.log(`VIOLATION ${rule}: ${text}`);
+    throw violation;
+  }
+  check(holds: boolean, rule: string, text: () => string): void {
+    if (!holds) this.violate(rule, text());
+  }
+
+  get lastLines(): readonly string[] {
+    return this.#last.slice(-LAST_LINES);
+  }
+  /** Of the whole log so far. Call it once, at the end. */
+  digest(): string {
+    return this.#hash.digest("hex");
+  }
+}
