@@ -57,5 +57,5 @@ function checkEnd(world: World): void {
     world.handle({ type: "message", message: { type: "drop", objects: [{ session, object }] } });
   }
   expect(world.core.objects()).toEqual([]);
-  expect([...world.claims]).toEqual([]);
+  expect([...world.stored]).toEqual([]);
 }

@@ -178,7 +178,7 @@ describe("inputs", () => {
     bench.end(1, { ok: true, outputs: [output(2, 5)], info: {} });
     expect(bench.said()).toMatchObject([{ type: "finish" }]);
     drop(2);
-    expect(bench.take()).toEqual([{ type: "remove", sha256: digestOf(5), claims: 2 }]);
+    expect(bench.take()).toEqual([{ type: "remove", sha256: digestOf(5) }]);
     drop(2);
     expect(bench.take()).toEqual([]);
   });
@@ -188,7 +188,7 @@ describe("inputs", () => {
     bench.hear(assignment(1, two)).hear({ type: "cancel", ...refOf(1) });
     expect(bench.said()).toEqual([{ type: "stopped", ...refOf(1) }]);
     bench.give({ type: "acquired", sha256: digestOf(5) });
-    expect(bench.take()).toEqual([{ type: "remove", sha256: digestOf(5), claims: 1 }]);
+    expect(bench.take()).toEqual([{ type: "remove", sha256: digestOf(5) }]);
   });
 });
 
@@ -290,7 +290,7 @@ describe("ends", () => {
     bench.end(1, { ok: true, outputs: [output(9, 9)], info: {} });
     expect(bench.take()).toEqual([
       { type: "send", message: { type: "stopped", ...refOf(1) } },
-      { type: "remove", sha256: digestOf(9), claims: 1 },
+      { type: "remove", sha256: digestOf(9) },
     ]);
   });
 

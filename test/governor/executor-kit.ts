@@ -112,7 +112,7 @@ export class Kit {
   }
   /** Names of the task folders that exist now. */
   get taskFolders(): string[] {
-    return readdirSync(join(this.workdir, "tasks"));
+    return readdirSync(join(this.workdir, "tasks")).filter((name) => !name.startsWith("launcher-"));
   }
   /** Value of this executor's cookies, up to the attempt. */
   get cookie(): string {

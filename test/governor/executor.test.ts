@@ -329,6 +329,6 @@ it("a run script is what the launcher reads", () => {
     stderr: "/e",
   });
   expect(script).toBe(
-    "cd '/w' || exit 1\nA='1' /usr/bin/env IFS=',' '/bin/a b' 'it'\\''s' <'/dev/null' >'/o' 2>'/e'\n",
+    "cd '/w' || exit 1\nA='1' /usr/bin/env IFS=',' '/bin/a b' 'it'\\''s' <'/dev/null' >'/o' 2>'/e'\nreturn\n",
   );
 });

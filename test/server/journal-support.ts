@@ -1,4 +1,4 @@
-import { asGovernorId, asSessionId, asTaskId, type RainError } from "@rain/protocol";
+import { asGovernorId, asSessionId, asTaskId, RainError } from "@rain/protocol";
 import type { ServerRecord } from "../../packages/server/src/core/types.ts";
 import {
   openJournal,
@@ -7,6 +7,7 @@ import {
   type JournalNote,
   type JournalOptions,
 } from "../../packages/server/src/journal/index.ts";
+import { pack, parseRecords } from "../../packages/server/src/journal/records.ts";
 import { CallbackQueue, MemoryStorage } from "../support/memory-storage.ts";
 
 export const CLUSTER = "test-cluster";
@@ -21,7 +22,7 @@ export class ListState implements DurableState {
     yield* this.records;
   }
   load(item: unknown): void {
-    this.records.push(item as ServerRecord);
+    this.records.push(...parseRecords(pack([item])));
   }
 }
 
@@ -44,7 +45,7 @@ export const hint = (n: number): ServerRecord => ({
 });
 /** Text of about `size` bytes that differs with `n`. */
 export const padding = (n: number, size: number): string =>
-  `${n}-`.repeat(Math.ceil(size / 4)).slice(0, size);
+  `${n}-`.repeat(Math.ceil(size / 2)).slice(0, size);
 
 /** An open journal on a disk in memory, with all that it has said. */
 export interface Bench {
@@ -123,8 +124,8 @@ export function thrownBy(action: () => unknown): RainError {
   try {
     action();
   } catch (error) {
-    return error as RainError;
+    if (error instanceof RainError) return error;
+    throw error;
   }
   throw new Error("it was expected to throw");
 }
-export const sequenceOf = (commits: readonly (readonly ServerRecord[])[]): ServerRecord[] => commits.flat();

@@ -70,6 +70,8 @@ export class Network {
   /** Cut paths, each with the number of the cut. */
   readonly #cuts: Map<string, number> = new Map();
   readonly #slow: Map<string, number> = new Map();
+  /** Ends that wait for a path to heal; closed ones too, whose last word is under way. */
+  readonly #holding: Set<Socket> = new Set();
   #cutNumber = 0;
   readonly #up: Set<string> = new Set();
   /** Normal delay of one way, milliseconds. */
@@ -125,8 +127,10 @@ export class Network {
     const at = Math.max(socket.arrival, loop.now + this.delay(socket.at, socket.to));
     socket.arrival = at;
     loop.at(at, () => {
-      if (this.#cuts.has(path(socket.at, socket.to)) || socket.held.length > 0) socket.held.push(arrive);
-      else arrive();
+      if (this.#cuts.has(path(socket.at, socket.to))) {
+        socket.held.push(arrive);
+        this.#holding.add(socket);
+      } else arrive();
     });
   }
   forget(socket: Socket): void {
@@ -171,15 +175,19 @@ export class Network {
       if (!isBetween(socket, from, to)) continue;
       // Both ends notice: one hears nothing, the other gets no acknowledgement of what it sends.
       loop.after(random.between(5_000, 20_000), () => {
-        if (this.#cuts.get(path(from, to)) === number) socket.lose();
+        if (this.#cuts.get(path(from, to)) !== number) return;
+        socket.lose();
+        loop.after(random.between(5_000, 20_000), () => socket.other?.lose());
       });
     }
   }
   heal(from: string, to: string): void {
     if (!this.#cuts.delete(path(from, to))) return;
-    for (const socket of this.#sockets) {
+    for (const socket of [...this.#holding]) {
       if (socket.at !== from || socket.to !== to) continue;
-      for (const arrive of socket.held.splice(0)) this.carry(socket, arrive);
+      this.#holding.delete(socket);
+      // At once, so that nothing sent later overtakes them.
+      for (const arrive of socket.held.splice(0)) arrive();
     }
   }
   healAll(): void {

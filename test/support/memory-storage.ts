@@ -209,7 +209,7 @@ export class MemoryStorage implements JournalStorage {
         if (fault === undefined) apply();
         else fail(fault);
       } catch (thrown) {
-        error = thrown as Error;
+        error = thrown instanceof Error ? thrown : new Error(String(thrown));
       }
       done(fault === undefined ? error : failure(fault.code, change.kind, change.name));
     });

@@ -1,20 +1,34 @@
+import { once } from "node:events";
 import { escapeText } from "./escape.ts";
 
 /** Where a command writes. Tests give their own; `processIo` is the real one. */
 export interface Io {
   readonly stdout: (text: string | Uint8Array) => void;
-  readonly stderr: (text: string) => void;
+  readonly stderr: (text: string | Uint8Array) => void;
+  /** Resolves when stdout takes more: a long output waits for its reader. */
+  readonly drained: () => Promise<void>;
   /** Columns of the terminal behind stdout; undefined when it is a pipe or file: tables are not cut then. */
   readonly columns: number | undefined;
   readonly colour: boolean;
 }
 
-export const processIo = (): Io => ({
-  stdout: (text) => void process.stdout.write(text),
-  stderr: (text) => void process.stderr.write(text),
-  columns: process.stdout.isTTY ? process.stdout.columns || 80 : undefined,
-  colour: useColour(process.stdout.isTTY, process.env),
-});
+export function processIo(): Io {
+  const { stdout, stderr } = process;
+  // The reader went away (`rain logs 1/1 | head`): end as a program does that SIGPIPE ends.
+  stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    process.exit(128 + 13);
+  });
+  return {
+    stdout: (text) => void stdout.write(text),
+    stderr: (text) => void stderr.write(text),
+    drained: async () => {
+      if (stdout.writableNeedDrain) await once(stdout, "drain");
+    },
+    columns: stdout.isTTY ? stdout.columns || 80 : undefined,
+    colour: useColour(stdout.isTTY, process.env),
+  };
+}
 
 /** Colour only on a terminal, and never against NO_COLOR (https://no-color.org) or a dumb terminal. */
 export const useColour = (isTty: boolean | undefined, env: NodeJS.ProcessEnv): boolean =>

@@ -1,6 +1,6 @@
 import { Command, Option } from "commander";
 import type { Context, Globals } from "./context.ts";
-import { exitCodeMeanings } from "./exit-codes.ts";
+import { formatHelp } from "./help.ts";
 import type { Io, OutputFormat } from "./output.ts";
 import * as read from "./options.ts";
 import { version } from "./version.ts";
@@ -23,16 +23,16 @@ const collect =
 
 const defaultListen = "127.0.0.1:7210";
 const listenOption = (): Option =>
-  new Option("--listen <[HOST:]PORT>", "where the server listens; port 0 takes any free one")
+  new Option("--listen <[HOST:]PORT>", "where it listens (default: 127.0.0.1:7210)")
     .argParser(by(read.parseListen, "--listen"))
     .default(read.parseListen("--listen", defaultListen), defaultListen);
 const logdirOption = (what: string): Option => new Option("--logdir <DIR>", what);
 const readyFileOption = (): Option =>
   new Option("--ready-file <FILE>", "write {url, pid} as JSON there once it is ready");
 const journalOption = (): Option =>
-  new Option("--journal <DIR>", "folder of the journal (default: that of the instance)");
+  new Option("--journal <DIR>", "folder of the journal (default: in the instance)");
 const leaseOption = (): Option =>
-  new Option("--lease <SECONDS>", "how long a silent governor keeps its tasks (default: 15)").argParser(
+  new Option("--lease <SECONDS>", "a governor silent for so long is lost (15)").argParser(
     by(read.parseSeconds, "--lease"),
   );
 
@@ -41,21 +41,27 @@ export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: numbe
   const program = new Command("rain")
     .description("Runs graphs of tasks on governors; a server schedules them.")
     .version(`rain ${version()}`, "-V, --version", "print the version")
-    .helpOption("-h, --help", "show this help; rain COMMAND --help shows one command's")
+    .helpOption("-h, --help", "show help, after a COMMAND that of the command")
     .helpCommand(false)
-    .option("--instance <NAME>", "which cluster of this machine", by(read.parseName, "--instance"))
-    .option("--access-file <FILE>", "address and keys of a server (or $RAIN_ACCESS_FILE)")
-    .addOption(
-      new Option("-o, --output <FORMAT>", "plain or json").choices(["plain", "json"]).default("plain"),
+    .option(
+      "--instance <NAME>",
+      "which cluster of this machine (default: default)",
+      by(read.parseName, "--instance"),
     )
-    .configureHelp({ showGlobalOptions: true, helpWidth: Math.min(io.columns ?? 80, 100) })
+    .option("--access-file <FILE>", "address and keys of a server; also $RAIN_ACCESS_FILE")
+    .addOption(
+      new Option("-o, --output <FORMAT>", "plain (default) or json")
+        .choices(["plain", "json"])
+        .default("plain"),
+    )
+    .configureHelp({ formatHelp, subcommandTerm: (each) => each.name(), helpWidth: 80 })
     .configureOutput({
       writeOut: (text) => io.stdout(text),
       writeErr: (text) => io.stderr(text),
       outputError: () => undefined, // what is thrown says it once more
     })
     .exitOverride()
-    .addHelpText("after", () => `\n${exitCodeHelp()}`);
+    .showSuggestionAfterError();
 
   const context = (): Context => {
     const { instance, accessFile, output } = program.opts<{
@@ -81,36 +87,42 @@ type Done = (code: number) => void;
 function addClusterCommands(program: Command, context: () => Context, done: Done): void {
   program
     .command("start")
-    .summary("start a server and local governors in the background")
+    .summary("start a server and governors in the background")
     .description(
-      "Starts a server and governors on this machine in the background and returns when they are ready.\n" +
-        "Example: rain start --simple",
+      "Starts a server and governors on this machine in the background, and returns\n" +
+        "when they are ready. Example: rain start --simple",
     )
     .option("--simple", "one governor with all resources of this machine", false)
     .option(
       "--local-governors <CPUS>",
-      "one governor for each number of cpus: [4,4,2] or 4,4,2",
+      "a governor for each number of cpus: 4,4,2",
       by(read.parseLocalGovernors, "--local-governors"),
     )
     .option("-S, --reserve-cpu", "with --simple: leave one cpu to the server", false)
     .addOption(listenOption())
-    .addOption(logdirOption("folder for the logs (default: that of the instance)"))
-    .option("--workdir <DIR>", "folder for the governors' work folders, on a fast disk")
+    .addOption(logdirOption("folder for logs (default: in the instance)"))
+    .option("--workdir <DIR>", "folder for the governors' data, on a fast disk")
     .addOption(journalOption())
     .addOption(leaseOption())
-    .option("--timeout <SECONDS>", "give up after so long", by(read.parseSeconds, "--timeout"), 120)
+    .option(
+      "--timeout <SECONDS>",
+      "give up after so long (default: 120)",
+      by(read.parseSeconds, "--timeout"),
+      120,
+    )
     .action(async (flags) => done(await (await import("./commands/start.ts")).run(context(), flags)));
 
   program
     .command("stop")
     .summary("stop the server and the governors of an instance")
     .description(
-      "Stops the server and the governors of an instance: by request, then SIGTERM, then SIGKILL.\n" +
-        "With --access-file only the request is sent, and the server passes it to its governors.",
+      "Stops the server and the governors of an instance: by request, then SIGTERM,\n" +
+        "then SIGKILL. With --access-file only the request is sent; the server passes it\n" +
+        "on to its governors.",
     )
     .option(
       "--grace <SECONDS>",
-      "how long to wait before each next step",
+      "time for each of these steps (default: 10)",
       by(read.parseSeconds, "--grace"),
       10,
     )
@@ -124,7 +136,7 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     .description("Runs a server in the foreground until SIGINT, SIGTERM or rain stop.")
     .addOption(listenOption())
     .addOption(journalOption())
-    .addOption(logdirOption("log to server.log in this folder instead of stderr"))
+    .addOption(logdirOption("log to server.log there instead of stderr"))
     .addOption(readyFileOption())
     .addOption(leaseOption())
     .action(async (flags) => done(await (await import("./commands/server.ts")).run(context(), flags)));
@@ -135,12 +147,12 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     .description("Runs a governor in the foreground until SIGINT, SIGTERM or rain stop.")
     .argument(
       "[ADDRESS]",
-      "HOST[:PORT] of the server (default: from the access file)",
+      "HOST[:PORT] of the server (default: see --access-file)",
       by(read.parseAddress, "ADDRESS"),
     )
     .option(
       "--cpus <N>",
-      "cpus to offer: N, -N (all but N) or detect",
+      "cpus to offer: N, -N (all but N) or detect (default)",
       by(read.parseCpus, "--cpus"),
       "detect",
     )
@@ -157,8 +169,8 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
         .default({}, "none"),
     )
     .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
-    .option("--workdir <DIR>", "its work folder, on a fast disk (default: in the instance)")
-    .addOption(logdirOption("log to governor-NAME.log in this folder instead of stderr"))
+    .option("--workdir <DIR>", "its data, on a fast disk (default: in the instance)")
+    .addOption(logdirOption("log to governor-NAME.log there instead of stderr"))
     .addOption(readyFileOption())
     .action(async (address, { resource, label, ...flags }) => {
       const { run } = await import("./commands/governor.ts");
@@ -190,11 +202,12 @@ function addViewCommands(program: Command, context: () => Context, done: Done): 
     .command("logs")
     .summary("print what a task wrote")
     .description(
-      "Prints what a task's last attempt wrote: its stdout on stdout, its stderr on stderr.\nExample: rain logs -f 3/17",
+      "Prints what a task's last attempt wrote: its stdout on stdout, its stderr on\n" +
+        "stderr. Example: rain logs -f 3/17",
     )
     .argument("<SESSION/TASK>", "task 17 of session 3 is 3/17", read.parseTaskRef)
     .addOption(
-      new Option("--stream <STREAM>", "stdout, stderr or both")
+      new Option("--stream <STREAM>", "stdout, stderr or both (default)")
         .choices(["stdout", "stderr", "both"])
         .default("both"),
     )
@@ -202,12 +215,4 @@ function addViewCommands(program: Command, context: () => Context, done: Done): 
     .action(async (ref, flags) =>
       done(await (await import("./commands/logs.ts")).run(context(), ref, flags)),
     );
-}
-
-function exitCodeHelp(): string {
-  const cells = exitCodeMeanings.map(([code, meaning]) => `${String(code).padStart(2)} ${meaning}`);
-  const rows: string[] = [];
-  for (let i = 0; i < cells.length; i += 2)
-    rows.push(`  ${(cells[i] ?? "").padEnd(30)}  ${cells[i + 1] ?? ""}`.trimEnd());
-  return `Exit codes:\n${rows.join("\n")}`;
 }

@@ -10,9 +10,13 @@ const optionNames: ReadonlySet<string> = new Set(taskOptionNames);
 
 /** One object of the bytes of many, in order. Of one text type throughout it is of that type, else untyped. */
 export function concatPattern(objects: readonly ObjectLike[], options: TaskOptions): Pattern {
-  if (!Array.isArray(objects)) throw new TypeError(`concat: needs a list of data objects, not ${show(objects)}`);
+  if (!Array.isArray(objects))
+    throw new TypeError(`concat: needs a list of data objects, not ${show(objects)}`);
   if (objects.length > limits.inputsPerTask) {
-    throw new RainError("limit-exceeded", `concat: ${objects.length} objects; the limit is ${limits.inputsPerTask}`);
+    throw new RainError(
+      "limit-exceeded",
+      `concat: ${objects.length} objects; the limit is ${limits.inputsPerTask}`,
+    );
   }
   const inputs = objects.map((object, index) => readObject(`concat: object ${index}`, object));
   const types = new Set(inputs.map((object) => object.contentType));

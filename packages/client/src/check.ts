@@ -6,7 +6,8 @@ export const badRequest = (message: string): RainError => new RainError("bad-req
 
 /** A value as an error shows it, cut where it is long. */
 export function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}...` : value);
+  if (typeof value === "string")
+    return JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}...` : value);
   if (typeof value === "object" && value !== null) {
     const name: unknown = Object.getPrototypeOf(value)?.constructor?.name;
     return Array.isArray(value) ? "a list" : `an object (${typeof name === "string" ? name : "no class"})`;
@@ -18,10 +19,14 @@ export function show(value: unknown): string {
 export function checkText(what: string, value: unknown, max: number): string {
   if (typeof value !== "string") throw new TypeError(`${what}: must be a string, not ${show(value)}`);
   if (value.includes("\0")) throw badRequest(`${what}: contains a NUL character: ${show(value)}`);
-  if (/\p{Surrogate}/u.test(value)) throw badRequest(`${what}: is not valid as UTF-8 (a lone surrogate): ${show(value)}`);
+  if (/\p{Surrogate}/u.test(value))
+    throw badRequest(`${what}: is not valid as UTF-8 (a lone surrogate): ${show(value)}`);
   // A character is at most 3 bytes a UTF-16 unit: short text need not be measured.
   if (value.length * 3 > max && Buffer.byteLength(value) > max) {
-    throw new RainError("limit-exceeded", `${what}: has ${Buffer.byteLength(value)} bytes; the limit is ${max}`);
+    throw new RainError(
+      "limit-exceeded",
+      `${what}: has ${Buffer.byteLength(value)} bytes; the limit is ${max}`,
+    );
   }
   return value;
 }

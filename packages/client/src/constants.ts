@@ -17,12 +17,15 @@ const optionNames = new Set(["label", "contentType"]);
 export function blob(content: string | Uint8Array | ArrayBuffer, options: ConstantOptions = {}): DataObject {
   checkOptions("blob", options, optionNames);
   if (typeof content === "string") {
-    if (/\p{Surrogate}/u.test(content)) throw new TypeError("blob: the text is not valid as UTF-8 (a lone surrogate)");
+    if (/\p{Surrogate}/u.test(content))
+      throw new TypeError("blob: the text is not valid as UTF-8 (a lone surrogate)");
     return constant("blob", Buffer.from(content), "text", options);
   }
   const bytes = content instanceof ArrayBuffer ? new Uint8Array(content) : content;
   if (!(bytes instanceof Uint8Array)) {
-    throw new TypeError(`blob: the content must be a string or bytes (Uint8Array, ArrayBuffer), not ${show(content)}`);
+    throw new TypeError(
+      `blob: the content must be a string or bytes (Uint8Array, ArrayBuffer), not ${show(content)}`,
+    );
   }
   return constant("blob", bytes.length <= limits.inlineBytes ? Buffer.from(bytes) : bytes, "", options);
 }
@@ -35,10 +38,17 @@ export function json(value: unknown, options: Omit<ConstantOptions, "contentType
   return constant("json", Buffer.from(text), "json", options);
 }
 
-function constant(what: string, content: Uint8Array, defaultType: string, options: ConstantOptions): DataObject {
+function constant(
+  what: string,
+  content: Uint8Array,
+  defaultType: string,
+  options: ConstantOptions,
+): DataObject {
   const label = options.label === undefined ? "" : checkName(`${what}: label`, options.label);
   const contentType =
-    options.contentType === undefined ? defaultType : checkContentType(`${what}: contentType`, options.contentType);
+    options.contentType === undefined
+      ? defaultType
+      : checkContentType(`${what}: contentType`, options.contentType);
   const sha256 = asDigest(createHash("sha256").update(content).digest("hex"));
   return new DataObject(
     newRecord({ label, contentType, content, info: { size: content.length, sha256, contentType } }),

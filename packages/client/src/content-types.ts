@@ -7,4 +7,5 @@ export function isSubtype(actual: string, wanted: string): boolean {
 export const isText = (type: string): boolean => type === "text" || type.startsWith("text-");
 
 /** The encoding of a text type; UTF-8 unless it names one. */
-export const encodingOf = (type: string): string => (type.startsWith("text-") ? type.slice("text-".length) : "utf-8");
+export const encodingOf = (type: string): string =>
+  type.startsWith("text-") ? type.slice("text-".length) : "utf-8";

@@ -1,8 +1,7 @@
 import {
-
+  asObjectId,
   formatObject,
   RainError,
-
   type ObjectId,
   type ObjectInfo,
   type ObjectKind,
@@ -126,7 +125,7 @@ export class DataObject {
 /** How people read a data object: `data object 3/o17 (stdout)`. */
 export function nameObject(object: DataObject): string {
   const { session, id, label } = object;
-  const number = session && id !== undefined ? ` ${formatObject(session.id, id as ObjectId)}` : "";
+  const number = session && id !== undefined ? ` ${formatObject(session.id, asObjectId(id))}` : "";
   return `data object${number}${label === "" ? "" : ` (${label})`}`;
 }
 
@@ -138,7 +137,10 @@ export function checkUsable(object: DataObject, session: Session): void {
     throw badRequest(`${nameObject(object)} belongs to ${other}; it cannot be used in session ${session.id}`);
   }
   if (record.phase === "unkept") {
-    throw new RainError("object-removed", `${nameObject(object)} was let go by unkeep(); it cannot be used any more`);
+    throw new RainError(
+      "object-removed",
+      `${nameObject(object)} was let go by unkeep(); it cannot be used any more`,
+    );
   }
   if (record.phase === "sent" && !record.keep) {
     throw new RainError(

@@ -85,7 +85,12 @@ function taskMessage(problem: TaskProblem): string {
   if (origin !== undefined) lines.push(`  created at ${printable(origin)}`);
   const stderr = failure?.stderr?.trimEnd();
   if (stderr) {
-    lines.push("  the last of its stderr:", ...printableLines(stderr).split("\n").map((line) => `    ${line}`));
+    lines.push(
+      "  the last of its stderr:",
+      ...printableLines(stderr)
+        .split("\n")
+        .map((line) => `    ${line}`),
+    );
   }
   return lines.join("\n");
 }

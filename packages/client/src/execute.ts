@@ -24,10 +24,9 @@ export interface ExecuteOptions extends TaskOptions {
   readonly shell?: boolean | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
 }
-const optionNames: ReadonlySet<string> = new Set([
-  ...["stdout", "stderr", "stdin", "inputPaths", "outputPaths", "shell", "env"],
-  ...taskOptionNames,
-]);
+const optionNames: ReadonlySet<string> = new Set(
+  ["stdout", "stderr", "stdin", "inputPaths", "outputPaths", "shell", "env"].concat(taskOptionNames),
+);
 
 /**
  * Checks what a program is to be run with. The order of the outputs: stdout, stderr, those among the arguments,
@@ -66,14 +65,20 @@ export function executePattern(args: string | readonly Argument[], options: Exec
   };
 }
 
-function readArguments(what: string, args: string | readonly Argument[], shell: boolean, slots: Slots): Arg[] {
+function readArguments(
+  what: string,
+  args: string | readonly Argument[],
+  shell: boolean,
+  slots: Slots,
+): Arg[] {
   if (typeof args !== "string" && !Array.isArray(args)) {
     throw new TypeError(`${what}: the arguments must be a string or a list, not ${show(args)}`);
   }
   const split = (line: string): string[] => (shell ? [line] : splitWords(what, line));
   const given = typeof args === "string" ? split(args) : (args as readonly Argument[]);
   const words = given.map((each, index) => readArgument(`${what}: argument ${index}`, slots, each));
-  if (words.length === 0 || words[0] === "") throw badRequest(`${what}: the first argument must name a program`);
+  if (words.length === 0 || words[0] === "")
+    throw badRequest(`${what}: the first argument must name a program`);
   return words;
 }
 
@@ -82,7 +87,8 @@ function readArgument(what: string, slots: Slots, given: Argument): Arg {
   if (given instanceof Output) return { output: slots.addFile(given) };
   const object = asInput(given);
   if (object) return { input: slots.addArgumentInput(object) };
-  const remedy = typeof given === "number" || typeof given === "boolean" ? `; write String(${String(given)})` : "";
+  const remedy =
+    typeof given === "number" || typeof given === "boolean" ? `; write String(${String(given)})` : "";
   const allowed = "a string, a data object, a task, input(...) or output(...)";
   throw new TypeError(`${what}: must be ${allowed}, not ${show(given)}${remedy}`);
 }
@@ -100,15 +106,18 @@ function addCapture(what: string, slots: Slots, stream: "stdout" | "stderr", giv
 
 function addStdin(what: string, slots: Slots, given: unknown): number {
   const object = asInput(given);
-  if (!object) throw new TypeError(`${what}: must be a data object, a task or input(...), not ${show(given)}`);
+  if (!object)
+    throw new TypeError(`${what}: must be a data object, a task or input(...), not ${show(given)}`);
   return slots.addInput(object, object instanceof Input ? object.path : undefined);
 }
 
 function addInputPath(what: string, slots: Slots, given: unknown): void {
   const object = asInput(given);
-  if (!object) throw new TypeError(`${what}: must be a data object, a task or input(...), not ${show(given)}`);
+  if (!object)
+    throw new TypeError(`${what}: must be a data object, a task or input(...), not ${show(given)}`);
   const path = (object instanceof Input ? object.path : undefined) ?? object.label;
-  if (path === "") throw badRequest(`${what}: the object has no label to be its path; use input(label, { path, object })`);
+  if (path === "")
+    throw badRequest(`${what}: the object has no label to be its path; use input(label, { path, object })`);
   slots.addInput(object, checkPath(what, path));
 }
 
@@ -117,7 +126,8 @@ function readOutputPath(what: string, given: unknown): string | Output {
     if (given.path === undefined && given.label !== undefined) checkPath(what, given.label);
     return given;
   }
-  if (typeof given !== "string") throw new TypeError(`${what}: must be a path or output(...), not ${show(given)}`);
+  if (typeof given !== "string")
+    throw new TypeError(`${what}: must be a path or output(...), not ${show(given)}`);
   return checkPath(what, given);
 }
 
@@ -134,7 +144,9 @@ function readEnvironment(what: string, env: unknown): Record<string, string> {
   const read: Record<string, string> = {};
   for (const [name, value] of Object.entries(env)) {
     if (!/^[A-Za-z_][A-Za-z0-9_]{0,255}$/.test(name) || name === "__proto__") {
-      throw badRequest(`${what}: ${show(name)}: a name is a letter or '_', then letters, digits, '_'; at most 256`);
+      throw badRequest(
+        `${what}: ${show(name)}: a name is a letter or '_', then letters, digits, '_'; at most 256`,
+      );
     }
     read[name] = checkText(`${what}: ${name}`, value, limits.argBytes);
   }
@@ -162,10 +174,16 @@ function checkSizes(what: string, args: readonly Arg[], env: Readonly<Record<str
     total += bytes + 1;
   }
   for (const [name, value] of Object.entries(env)) total += bytesOf(name) + bytesOf(value) + 2;
-  if (total > limits.argsBytes) throw tooLarge(what, "the arguments and the environment", total, limits.argsBytes);
-  if (args.length > MAX_ARGS) throw new RainError("limit-exceeded", `${what}: more than ${MAX_ARGS} arguments`);
+  if (total > limits.argsBytes)
+    throw tooLarge(what, "the arguments and the environment", total, limits.argsBytes);
+  if (args.length > MAX_ARGS)
+    throw new RainError("limit-exceeded", `${what}: more than ${MAX_ARGS} arguments`);
 }
 const MAX_ARGS = 100_000;
 
 const tooLarge = (what: string, part: string, bytes: number, limit: number): RainError =>
-  new RainError("limit-exceeded", `${what}: ${part}: ${bytes} bytes; the limit is ${limit}. Pass it in a blob`, { limit });
+  new RainError(
+    "limit-exceeded",
+    `${what}: ${part}: ${bytes} bytes; the limit is ${limit}. Pass it in a blob`,
+    { limit },
+  );

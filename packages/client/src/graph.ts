@@ -7,6 +7,7 @@ import {
   type ObjectId,
   type ObjectView,
   type OutputSpec,
+  type SettledItem,
   type TaskId,
   type TaskSpec,
   type TaskView,
@@ -42,17 +43,29 @@ export class Graph {
   add(pattern: Pattern, origin: Origin): Task {
     const objects = pattern.inputs.map((slot) => {
       if (!slot.object) {
-        throw new TypeError(`${pattern.what}: input ${JSON.stringify(slot.label)} has no object; only a Program has slots`);
+        throw new TypeError(
+          `${pattern.what}: input ${JSON.stringify(slot.label)} has no object; only a Program has slots`,
+        );
       }
       checkUsable(slot.object, this.#session);
       return slot.object;
     });
     // Estimated with the largest numbers, before any is taken.
-    const weight = checkWeight(pattern, weigh(specOf(pattern, MAX_ID, objects.map(() => MAX_ID), [])));
+    const weight = checkWeight(
+      pattern,
+      weigh(
+        specOf(
+          pattern,
+          MAX_ID,
+          objects.map(() => MAX_ID),
+          [],
+        ),
+      ),
+    );
     for (const object of objects) this.#adopt(object);
     const id = asTaskId(this.#nextTask++);
     const outputs = pattern.outputs.map((slot) => this.#addOutput(slot.label, slot.contentType));
-    const inputs = objects.map((object) => object.id as ObjectId);
+    const inputs = objects.map((object) => object.id ?? MAX_ID);
     const describe = (): TaskSpec => {
       const from = originText(origin);
       const spec = specOf(pattern, id, inputs, outputs);
@@ -107,6 +120,15 @@ export class Graph {
     return batch;
   }
 
+  /** The server has accepted the batch. */
+  markSubmitted(batch: Batch): void {
+    for (const task of batch.tasks) taskRecordOf(task).state ??= "waiting";
+    for (const object of objectsOf(batch)) {
+      const record = recordOf(object);
+      record.state ??= record.content ? "finished" : "pending";
+    }
+  }
+
   /** The server refused the batch: it is as before `take`. */
   putBack(batch: Batch): void {
     this.#newTasks = [...batch.tasks, ...this.#newTasks];
@@ -127,10 +149,14 @@ export class Graph {
   /** Takes up tasks and objects that the server has; later ones are numbered behind them. */
   restore(tasks: readonly TaskView[], objects: readonly ObjectView[]): void {
     const types = new Map<ObjectId, string>();
-    for (const { spec } of tasks) for (const output of spec.outputs) types.set(output.object, output.contentType);
+    for (const { spec } of tasks)
+      for (const output of spec.outputs) types.set(output.object, output.contentType);
     for (const view of objects) {
       if (this.objects.has(view.object)) continue;
-      const fields = { label: view.label, contentType: types.get(view.object) ?? view.info?.contentType ?? "" };
+      const fields = {
+        label: view.label,
+        contentType: types.get(view.object) ?? view.info?.contentType ?? "",
+      };
       const placed = { kind: view.kind, session: this.#session, id: view.object, phase: "sent" as const };
       const object = new DataObject(newRecord({ ...fields, ...placed }));
       this.objects.set(view.object, object);
@@ -153,6 +179,19 @@ export class Graph {
     this.tasks.set(view.task, task);
     this.updateTask(view);
     this.#nextTask = Math.max(this.#nextTask, view.task + 1);
+  }
+
+  /** A task has settled. */
+  noteSettled(item: SettledItem): void {
+    const task = this.tasks.get(item.task);
+    if (!task) return;
+    const record = taskRecordOf(task);
+    record.settled = item;
+    record.state = item.state;
+    record.failure = item.failure ?? record.failure;
+    if (item.failure?.attempt !== undefined) record.attempt = item.failure.attempt;
+    const objectState = item.state === "finished" ? "finished" : "failed";
+    for (const output of task.outputs) recordOf(output).state = objectState;
   }
 
   updateTask(view: TaskView): void {
@@ -179,7 +218,12 @@ export class Graph {
 const MAX_ID = 2 ** 31 - 1;
 
 /** Outputs may still be missing when only the size counts. */
-function specOf(pattern: Pattern, id: number, inputs: readonly number[], outputs: readonly DataObject[]): TaskSpec {
+function specOf(
+  pattern: Pattern,
+  id: number,
+  inputs: readonly number[],
+  outputs: readonly DataObject[],
+): TaskSpec {
   return {
     id: asTaskId(id),
     work: pattern.work,

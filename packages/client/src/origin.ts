@@ -6,12 +6,15 @@ export interface Origin {
   readonly stack?: string;
 }
 
-/** Remembers the line that called `above`, a function of the library. Costs about a microsecond. */
-export function captureOrigin(above: (...args: never[]) => unknown): Origin {
+/** Remembers the line that called a method of the library. Costs a few microseconds. */
+export function captureOrigin<Name extends string>(
+  owner: Readonly<Record<Name, (...args: never[]) => unknown>>,
+  method: Name,
+): Origin {
   const limit = Error.stackTraceLimit;
   const origin: Origin = {};
   Error.stackTraceLimit = 1; // one frame, the caller's: a deep stack costs nothing more
-  Error.captureStackTrace(origin, above);
+  Error.captureStackTrace(origin, owner[method]);
   Error.stackTraceLimit = limit;
   return origin;
 }

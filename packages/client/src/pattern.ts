@@ -1,7 +1,7 @@
 import { limits, RainError, type Work } from "@rain/protocol";
 import { customAlphabet } from "nanoid";
 import { badRequest, show } from "./check.ts";
-import { DataObject } from "./data-object.ts";
+import type { DataObject } from "./data-object.ts";
 import { asObject, checkType, Input, Output } from "./slots.ts";
 import type { CommonSpec } from "./task-options.ts";
 
@@ -95,19 +95,31 @@ export class Slots {
       throw badRequest(`${this.#what}: an output() that is not stdout or stderr needs a label or a path`);
     }
     this.#takePath(place);
-    const index = this.#addOutput({ label: name, contentType: contentType ?? "", path: place, capture: undefined });
+    const index = this.#addOutput({
+      label: name,
+      contentType: contentType ?? "",
+      path: place,
+      capture: undefined,
+    });
     if (given instanceof Output) this.#indexes.set(given, index);
     return index;
   }
 
   /** What the program writes to stdout or stderr. */
   addCapture(capture: "stdout" | "stderr", given: true | string | Output): void {
-    const { label, path, contentType } = given instanceof Output ? given : new Output(given === true ? undefined : given, {});
-    if (path !== undefined) throw badRequest(`${this.#what}: ${capture}: its output has no path, but ${show(path)} is given`);
+    const { label, path, contentType } =
+      given instanceof Output ? given : new Output(given === true ? undefined : given, {});
+    if (path !== undefined)
+      throw badRequest(`${this.#what}: ${capture}: its output has no path, but ${show(path)} is given`);
     if (given instanceof Output && this.#indexes.has(given)) {
       throw badRequest(`${this.#what}: ${capture}: the same output() is used twice`);
     }
-    const index = this.#addOutput({ label: label ?? capture, contentType: contentType ?? "", path: undefined, capture });
+    const index = this.#addOutput({
+      label: label ?? capture,
+      contentType: contentType ?? "",
+      path: undefined,
+      capture,
+    });
     if (given instanceof Output) this.#indexes.set(given, index);
   }
 
@@ -128,7 +140,8 @@ export class Slots {
   /** One path, one thing; and no file where another path needs a folder. */
   #takePath(path: string): void {
     if (this.#files.has(path)) throw badRequest(`${this.#what}: the path ${show(path)} is used twice`);
-    if (this.#folders.has(path)) throw badRequest(`${this.#what}: the path ${show(path)} is a folder of another path`);
+    if (this.#folders.has(path))
+      throw badRequest(`${this.#what}: the path ${show(path)} is a folder of another path`);
     for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) {
       const folder = path.slice(0, slash);
       if (this.#files.has(folder)) {

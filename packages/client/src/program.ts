@@ -19,6 +19,8 @@ export class Program {
 
   /** Labels of the inputs that each run fills. */
   get inputs(): readonly string[] {
-    return this.#pattern.inputs.flatMap((slot) => (slot.object || slot.label === undefined ? [] : [slot.label]));
+    return this.#pattern.inputs.flatMap((slot) =>
+      slot.object || slot.label === undefined ? [] : [slot.label],
+    );
   }
 }

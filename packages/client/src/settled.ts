@@ -173,7 +173,7 @@ export class SettledLog {
     this.#byTask.set(item.task, item);
     this.#source.onItem(item);
     if (first) this.items.push(item);
-    for (const waiter of [...(this.#waiters.get(item.task) ?? [])]) waiter.settle(item);
+    for (const waiter of this.#waiters.get(item.task) ?? []) waiter.settle(item);
   }
 }
 

@@ -1,4 +1,12 @@
-import { badRequest, checkContentType, checkFlag, checkLabel, checkOptions, checkPath, show } from "./check.ts";
+import {
+  badRequest,
+  checkContentType,
+  checkFlag,
+  checkLabel,
+  checkOptions,
+  checkPath,
+  show,
+} from "./check.ts";
 import { DataObject, nameObject } from "./data-object.ts";
 import { isSubtype } from "./content-types.ts";
 import { Task } from "./task.ts";
@@ -50,7 +58,9 @@ export class Input {
 /** Throws when an object's declared type cannot be what is asked. An untyped one may turn out to be anything. */
 export function checkType(what: string, object: DataObject, wanted: string): void {
   if (object.contentType === "" || isSubtype(object.contentType, wanted)) return;
-  throw badRequest(`${what}: ${nameObject(object)} has content type "${object.contentType}", not "${wanted}"`);
+  throw badRequest(
+    `${what}: ${nameObject(object)} has content type "${object.contentType}", not "${wanted}"`,
+  );
 }
 
 /** An input of a task: what is mapped, and where. Without an object: a slot of a `Program`. */
@@ -76,7 +86,9 @@ export class Output {
     checkOptions(what, options, outputNames);
     this.path = options.path === undefined ? undefined : checkPath(`${what}: path`, options.path);
     this.contentType =
-      options.contentType === undefined ? undefined : checkContentType(`${what}: contentType`, options.contentType);
+      options.contentType === undefined
+        ? undefined
+        : checkContentType(`${what}: contentType`, options.contentType);
   }
 }
 

@@ -65,7 +65,9 @@ function readNamed(what: string, resources: Readonly<Record<string, number>>): R
   const named: Record<string, number> = {};
   for (const [name, amount] of Object.entries(resources)) {
     if (!/^[A-Za-z][A-Za-z0-9_.-]{0,63}$/.test(name)) {
-      throw badRequest(`${what}: ${show(name)}: a name is a letter, then at most 63 letters, digits, '_', '.', '-'`);
+      throw badRequest(
+        `${what}: ${show(name)}: a name is a letter, then at most 63 letters, digits, '_', '.', '-'`,
+      );
     }
     named[name] = checkNumber(`${what}: ${name}`, amount, 0, MAX_AMOUNT);
   }
@@ -81,7 +83,9 @@ export function readMemory(what: string, value: unknown): number {
   const match = /^(\d{1,15}(?:\.\d{1,9})?) ?([KMGT]?)(?:i?B)?$/i.exec(value);
   const unit = UNITS[match?.[2]?.toUpperCase() ?? "none"];
   if (!match || unit === undefined) {
-    throw badRequest(`${what}: ${show(value)} is no amount of memory; write bytes, or a number with K, M, G or T: "4G"`);
+    throw badRequest(
+      `${what}: ${show(value)} is no amount of memory; write bytes, or a number with K, M, G or T: "4G"`,
+    );
   }
   return checkNumber(what, Math.round(Number(match[1]) * unit), 0, Number.MAX_SAFE_INTEGER, true);
 }

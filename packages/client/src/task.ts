@@ -102,7 +102,9 @@ export class Task {
     const [only, second] = this.#record.outputs;
     if (only && !second) return only;
     const labels = this.#record.outputs.map((output) => show(output.label)).join(", ");
-    const problem = only ? `it has ${this.outputs.length}: ${labels}` : "it has none; ask for one: { stdout: true }";
+    const problem = only
+      ? `it has ${this.outputs.length}: ${labels}`
+      : "it has none; ask for one: { stdout: true }";
     throw badRequest(`${describeTask(this)} has not exactly one output: ${problem}`);
   }
 

@@ -38,6 +38,10 @@ interface Start {
 /** `rain start`: a server and local governors as daemons. */
 export async function run(context: Context, flags: StartFlags): Promise<number> {
   const cpus = cpusOfGovernors(flags);
+  if (context.globals.accessFile !== undefined)
+    throw usageError(
+      "--access-file names a server that runs already; rain start makes one: choose --instance NAME",
+    );
   const instance = await instanceOf(context);
   ensureDir(instance.dir);
   ensureDir(instance.runDir);
@@ -113,7 +117,7 @@ async function startServer(start: Start): Promise<{ readonly url: string }> {
 
 /** Starts all governors at once; their names. The first that fails gives up the others. */
 async function startGovernors(start: Start, cpus: readonly Cpus[]): Promise<readonly string[]> {
-  const { instance, flags, context } = start;
+  const { instance, flags } = start;
   for (const [index, count] of cpus.entries()) {
     const name = `local-${index + 1}`;
     const base = flags.workdir === undefined ? instance.governorsDir : resolve(flags.workdir);
@@ -121,7 +125,6 @@ async function startGovernors(start: Start, cpus: readonly Cpus[]): Promise<read
       await launch(instance, name, join(start.logDir, `governor-${name}.log`), [
         "governor",
         ...option("instance", instance.name),
-        ...option("access-file", context.globals.accessFile === undefined ? instance.accessFile : undefined),
         ...option("name", name),
         ...option("cpus", count),
         ...option("workdir", join(base, name)),

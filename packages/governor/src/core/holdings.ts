@@ -5,8 +5,8 @@ import { objectKey } from "./types.ts";
 interface Entry {
   /** An `acquire` of them is under way. */
   acquiring: boolean;
-  /** Claims on the store: one for each time the bytes came in. None: the bytes are not here. */
-  claims: number;
+  /** They are in the store. */
+  present: boolean;
   /** Objects (by key) that have these bytes. */
   readonly objects: Set<string>;
   /** Attempts (by key) that wait for them or use them. */
@@ -17,22 +17,22 @@ interface Entry {
 export class Holdings {
   readonly #entries = new Map<Digest, Entry>();
   readonly #objects = new Map<string, { readonly ref: ObjectRef; readonly sha256: Digest }>();
-  readonly #remove: (sha256: Digest, claims: number) => void;
+  readonly #remove: (sha256: Digest) => void;
 
   /** `remove` is called when bytes are of no more use. */
-  constructor(remove: (sha256: Digest, claims: number) => void) {
+  constructor(remove: (sha256: Digest) => void) {
     this.#remove = remove;
   }
 
   has(sha256: Digest): boolean {
-    return (this.#entries.get(sha256)?.claims ?? 0) > 0;
+    return this.#entries.get(sha256)?.present ?? false;
   }
 
   /** An attempt needs these bytes from now on. Answers what to do about them. */
   use(sha256: Digest, user: string): "present" | "coming" | "acquire" {
     const entry = this.#entry(sha256);
     entry.users.add(user);
-    if (entry.claims > 0) return "present";
+    if (entry.present) return "present";
     if (entry.acquiring) return "coming";
     entry.acquiring = true;
     return "acquire";
@@ -50,7 +50,7 @@ export class Holdings {
   acquired(sha256: Digest): string[] {
     const entry = this.#pending(sha256);
     entry.acquiring = false;
-    entry.claims += 1;
+    entry.present = true;
     return [...entry.users];
   }
 
@@ -58,13 +58,13 @@ export class Holdings {
   acquireFailed(sha256: Digest): string[] {
     const entry = this.#pending(sha256);
     entry.acquiring = false;
-    return entry.claims > 0 ? [] : [...entry.users];
+    return entry.present ? [] : [...entry.users];
   }
 
   /** A run put these bytes into the store. Answers the attempts that use them. */
   produced(sha256: Digest): string[] {
     const entry = this.#entry(sha256);
-    entry.claims += 1;
+    entry.present = true;
     return [...entry.users];
   }
 
@@ -104,7 +104,7 @@ export class Holdings {
   #entry(sha256: Digest): Entry {
     let entry = this.#entries.get(sha256);
     if (!entry) {
-      entry = { acquiring: false, claims: 0, objects: new Set(), users: new Set() };
+      entry = { acquiring: false, present: false, objects: new Set(), users: new Set() };
       this.#entries.set(sha256, entry);
     }
     return entry;
@@ -119,6 +119,6 @@ export class Holdings {
   #collect(sha256: Digest, entry: Entry): void {
     if (entry.acquiring || entry.users.size > 0 || entry.objects.size > 0) return;
     this.#entries.delete(sha256);
-    if (entry.claims > 0) this.#remove(sha256, entry.claims);
+    if (entry.present) this.#remove(sha256);
   }
 }

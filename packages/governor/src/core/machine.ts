@@ -48,7 +48,7 @@ export class Machine {
   constructor(config: GovernorConfig) {
     this.config = config;
     this.pool = new Pool(config.hello.capacity);
-    this.holdings = new Holdings((sha256, claims) => this.emit({ type: "remove", sha256, claims }));
+    this.holdings = new Holdings((sha256) => this.emit({ type: "remove", sha256 }));
   }
 
   emit(effect: GovernorEffect): void {

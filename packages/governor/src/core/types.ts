@@ -57,7 +57,7 @@ export interface Allocation {
 export type GovernorEffect =
   /** Say this to the server. Dropped by the shell when there is no connection. */
   | { readonly type: "send"; readonly message: GovernorMessage }
-  /** Bring an object's bytes into the store: from `data`, or from the sources in turn; answered. A success is one claim on the bytes. */
+  /** Bring an object's bytes into the store: from `data`, or from the sources in turn; answered. */
   | {
       readonly type: "acquire";
       readonly sha256: Digest;
@@ -76,12 +76,8 @@ export type GovernorEffect =
     }
   /** End a run early: TERM to the whole family, or KILL with `force`. The run still answers `run.ended`. */
   | { readonly type: "terminate"; readonly ref: AttemptRef; readonly force: boolean }
-  /**
-   * No object uses these bytes any more: give back this many claims on them. Every `acquired` and every output of a
-   * run that ended well is one claim; the store deletes bytes on which nobody has a claim. (A run that is just
-   * collecting an output with the same bytes has its own, so the bytes do not vanish under it.)
-   */
-  | { readonly type: "remove"; readonly sha256: Digest; readonly claims: number }
+  /** No object uses these bytes any more. (A run may be about to end with them as an output: then they stay.) */
+  | { readonly type: "remove"; readonly sha256: Digest }
   /** The log files of these attempts are not needed any more. */
   | { readonly type: "forget"; readonly ref: AttemptRef }
   /** The ticket key of the data port for this registration. */

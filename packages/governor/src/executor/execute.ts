@@ -1,4 +1,4 @@
-import { stat, writeFile } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { limits, type Digest, type TaskFailure, type TaskInfo, type Work } from "@rain/protocol";
 import { attemptKey } from "../core/types.ts";
@@ -28,6 +28,8 @@ interface Ended {
   readonly end: LaunchEnd;
   readonly excess: LogStream | undefined;
   readonly info: TaskInfo;
+  /** Path of the run script, which the launcher names in its messages. */
+  readonly script: string;
 }
 
 /** Runs one program from an empty folder to collected outputs. Never rejects. */
@@ -66,7 +68,7 @@ async function runIn(
   let collection: Collection | undefined;
   let ended: Ended | undefined;
   try {
-    ended = await launch(folder, house, effect, stop, onStarted);
+    ended = await launch(command, folder, house, effect, stop, onStarted);
     const modified = await checkLinked(linked, house.store);
     if (modified.length > 0)
       throw new TaskProblem(
@@ -99,7 +101,6 @@ async function prepare(
   const { stdout, stderr } = folder;
   const stdin = stdinOf(folder, house, effect, work);
   const command: Command = { program, args: rest, cwd: folder.work, env, stdin, stdout, stderr };
-  await writeFile(folder.script, runScript(command), { mode: 0o600 });
   return { command, linked };
 }
 
@@ -123,6 +124,7 @@ function stdinOf(folder: TaskFolder, house: House, effect: RunEffect, work: Exec
 
 /** Lets a launcher run the script; returns when the program and all its descendants are dead. */
 async function launch(
+  command: Command,
   folder: TaskFolder,
   house: House,
   effect: RunEffect,
@@ -132,12 +134,13 @@ async function launch(
   const key = attemptKey(effect.ref);
   const launcher = await house.launchers.take();
   try {
+    await launcher.load(runScript(command));
     stop.check();
     let excess: LogStream | undefined;
     const startedAt = performance.now();
     const startTime = Date.now();
     house.sweeper.begin(key);
-    const running = launcher.run(folder.name);
+    const running = launcher.run();
     stop.listen((force) => launcher.signal(force ? "SIGKILL" : "SIGTERM"));
     const watch = house.usage.watch(key, launcher.pid, async () => {
       const captures = await measureCaptures(folder, house.captureBytes);
@@ -158,7 +161,7 @@ async function launch(
       ...(end.type === "status" ? { exitCode: end.status, cpuTimeS: end.cpuTimeS } : {}),
       ...(maxRssBytes === undefined ? {} : { maxRssBytes }),
     };
-    return { end, excess, info };
+    return { end, excess, info, script: launcher.script };
   } finally {
     house.launchers.giveBack(launcher);
   }
@@ -223,7 +226,7 @@ async function checkEnd(
   if (signal !== undefined)
     throw new TaskProblem("signal", `the program was ended by ${signal}`, { exitCode, signal });
   const tail = await tailText(folder.stderr, limits.stderrTailBytes);
-  const launch = await diagnoseLaunch(command.program, exitCode, tail, folder.script);
+  const launch = await diagnoseLaunch(command.program, exitCode, tail, ended.script);
   if (launch !== undefined) throw new TaskProblem("launch", launch, { exitCode });
   throw new TaskProblem("exit", `the program exited with code ${exitCode}`, { exitCode });
 }

@@ -6,13 +6,10 @@ import { errorCode } from "../monitor/errno.ts";
 
 /** Where one attempt lives: a control folder, with the program's own folder inside. */
 export interface TaskFolder {
-  /** Name of the control folder below `tasks`. */
-  readonly name: string;
   readonly root: string;
   /** The program's working folder. */
   readonly work: string;
   readonly tmp: string;
-  readonly script: string;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -23,11 +20,9 @@ export function taskFolder(tasks: string, ref: AttemptRef): TaskFolder {
   const root = join(tasks, name);
   const at = (part: string): string => `${root}/${part}`;
   return {
-    name,
     root,
     work: at("work"),
     tmp: at("tmp"),
-    script: at("run"),
     stdout: at("stdout"),
     stderr: at("stderr"),
   };
@@ -42,7 +37,7 @@ export async function makeTaskFolder(folder: TaskFolder): Promise<void> {
 export async function removeTaskFolder(folder: TaskFolder): Promise<void> {
   // What nearly every task leaves, without a look into each folder; anything else takes the long way.
   try {
-    const files = [folder.script, folder.stdout, folder.stderr].map(unlinkIfThere);
+    const files = [folder.stdout, folder.stderr].map(unlinkIfThere);
     await Promise.all([...files, rmdir(folder.work), rmdir(folder.tmp)]);
     await rmdir(folder.root);
   } catch {

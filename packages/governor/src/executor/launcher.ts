@@ -1,15 +1,16 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import type { FileHandle } from "node:fs/promises";
 import { errorCode } from "../monitor/errno.ts";
 
 /**
- * Reads the name of a task's control folder, runs its script, answers its status and the CPU times so far.
+ * At each line of stdin: runs the script, answers its status and the CPU times so far.
  * TERM to the group is for the program; the launcher itself must live to tell how the program ended, unless no
  * program runs: then it ends, and the task that was just coming never starts.
  */
 const LOOP = `trap 'test -n "$RAIN_S" || exit 143' TERM INT HUP
 while read -r RAIN_N; do
   RAIN_S=1
-  . "$1/$RAIN_N/run"
+  . "$1"
   echo "$?"
   times
   RAIN_S=
@@ -27,6 +28,12 @@ export type LaunchEnd =
       readonly stderr: string;
     };
 
+/** The file that a launcher reads its scripts from: each is written over the last one, which costs one system call. */
+export interface ScriptFile {
+  readonly path: string;
+  readonly handle: FileHandle;
+}
+
 /**
  * A long-lived shell in a session and process group of its own that runs one task at a time: the group is the task's.
  * It exists because a fork of this process costs milliseconds, one of a small shell a tenth of one.
@@ -35,6 +42,7 @@ export class Launcher {
   /** Undefined when it could not be started; then `failure` says why. */
   readonly pid: number | undefined;
   failure: Error | undefined;
+  readonly #file: ScriptFile;
   readonly #child: ChildProcess;
   readonly closed: Promise<void>;
   #alive = true;
@@ -44,9 +52,10 @@ export class Launcher {
   #cpuTimeS = 0;
   #answer: ((end: LaunchEnd) => void) | undefined;
 
-  constructor(shell: readonly string[], tasks: string, env: Readonly<Record<string, string>>) {
-    const [file = "/bin/sh", ...args] = shell;
-    this.#child = spawn(file, [...args, "-c", LOOP, "rain-launcher", tasks], {
+  constructor(shell: readonly string[], file: ScriptFile, env: Readonly<Record<string, string>>) {
+    this.#file = file;
+    const [command = "/bin/sh", ...args] = shell;
+    this.#child = spawn(command, [...args, "-c", LOOP, "rain-launcher", file.path], {
       detached: true,
       cwd: "/",
       env,
@@ -79,12 +88,24 @@ export class Launcher {
     return this.#alive && !this.#signalled;
   }
 
-  /** Runs the script `run` of this control folder. One at a time. Never rejects. */
-  run(folder: string): Promise<LaunchEnd> {
+  /** Path of the script, as the launcher names it in its messages. */
+  get script(): string {
+    return this.#file.path;
+  }
+
+  /** Sets the script of the next run. */
+  async load(script: string): Promise<void> {
+    const bytes = Buffer.from(script);
+    for (let at = 0; at < bytes.length;)
+      at += (await this.#file.handle.write(bytes, at, bytes.length - at, at)).bytesWritten;
+  }
+
+  /** Runs the script. One at a time. Never rejects. */
+  run(): Promise<LaunchEnd> {
     this.#err = "";
     return new Promise((resolve) => {
       this.#answer = resolve;
-      if (this.#alive) this.#child.stdin?.write(`${folder}\n`);
+      if (this.#alive) this.#child.stdin?.write("\n");
       else this.#settle({ type: "died", signal: undefined, exitCode: undefined, stderr: this.#death() });
     });
   }

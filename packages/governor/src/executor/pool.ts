@@ -1,23 +1,34 @@
+import { open, unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { nanoid } from "nanoid";
 import type { ProcessTable } from "../monitor/processes.ts";
-import type { Launcher } from "./launcher.ts";
+import type { Launcher, ScriptFile } from "./launcher.ts";
 import { TaskProblem } from "./problem.ts";
 import type { Reaper } from "./reaper.ts";
+import type { Log } from "./types.ts";
 
 /** A launcher that was started. */
 export type LiveLauncher = Launcher & { readonly pid: number };
 
+export interface PoolOptions {
+  /** Folder of the launchers' scripts. */
+  readonly folder: string;
+  readonly make: (file: ScriptFile) => Launcher;
+  readonly table: ProcessTable;
+  readonly reaper: Reaper;
+  readonly log: Log;
+}
+
 /** The launchers: as many as tasks ever ran at once; idle ones are used again. */
 export class LauncherPool {
-  readonly #make: () => Launcher;
-  readonly #table: ProcessTable;
-  readonly #reaper: Reaper;
+  readonly #options: PoolOptions;
   readonly #all = new Set<LiveLauncher>();
-  readonly #idle: LiveLauncher[] = [];
+  /** For each launcher that was made: that it is dead and cleared away. */
+  readonly #clearing = new Set<Promise<void>>();
+  #idle: LiveLauncher[] = [];
 
-  constructor(make: () => Launcher, table: ProcessTable, reaper: Reaper) {
-    this.#make = make;
-    this.#table = table;
-    this.#reaper = reaper;
+  constructor(options: PoolOptions) {
+    this.#options = options;
   }
 
   /** A launcher for one task, to be given back. Throws a TaskProblem when the system cannot start one. */
@@ -26,16 +37,19 @@ export class LauncherPool {
       if (idle.reusable) return idle;
       this.#retire(idle);
     }
-    const launcher = this.#make();
+    const path = join(this.#options.folder, `launcher-${nanoid(10)}`);
+    const file = { path, handle: await open(path, "wx", 0o600) };
+    const launcher = this.#options.make(file);
+    const cleared = this.#clear(launcher, file).finally(() => this.#clearing.delete(cleared));
+    this.#clearing.add(cleared);
     if (!hasPid(launcher)) {
-      await launcher.closed;
+      await cleared;
       const why = launcher.failure?.message ?? "unknown";
       throw new TaskProblem("launch", `the governor could not start a launcher shell: ${why}`);
     }
     this.#all.add(launcher);
-    this.#table.addLauncher(launcher.pid);
-    this.#reaper.add(launcher.pid);
-    void launcher.closed.then(() => this.#onClosed(launcher));
+    this.#options.table.addLauncher(launcher.pid);
+    this.#options.reaper.add(launcher.pid);
     return launcher;
   }
 
@@ -45,28 +59,33 @@ export class LauncherPool {
     else this.#retire(launcher);
   }
 
-  /** The number of a dead group can be given to strangers: it must not stay registered while nobody uses it. */
-  #onClosed(launcher: LiveLauncher): void {
-    const at = this.#idle.indexOf(launcher);
-    if (at === -1) return;
-    this.#idle.splice(at, 1);
-    this.#retire(launcher);
+  /** Kills all launchers and waits until they are gone. */
+  async stop(): Promise<void> {
+    for (const launcher of this.#all) this.#retire(launcher);
+    this.#idle = [];
+    await Promise.all(this.#clearing);
   }
 
   /** Ends a launcher and strikes it off the lists. */
   #retire(launcher: LiveLauncher): void {
     launcher.signal("SIGKILL");
-    if (!this.#all.delete(launcher)) return;
-    this.#table.removeLauncher(launcher.pid);
-    this.#reaper.remove(launcher.pid);
+    this.#all.delete(launcher);
+    this.#options.table.removeLauncher(launcher.pid);
+    this.#options.reaper.remove(launcher.pid);
   }
 
-  /** Kills all launchers and waits until they are gone. */
-  async stop(): Promise<void> {
-    const all = [...this.#all];
-    for (const launcher of all) this.#retire(launcher);
-    this.#idle.length = 0;
-    await Promise.all(all.map((launcher) => launcher.closed));
+  /** Waits for the death of a launcher and clears away what is left of it. Never rejects. */
+  async #clear(launcher: Launcher, file: ScriptFile): Promise<void> {
+    await launcher.closed;
+    // The number of a dead group can be given to strangers: it must not stay registered while nobody uses it.
+    for (const idle of this.#idle.filter((one) => one === launcher)) this.#retire(idle);
+    this.#idle = this.#idle.filter((one) => one !== launcher);
+    try {
+      await file.handle.close();
+      await unlink(file.path);
+    } catch (error) {
+      this.#options.log("warn", `the script of a launcher could not be removed: ${String(error)}`);
+    }
   }
 }
 

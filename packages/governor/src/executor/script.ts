@@ -21,7 +21,8 @@ export interface Command {
 
 /**
  * The run script of one task: sourced by a launcher, its status is the program's. A folder that cannot be entered
- * ends the launcher, so that it cannot be taken for the program's own failure.
+ * ends the launcher, so that it cannot be taken for the program's own failure. What follows in the script's file may be
+ * the rest of an earlier, longer one: the script returns before it.
  */
 export function runScript(command: Command): string {
   const plain: string[] = [];
@@ -31,5 +32,5 @@ export function runScript(command: Command): string {
   const words = [command.program, ...command.args].map(quote);
   const viaEnv = special.length === 0 ? [] : ["/usr/bin/env", ...special];
   const redirections = `<${quote(command.stdin)} >${quote(command.stdout)} 2>${quote(command.stderr)}`;
-  return `cd ${quote(command.cwd)} || exit 1\n${[...plain, ...viaEnv, ...words].join(" ")} ${redirections}\n`;
+  return `cd ${quote(command.cwd)} || exit 1\n${[...plain, ...viaEnv, ...words].join(" ")} ${redirections}\nreturn\n`;
 }

@@ -1,0 +1,178 @@
+import {
+  asSessionId,
+  type GovernorView,
+  type OnError,
+  type ReplyOf,
+  type Requests,
+  type RequestType,
+  type Resources,
+  type SessionView,
+} from "@rain/protocol";
+import { nanoid } from "nanoid";
+import { readAddress } from "./address.ts";
+import { badRequest, checkFlag, checkName, checkNumber, checkOptions, show } from "./check.ts";
+import { Connection } from "./connection.ts";
+import { Http } from "./http.ts";
+import { Session, type SessionContext } from "./session.ts";
+import { Uploads } from "./uploads.ts";
+
+export interface ConnectOptions {
+  /** Default: the file that `RAIN_ACCESS_FILE` names, or that of the default instance. */
+  readonly accessFile?: string | undefined;
+  /** How long to try to restore a lost connection before everything fails with a `ConnectionError`; default 120. */
+  readonly reconnectS?: number | undefined;
+  /** For one attempt to connect; default 10. */
+  readonly timeoutS?: number | undefined;
+}
+const connectNames = new Set(["accessFile", "reconnectS", "timeoutS"]);
+
+export interface SessionOptions {
+  /** "fail" (default): the first failed task fails the session. "continue": only what depends on it is aborted. */
+  readonly onError?: OnError | undefined;
+  /** It goes on without a client. Default: it is closed when it has had none for some minutes. */
+  readonly detached?: boolean | undefined;
+  /** Life of a detached session after its last task settled and its last client left. */
+  readonly ttlS?: number | undefined;
+}
+const sessionNames = new Set(["onError", "detached", "ttlS"]);
+
+export interface GovernorInfo {
+  readonly id: number;
+  readonly name: string;
+  readonly state: GovernorView["state"];
+  /** Its capacity; what running tasks hold of it is `used`. */
+  readonly resources: Resources;
+  readonly used: Resources;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Tasks that it was given. */
+  readonly tasks: GovernorView["tasks"];
+  /** Data objects that it has. */
+  readonly objects: GovernorView["objects"];
+}
+
+export interface ServerInfo {
+  readonly version: string;
+  readonly clusterId: string;
+  /** Random for each start of the server. */
+  readonly instance: string;
+  readonly uptimeS: number;
+  readonly governors: readonly GovernorInfo[];
+  readonly sessions: readonly SessionView[];
+}
+
+/** A program's connection to a server. It is restored by itself when it is lost. */
+export class Client {
+  readonly #connection: Connection;
+  readonly #context: SessionContext;
+
+  private constructor(connection: Connection) {
+    const http = new Http(connection);
+    this.#connection = connection;
+    this.#context = { connection, http, uploads: new Uploads(http) };
+  }
+
+  /** Connects to the server of the access file, or to this host (port 7210 unless named) with the file's key. */
+  static async connect(host?: string, port?: number, options?: ConnectOptions): Promise<Client>;
+  static async connect(host: string, options: ConnectOptions): Promise<Client>;
+  static async connect(options: ConnectOptions): Promise<Client>;
+  static async connect(...given: (string | number | ConnectOptions | undefined)[]): Promise<Client> {
+    const { host, port, options } = readConnect(given);
+    const { accessFile, reconnectS = 120, timeoutS = 10 } = options;
+    checkNumber("connect: reconnectS", reconnectS, 0, 1e9);
+    checkNumber("connect: timeoutS", timeoutS, 0.001, 1e6);
+    const address = await readAddress(accessFile, host, port, timeoutS * 1000);
+    return new Client(await Connection.open(address, { reconnectS }));
+  }
+
+  /** `http://host:port` of the server. */
+  get url(): string {
+    return this.#connection.address.url;
+  }
+
+  /** Makes a session. It outlives this client unless it is closed, or not `detached` and left alone for minutes. */
+  async newSession(name: string = "", options: SessionOptions = {}): Promise<Session> {
+    checkName("newSession: name", name);
+    checkOptions("newSession", options, sessionNames);
+    const { onError = "fail", detached = false, ttlS } = options;
+    if (onError !== "fail" && onError !== "continue") {
+      throw badRequest(`newSession: onError: must be "fail" or "continue", not ${show(onError)}`);
+    }
+    checkFlag("newSession: detached", detached);
+    if (ttlS !== undefined) checkNumber("newSession: ttlS", ttlS, Number.MIN_VALUE, 1e9);
+    const { session } = await this.#connection.request("session.open", {
+      key: nanoid(),
+      name,
+      onError,
+      detached,
+      ...(ttlS !== undefined && { ttlS }),
+    });
+    return new Session(this.#context, { id: session, name, onError, detached });
+  }
+
+  /** Becomes a client of a session that is on the server, with all its tasks and objects. */
+  async attach(sessionId: number): Promise<Session> {
+    const id = asSessionId(checkNumber("attach: session", sessionId, 1, 2 ** 31 - 1, true));
+    const view = await this.#connection.request("session.attach", { session: id });
+    return await Session.attach(this.#context, view);
+  }
+
+  /** All sessions that the server has. */
+  async sessions(): Promise<readonly SessionView[]> {
+    return (await this.#connection.request("session.list", {})).sessions;
+  }
+
+  async serverInfo(): Promise<ServerInfo> {
+    const info = await this.#connection.request("server.info", {});
+    return { ...info, governors: info.governors.map(governorInfo) };
+  }
+
+  /** Stops the server; with `governors`, first its governors and what they run. */
+  async stopServer(options: { readonly governors?: boolean | undefined } = {}): Promise<void> {
+    await this.#connection.request("server.stop", { governors: options.governors ?? false });
+  }
+
+  /** Any request of the protocol, for tools. It is asked again by itself when the connection is lost. */
+  async request<T extends RequestType>(type: T, fields: Requests[T]): Promise<ReplyOf<T>> {
+    return await this.#connection.request(type, fields);
+  }
+
+  /** Ends the connection. Sessions are not closed: those that are not detached end after some minutes. */
+  async close(): Promise<void> {
+    this.#context.http.close();
+    await this.#connection.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function governorInfo({ governor, capacity, ...rest }: GovernorView): GovernorInfo {
+  return { id: governor, resources: capacity, ...rest };
+}
+
+interface ConnectArguments {
+  readonly host: string | undefined;
+  readonly port: number | undefined;
+  readonly options: ConnectOptions;
+}
+
+function readConnect(given: readonly unknown[]): ConnectArguments {
+  const rest = [...given];
+  while (rest.length > 0 && rest.at(-1) === undefined) rest.pop();
+  const last = rest.at(-1);
+  let options: ConnectOptions = {};
+  if (typeof last === "object" && last !== null) {
+    checkOptions("connect", last, connectNames);
+    options = last;
+    rest.pop();
+  }
+  const [host, port] = rest;
+  if (host !== undefined && (typeof host !== "string" || host === "")) {
+    throw new TypeError(`connect: the host must be a name or an address, not ${show(host)}`);
+  }
+  if (port !== undefined && typeof port !== "number") {
+    throw new TypeError(`connect: the port must be a number, not ${show(port)}`);
+  }
+  return { host, port, options };
+}

@@ -1,0 +1,454 @@
+import {
+  asTaskId,
+  limits,
+  RainError,
+  type ObjectId,
+  type OnError,
+  type ReplyOf,
+  type Requests,
+  type RequestType,
+  type SessionFailure,
+  type SessionId,
+  type SessionView,
+  type SettledItem,
+  type TaskId,
+} from "@rain/protocol";
+import { concatPattern, sleepPattern } from "./built-in.ts";
+import { badRequest, show } from "./check.ts";
+import type { Connection, RequestOptions } from "./connection.ts";
+import { DataObject, nameObject, recordOf } from "./data-object.ts";
+import { SessionError, TaskError } from "./errors.ts";
+import { executePattern, type Argument, type ExecuteOptions } from "./execute.ts";
+import { Fate } from "./fate.ts";
+import { bringBytes, checkFetchable } from "./fetch.ts";
+import { Graph } from "./graph.ts";
+import type { Http } from "./http.ts";
+import type { DataInstance } from "./instance.ts";
+import { readLogs, type LogChunk, type LogOptions } from "./logs.ts";
+import { captureOrigin } from "./origin.ts";
+import { fillProgram, type Program } from "./program.ts";
+import { SettledLog } from "./settled.ts";
+import type { ObjectLike } from "./slots.ts";
+import { Submitter } from "./submitter.ts";
+import { describeTask, Task, taskRecordOf } from "./task.ts";
+import type { TaskOptions } from "./task-options.ts";
+import { Updates } from "./updates.ts";
+import type { Uploads } from "./uploads.ts";
+import { limitOperation, type WaitOptions } from "./wait-limit.ts";
+
+/** What a session needs of its client. */
+export interface SessionContext {
+  readonly connection: Connection;
+  readonly http: Http;
+  readonly uploads: Uploads;
+}
+
+export interface SessionSettings {
+  readonly id: SessionId;
+  readonly name: string;
+  readonly onError: OnError;
+  readonly detached: boolean;
+}
+
+/**
+ * One graph of tasks and its lifetime. It grows by `execute` and its like and by `submit`, which may be called again.
+ * Once the session has failed or is closed, every call but `close` throws a `SessionError`; what concerns the failed
+ * task itself throws its `TaskError`.
+ */
+export class Session {
+  readonly id: SessionId;
+  readonly name: string;
+  readonly onError: OnError;
+  readonly detached: boolean;
+  readonly #context: SessionContext;
+  readonly #graph: Graph;
+  readonly #fate: Fate;
+  readonly #settled: SettledLog;
+  readonly #submitter: Submitter;
+  readonly #updates: Updates;
+  /** Submitted here, or there at the attach, and not yet in the settled log. */
+  readonly #unsettled = new Set<TaskId>();
+  #closing: Promise<void> | undefined;
+
+  /** Made by the client; not by users. */
+  constructor(context: SessionContext, settings: SessionSettings) {
+    this.id = settings.id;
+    this.name = settings.name;
+    this.onError = settings.onError;
+    this.detached = settings.detached;
+    this.#context = context;
+    this.#graph = new Graph(this);
+    this.#fate = new Fate(this, this.#graph);
+    this.#settled = new SettledLog({
+      poll: (from) => this.#request("next", { session: this.id, from }),
+      onItem: (item) => {
+        this.#unsettled.delete(item.task);
+        this.#graph.noteSettled(item);
+      },
+      failureOf: (reply) => reply.failure && this.#fate.noteFailure(reply.failure),
+    });
+    this.#submitter = new Submitter(context.connection, context.uploads, this.id);
+    this.#updates = new Updates(this.id, this.#graph, (type, fields) => this.#request(type, fields));
+    context.connection.hold(this.id, (error) => this.#end(this.#fate.lost(error)));
+  }
+
+  /** Takes up a session that is on the server. */
+  static async attach(context: SessionContext, view: SessionView): Promise<Session> {
+    const session = new Session(context, { id: view.session, ...view });
+    let from: TaskId | undefined = asTaskId(0);
+    while (from !== undefined) {
+      const fields: Requests["session.describe"] = { session: view.session, from, max: DESCRIBE_MAX };
+      const page: ReplyOf<"session.describe"> = await session.#request("session.describe", fields);
+      session.#graph.restore(page.tasks, page.objects);
+      from = page.next;
+    }
+    for (const id of session.#graph.tasks.keys()) session.#unsettled.add(id);
+    if (view.failure) session.#fate.noteFailure(view.failure);
+    return session;
+  }
+
+  /** All tasks that are known here, by number. */
+  get tasks(): readonly Task[] {
+    return [...this.#graph.tasks.values()];
+  }
+  get objects(): readonly DataObject[] {
+    return [...this.#graph.objects.values()];
+  }
+  /** Why the session cannot be used any more; undefined as long as it can, as far as it is known here. */
+  get error(): SessionError | undefined {
+    return this.#fate.ended;
+  }
+
+  /** The task with this number or name; throws when there is none, or when several have the name. */
+  task(which: number | string): Task {
+    const found =
+      typeof which === "number"
+        ? [this.#graph.tasks.get(asTaskId(which))].filter((task) => task !== undefined)
+        : this.tasks.filter((task) => task.name === which);
+    const [only, second] = found;
+    if (only && !second) return only;
+    const problem = only ? `has ${found.length} tasks named` : "has no task";
+    throw new RainError("unknown-task", `session ${this.id} ${problem} ${show(which)}`);
+  }
+
+  // ---------------------------------------------------------------------------------------------------- building
+
+  /** Adds a task that runs a program: a line, split as a shell splits words, or a list of arguments. */
+  execute(args: string | readonly Argument[], options: ExecuteOptions = {}): Task {
+    this.#check();
+    return this.#graph.add(executePattern(args, options), captureOrigin(this, "execute"));
+  }
+
+  /** Adds a task whose one output has the bytes of all these objects, in order. */
+  concat(objects: readonly ObjectLike[], options: TaskOptions = {}): Task {
+    this.#check();
+    return this.#graph.add(concatPattern(objects, options), captureOrigin(this, "concat"));
+  }
+
+  /** Adds a task whose one output is the object, `seconds` later. */
+  sleep(object: ObjectLike, seconds: number, options: TaskOptions = {}): Task {
+    this.#check();
+    return this.#graph.add(sleepPattern(object, seconds, options), captureOrigin(this, "sleep"));
+  }
+
+  /** Adds a task of a program, with an object for each of its inputs. */
+  run(program: Program, inputs: Readonly<Record<string, ObjectLike>> = {}): Task {
+    this.#check();
+    return this.#graph.add(fillProgram(program, inputs), captureOrigin(this, "run"));
+  }
+
+  /** Keeps every output of the tasks that are not submitted yet. */
+  keepAll(): void {
+    this.#graph.keepAll();
+  }
+
+  /**
+   * Sends what was added since the last submit: all of it takes effect, or nothing. When the server refuses it, the
+   * tasks stay as they were before.
+   */
+  async submit(): Promise<void> {
+    this.#check();
+    const batch = this.#graph.take();
+    if (batch.tasks.length === 0 && batch.constants.length === 0) return;
+    try {
+      await this.#submitter.send(batch);
+    } catch (error) {
+      this.#graph.putBack(batch);
+      throw await this.#translate(error);
+    }
+    this.#graph.markSubmitted(batch);
+    for (const task of batch.tasks) {
+      const { id, settled } = taskRecordOf(task);
+      if (!settled) this.#unsettled.add(id);
+    }
+  }
+
+  // ----------------------------------------------------------------------------------------------------- waiting
+
+  /** Until all of these are finished. Throws the `TaskError` of the first that ends otherwise. */
+  async wait(items: readonly (Task | DataObject)[], options: WaitOptions = {}): Promise<void> {
+    await this.#waitFor(this.#tasksOf(items), options);
+  }
+
+  /** Until at least one of these has settled; those that have, in the order of the list, whatever became of them. */
+  async waitSome<T extends Task | DataObject>(items: readonly T[], options: WaitOptions = {}): Promise<T[]> {
+    const tasks = items.map((item) => this.#taskOf(item));
+    this.#check();
+    const isSettled = (task: TaskId | undefined): boolean =>
+      task === undefined || this.#settled.get(task) !== undefined;
+    if (!tasks.some(isSettled)) {
+      const waited = tasks.filter((task) => task !== undefined);
+      await this.#settled.some(`session ${this.id}: waitSome`, waited, options);
+    }
+    return items.filter((_, index) => isSettled(tasks[index]));
+  }
+
+  /**
+   * Until everything that is submitted has settled. Returns the tasks that did not finish, which there can be with
+   * `onError: "continue"` or after a `cancel`; throws when the session fails.
+   */
+  async waitAll(options: WaitOptions = {}): Promise<readonly Task[]> {
+    this.#check();
+    const open = [...this.#unsettled];
+    await this.#settled.all(
+      `session ${this.id}: waitAll`,
+      open,
+      (item) => this.#fate.failureOf(item),
+      options,
+    );
+    return this.tasks.filter((task) => isUnfinished(taskRecordOf(task).settled));
+  }
+
+  /**
+   * Tasks as they end, those that ended before first; each once, whatever became of it (`task.state`). Ends when all
+   * that is submitted has settled; throws when the session fails.
+   */
+  async *finished(): AsyncGenerator<Task, void, undefined> {
+    for (let index = 0; ;) {
+      const item = this.#settled.items[index];
+      if (item) {
+        index++;
+        const task = this.#graph.tasks.get(item.task);
+        if (task) yield task;
+        continue;
+      }
+      this.#check();
+      if (this.#settled.error !== undefined) throw this.#settled.error;
+      if (this.#unsettled.size === 0) return;
+      await this.#settled.longerThan(index);
+    }
+  }
+
+  // ----------------------------------------------------------------------------------------------------- results
+
+  /** Brings the bytes of a kept object, once it is finished. */
+  async fetch(given: ObjectLike, options: WaitOptions = {}): Promise<DataInstance> {
+    const object = given instanceof Task ? given.output : given;
+    this.#checkOwn(object);
+    this.#checkProducer(object);
+    this.#check();
+    const id = checkFetchable(object);
+    return await limitOperation(`fetch of ${nameObject(object)}`, options, async (signal) => {
+      const reply = await this.#askFetch(object, id, signal);
+      const record = recordOf(object);
+      record.info = reply.info;
+      record.state = "finished";
+      return await bringBytes(this.#context.http, this.id, id, reply, signal);
+    });
+  }
+
+  /** Lets go of objects: they are removed everywhere once no task needs them. */
+  async unkeep(objects: readonly ObjectLike[]): Promise<void> {
+    const records = objects.map((given) => {
+      const object = given instanceof Task ? given.output : given;
+      this.#checkOwn(object);
+      return recordOf(object);
+    });
+    this.#check();
+    const held = records.filter((record) => record.keep && record.phase !== "unkept");
+    for (const record of held) {
+      if (record.phase === "new") record.keep = false;
+      else record.phase = "unkept";
+    }
+    const ids = held.flatMap(({ phase, id }) => (phase === "unkept" && id !== undefined ? [id] : []));
+    await this.#submitter.idle();
+    for (let at = 0; at < ids.length; at += MANY) {
+      await this.#request("unkeep", { session: this.id, objects: ids.slice(at, at + MANY) });
+    }
+  }
+
+  /** Asks the server for the state and info of these, or of everything that is submitted. */
+  async update(items?: readonly (Task | DataObject)[]): Promise<void> {
+    this.#check();
+    const tasks: TaskId[] = [];
+    const objects: ObjectId[] = [];
+    const addObject = (object: DataObject): void => {
+      const { id, phase } = recordOf(object);
+      if (id !== undefined && phase !== "new") objects.push(id);
+    };
+    for (const item of items ?? this.tasks.filter((task) => taskRecordOf(task).sent)) {
+      if (item instanceof Task) {
+        tasks.push(this.#sentTask(item));
+        for (const output of item.outputs) addObject(output);
+      } else {
+        this.#taskOf(item);
+        addObject(item);
+      }
+    }
+    await this.#updates.update(tasks, objects);
+  }
+
+  /** Cancels these tasks, or all that have not settled. */
+  async cancel(tasks?: readonly Task[]): Promise<void> {
+    const ids = tasks?.map((task) => this.#sentTask(task));
+    this.#check();
+    if (!ids) return void (await this.#request("cancel", { session: this.id }));
+    for (let at = 0; at < ids.length; at += MANY) {
+      await this.#request("cancel", { session: this.id, tasks: ids.slice(at, at + MANY) });
+    }
+  }
+
+  /** What the task's last attempt wrote. Also after the session failed, as long as it is not closed. */
+  logs(task: Task, options: LogOptions = {}): AsyncGenerator<LogChunk, void, undefined> {
+    return readLogs(this.#context.http, this.id, this.#sentTask(task), options);
+  }
+
+  /** Why the task is in the state it is in: lines for people, the most important first. */
+  async explain(task: Task): Promise<readonly string[]> {
+    return (await this.#request("explain", { session: this.id, task: this.#sentTask(task) })).lines;
+  }
+
+  /** Stops everything of the session and lets the server forget it. May be called at any time and again. */
+  async close(): Promise<void> {
+    this.#closing ??= this.#close();
+    await this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  // ------------------------------------------------------------------------------------------------------ inside
+
+  async #close(): Promise<void> {
+    this.#context.connection.release(this.id);
+    const closed = new SessionError("session-closed", `${this.#fate.name} is closed`, { session: this.id });
+    this.#fate.ended = closed;
+    this.#settled.fail(closed);
+    if (this.#context.connection.isClosed) return;
+    try {
+      await this.#context.connection.request("session.close", { session: this.id });
+    } catch (error) {
+      const isGone =
+        error instanceof RainError && (error.code === "unknown-session" || error.code === "session-closed");
+      if (!isGone && !this.#context.connection.isClosed) throw error;
+    }
+  }
+
+  #check(): void {
+    if (this.#fate.ended) throw this.#fate.ended;
+  }
+
+  #checkOwn(object: DataObject): void {
+    if (!(object instanceof DataObject))
+      throw new TypeError(`must be a data object or a task, not ${show(object)}`);
+    if (object.session !== this)
+      throw badRequest(`${nameObject(object)} does not belong to ${this.#fate.name}`);
+  }
+
+  /** The task whose end settles the item; undefined for a constant, which is there from its submit on. */
+  #taskOf(item: Task | DataObject): TaskId | undefined {
+    if (item instanceof Task) return this.#sentTask(item);
+    this.#checkOwn(item);
+    const { producer, phase } = recordOf(item);
+    if (phase === "new") throw badRequest(`${nameObject(item)} is not submitted; submit() comes first`);
+    return producer && this.#sentTask(producer);
+  }
+
+  #tasksOf(items: readonly (Task | DataObject)[]): TaskId[] {
+    if (!Array.isArray(items))
+      throw new TypeError(`wait: needs a list of tasks and data objects, not ${show(items)}`);
+    return items.map((item) => this.#taskOf(item)).filter((task) => task !== undefined);
+  }
+
+  #sentTask(task: Task): TaskId {
+    if (!(task instanceof Task)) throw new TypeError(`must be a task, not ${show(task)}`);
+    const { session, sent, id } = taskRecordOf(task);
+    if (session !== this) throw badRequest(`${describeTask(task)} does not belong to ${this.#fate.name}`);
+    if (!sent) throw badRequest(`${describeTask(task)} is not submitted; submit() comes first`);
+    return id;
+  }
+
+  async #waitFor(tasks: readonly TaskId[], options: WaitOptions): Promise<void> {
+    for (const task of tasks) this.#fate.checkTask(task);
+    this.#check();
+    const [first] = tasks;
+    const what =
+      tasks.length === 1 && first !== undefined
+        ? this.#fate.nameTask(first)
+        : `session ${this.id}: wait for ${tasks.length} tasks`;
+    await this.#settled.all(what, tasks, (item) => this.#fate.problemOf(item), options);
+  }
+
+  #checkProducer(object: DataObject): void {
+    const { producer } = recordOf(object);
+    if (producer) this.#fate.checkTask(taskRecordOf(producer).id);
+  }
+
+  #end(error: SessionError): SessionError {
+    this.#fate.ended ??= error;
+    this.#settled.fail(this.#fate.ended);
+    return this.#fate.ended;
+  }
+
+  async #askFetch(
+    object: DataObject,
+    id: ObjectId,
+    signal: AbortSignal | undefined,
+  ): Promise<ReplyOf<"fetch">> {
+    try {
+      return await this.#request("fetch", { session: this.id, object: id }, { signal });
+    } catch (error) {
+      const { producer } = recordOf(object);
+      if (!(error instanceof RainError) || !producer) throw error;
+      if (error.code === "session-failed") this.#checkProducer(object);
+      // The server says that it can never come; the settled log says why.
+      if (error.code === "object-failed") await this.#waitFor([taskRecordOf(producer).id], { signal });
+      throw error;
+    }
+  }
+
+  async #request<T extends RequestType>(
+    type: T,
+    fields: Requests[T],
+    options?: RequestOptions,
+  ): Promise<ReplyOf<T>> {
+    try {
+      return await this.#context.connection.request(type, fields, options);
+    } catch (error) {
+      throw await this.#translate(error);
+    }
+  }
+
+  /** Errors of the server that concern the whole session, as a `SessionError`. */
+  async #translate(error: unknown): Promise<unknown> {
+    if (!(error instanceof RainError)) return error;
+    if (error.code === "unknown-session" || error.code === "session-closed") {
+      return this.#end(this.#fate.ended ?? this.#fate.lost(error));
+    }
+    if (error.code !== "session-failed") return error;
+    if (this.#fate.ended) return this.#fate.ended;
+    const view = await this.#context.connection.request("session.attach", { session: this.id });
+    const failure = view.failure && this.#fate.noteFailure(view.failure);
+    return this.#end(
+      failure ?? new SessionError("session-failed", error.message, error.facts, { cause: error }),
+    );
+  }
+}
+
+const isUnfinished = (item: SettledItem | undefined): boolean =>
+  item !== undefined && item.state !== "finished";
+
+/** Numbers in one request. */
+const MANY = limits.submitChunk * 10;
+const DESCRIBE_MAX = 200;

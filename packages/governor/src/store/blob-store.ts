@@ -1,0 +1,208 @@
+import { createHash } from "node:crypto";
+import { constants } from "node:fs";
+import { chmod, copyFile, mkdir, open, rename, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { asDigest, RainError, type Digest } from "@rain/protocol";
+import { nanoid } from "nanoid";
+import { errorCode } from "../monitor/errno.ts";
+import { Turns } from "./turns.ts";
+import { secureWorkdir } from "./workdir.ts";
+
+export interface Stored {
+  readonly sha256: Digest;
+  readonly size: number;
+}
+
+/** Data objects of this machine: read-only files named by their digest. */
+export interface Store {
+  has(sha256: Digest): boolean;
+  /** Absolute path of the blob's file (0444), whether it is there or not. */
+  path(sha256: Digest): string;
+  putBytes(bytes: Uint8Array): Promise<Stored>;
+  /** Takes a file in: it is hashed, made read-only and moved, or deleted when the bytes are here already. */
+  adoptFile(path: string): Promise<Stored>;
+  /** Deletes a blob; one that is pinned only once the last pin is gone. */
+  remove(sha256: Digest): Promise<void>;
+}
+
+const READ_BYTES = 262_144;
+
+/**
+ * The store on disk: `store/ab/<sha256>`, and `incoming/` for what is not whole yet. Which blobs there are is known in
+ * memory only: a governor starts empty, and a file that is only half there is nobody's blob.
+ */
+export class BlobStore implements Store {
+  readonly #root: string;
+  readonly #incoming: string;
+  readonly #blobs = new Set<Digest>();
+  /** Number of pins of each blob that has some. */
+  readonly #pins = new Map<Digest, number>();
+  /** Pinned blobs that go with their last pin. */
+  readonly #condemned = new Set<Digest>();
+  /** Blobs that are removed and whose file is still there. */
+  readonly #leftovers = new Set<Digest>();
+  readonly #folders = new Set<string>();
+  readonly #turns = new Turns<Digest>();
+
+  private constructor(workdir: string) {
+    this.#root = join(workdir, "store");
+    this.#incoming = join(workdir, "incoming");
+  }
+
+  /**
+   * Opens the store of a work folder, empty: what an earlier governor left is deleted.
+   * Throws RainError "not-allowed" when others could tamper with the folder.
+   */
+  static async open(workdir: string): Promise<BlobStore> {
+    await secureWorkdir(workdir);
+    const store = new BlobStore(workdir);
+    for (const folder of [store.#root, store.#incoming]) {
+      await rm(folder, { recursive: true, force: true });
+      await mkdir(folder, { mode: 0o700 });
+    }
+    return store;
+  }
+
+  has(sha256: Digest): boolean {
+    return this.#blobs.has(sha256) && !this.#condemned.has(sha256);
+  }
+
+  path(sha256: Digest): string {
+    return join(this.#root, sha256.slice(0, 2), sha256);
+  }
+
+  /** A fresh path for a file that will be adopted or installed. */
+  incomingPath(): string {
+    return join(this.#incoming, nanoid());
+  }
+
+  /** `taken` is called in the moment in which the blob is known to be here. */
+  async putBytes(bytes: Uint8Array, taken?: (sha256: Digest) => void): Promise<Stored> {
+    const sha256 = asDigest(createHash("sha256").update(bytes).digest("hex"));
+    const write = async (path: string): Promise<void> => {
+      try {
+        await writeFile(path, bytes, { mode: 0o444, flag: "wx" });
+      } catch (error) {
+        await rm(path, { force: true });
+        throw error;
+      }
+    };
+    await this.#add(sha256, write, taken);
+    return { sha256, size: bytes.length };
+  }
+
+  async adoptFile(path: string, taken?: (sha256: Digest) => void): Promise<Stored> {
+    const stored = await hashFile(path);
+    await this.install(path, stored.sha256, taken);
+    return stored;
+  }
+
+  /** Takes in a file whose digest the caller has measured itself. */
+  async install(path: string, sha256: Digest, taken?: (sha256: Digest) => void): Promise<void> {
+    const move = async (target: string): Promise<void> => {
+      await chmod(path, 0o444);
+      await this.#move(path, target);
+    };
+    const isNew = await this.#add(sha256, move, taken);
+    if (!isNew) await rm(path, { force: true });
+  }
+
+  async remove(sha256: Digest): Promise<void> {
+    if (this.#pins.has(sha256)) {
+      if (this.#blobs.has(sha256)) this.#condemned.add(sha256);
+      return;
+    }
+    this.#condemned.delete(sha256);
+    if (!this.#blobs.delete(sha256)) return;
+    this.#leftovers.add(sha256);
+    await this.#turns.run(sha256, () => this.#clear(sha256));
+  }
+
+  /** Holds a blob, here or to come, against `remove` until `unpin`. */
+  pin(sha256: Digest): void {
+    this.#pins.set(sha256, (this.#pins.get(sha256) ?? 0) + 1);
+  }
+
+  async unpin(sha256: Digest): Promise<void> {
+    const left = (this.#pins.get(sha256) ?? 0) - 1;
+    if (left > 0) {
+      this.#pins.set(sha256, left);
+      return;
+    }
+    this.#pins.delete(sha256);
+    if (this.#condemned.has(sha256)) await this.remove(sha256);
+  }
+
+  /** A blob that is to be removed with its last pin stays after all. Answers whether it is here. */
+  keep(sha256: Digest): boolean {
+    this.#condemned.delete(sha256);
+    return this.#blobs.has(sha256);
+  }
+
+  /** Answers whether the blob is new; `write` makes its file. */
+  #add(
+    sha256: Digest,
+    write: (path: string) => Promise<void>,
+    taken: ((sha256: Digest) => void) | undefined,
+  ): Promise<boolean> {
+    return this.#turns.run(sha256, async () => {
+      if (this.keep(sha256)) {
+        taken?.(sha256);
+        return false;
+      }
+      await this.#clear(sha256);
+      const folder = join(this.#root, sha256.slice(0, 2));
+      if (!this.#folders.has(folder)) {
+        await mkdir(folder, { recursive: true, mode: 0o700 });
+        this.#folders.add(folder);
+      }
+      await write(this.path(sha256));
+      this.#blobs.add(sha256);
+      taken?.(sha256);
+      return true;
+    });
+  }
+
+  /** Deletes the file of a removed blob; within its turn. */
+  async #clear(sha256: Digest): Promise<void> {
+    if (!this.#leftovers.delete(sha256)) return;
+    await rm(this.path(sha256), { force: true });
+  }
+
+  async #move(from: string, to: string): Promise<void> {
+    try {
+      await rename(from, to);
+    } catch (error) {
+      if (errorCode(error) !== "EXDEV") throw error;
+      const copy = this.incomingPath();
+      await copyFile(from, copy, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+      await rename(copy, to);
+      await rm(from, { force: true });
+    }
+  }
+}
+
+async function hashFile(path: string): Promise<Stored> {
+  const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+  const file = await open(path, flags).catch((error: unknown) => {
+    throw errorCode(error) === "ELOOP" ? notFile(path) : error;
+  });
+  try {
+    if (!(await file.stat()).isFile()) throw notFile(path);
+    const hash = createHash("sha256");
+    let size = 0;
+    const buffer = Buffer.allocUnsafe(READ_BYTES);
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, READ_BYTES, size);
+      if (bytesRead === 0) break;
+      hash.update(buffer.subarray(0, bytesRead));
+      size += bytesRead;
+    }
+    return { sha256: asDigest(hash.digest("hex")), size };
+  } finally {
+    await file.close();
+  }
+}
+
+const notFile = (path: string): RainError =>
+  new RainError("bad-file", `${path} is not a plain file, so it cannot go into the store`);

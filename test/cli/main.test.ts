@@ -1,0 +1,161 @@
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { errorCatalogue, RainError, type ErrorCode } from "@rain/protocol";
+import { exitCodeMeanings, exitCodeOf, exitCodes } from "../../packages/cli/src/exit-codes.ts";
+import { CommandError, formatFailure, readFailure } from "../../packages/cli/src/failure.ts";
+import { runMain } from "./io.ts";
+
+let home: string;
+let before: string | undefined;
+beforeAll(async () => {
+  home = await mkdtemp(join(tmpdir(), "rain-cli-"));
+  before = process.env["RAIN_HOME"];
+  process.env["RAIN_HOME"] = home;
+});
+afterAll(async () => {
+  if (before === undefined) delete process.env["RAIN_HOME"];
+  else process.env["RAIN_HOME"] = before;
+  await rm(home, { recursive: true, force: true });
+});
+
+describe("help and version", () => {
+  test("rain --help fits a screen of 24 lines by 80 and names the exit codes", async () => {
+    const { code, out, err } = await runMain(["--help"]);
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    const lines = out.trimEnd().split("\n");
+    expect(lines.length).toBeLessThanOrEqual(24);
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+    const text = out.replaceAll(/\s+/g, " ");
+    for (const [number, meaning] of exitCodeMeanings) expect(text).toContain(`${number} ${meaning}`);
+  });
+
+  test.each(["start", "stop", "server", "governor", "status", "sessions", "explain", "logs"])(
+    "rain %s --help fits a screen",
+    async (command) => {
+      const { code, out } = await runMain([command, "--help"]);
+      expect(code).toBe(0);
+      const lines = out.trimEnd().split("\n");
+      expect(lines.length).toBeLessThanOrEqual(24);
+      expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+      expect(out).toContain("--instance");
+      expect((await runMain(["--help"])).out).toContain(`  ${command} `);
+    },
+  );
+
+  test("--version is that of the package", async () => {
+    const manifest = readFileSync(new URL("../../packages/cli/package.json", import.meta.url), "utf8");
+    const { version } = JSON.parse(manifest) as { version: string };
+    expect(await runMain(["--version"])).toEqual({ code: 0, out: `rain ${version}\n`, err: "" });
+  });
+
+  test("no command at all is a usage error that shows the help", async () => {
+    const { code, out, err } = await runMain([]);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err).toContain("Usage: rain");
+  });
+});
+
+describe("wrong command lines have exit code 2", () => {
+  test("an unknown command, with the nearest one", async () => {
+    const { code, err } = await runMain(["sttaus"]);
+    expect(code).toBe(2);
+    expect(err).toContain("rain: unknown command 'sttaus'");
+    expect(err).toContain("status");
+  });
+
+  test.each([
+    [["status", "--nonsense"], "--nonsense"],
+    [["start"], "--simple"],
+    [["start", "--simple", "--local-governors=2"], "exclude each other"],
+    [["start", "--local-governors=x"], "--local-governors"],
+    [["start", "--local-governors=2", "-S"], "--reserve-cpu"],
+    [["server", "--listen", "0.0.0.0:1"], "TLS"],
+    [["server", "extra"], "too many arguments"],
+    [["governor", "--cpus", "0"], "--cpus"],
+    [["governor", "--cpus"], "argument missing"],
+    [["explain"], "SESSION/TASK"],
+    [["explain", "x"], "SESSION/TASK"],
+    [["status", "--instance", "../x"], "--instance"],
+    [["status", "-o", "yaml"], "plain, json"],
+    [["logs", "1/1", "--stream", "all"], "--stream"],
+  ])("%j", async (argv, part) => {
+    const { code, out, err } = await runMain(argv);
+    expect({ code, out }).toEqual({ code: 2, out: "" });
+    expect(err.startsWith("rain: ")).toBe(true);
+    expect(err).toContain(part);
+  });
+
+  test.each([["-o", "json"], ["--output=json"], ["-ojson"]])(
+    "errors are JSON with %s %s",
+    async (...words) => {
+      const { code, err } = await runMain(["sttaus", ...words.filter((word) => word !== undefined)]);
+      expect(code).toBe(2);
+      expect(JSON.parse(err)).toMatchObject({ error: { exitCode: 2 } });
+    },
+  );
+});
+
+test("without a server: exit code 69, the place that was looked at and the remedy", async () => {
+  for (const argv of [["status"], ["sessions"], ["explain", "1/1"], ["logs", "1/1"], ["governor"]]) {
+    const { code, out, err } = await runMain(argv);
+    expect({ argv, code, out }).toEqual({ argv, code: 69, out: "" });
+    expect(err).toContain(join(home, "default", "access.json"));
+    expect(err).toContain("rain start --simple");
+  }
+  const json = await runMain(["status", "--instance=other", "-o", "json"]);
+  expect(JSON.parse(json.err)).toMatchObject({
+    error: { exitCode: 69, facts: { accessFile: join(home, "other", "access.json") } },
+  });
+});
+
+test("rain stop has nothing to do twice", async () => {
+  for (let i = 0; i < 2; i += 1) {
+    const { code, out } = await runMain(["stop", "--instance", "none"]);
+    expect({ code, out }).toEqual({ code: 0, out: "nothing of instance none is running\n" });
+  }
+  const { out } = await runMain(["stop", "--instance", "none", "-o", "json"]);
+  expect(JSON.parse(out)).toEqual({ instance: "none", stopped: [] });
+});
+
+describe("exit codes", () => {
+  test("every error of the catalogue has a documented one", () => {
+    const documented = exitCodeMeanings.map(([code]) => code);
+    for (const code of Object.keys(errorCatalogue) as ErrorCode[])
+      expect(documented).toContain(exitCodeOf(code));
+    expect(exitCodeOf("connection")).toBe(exitCodes.unavailable);
+    expect(exitCodeOf("unknown-task")).toBe(exitCodes.failed);
+    expect(documented).toEqual(Object.values(exitCodes));
+  });
+
+  test("are read from our errors, from their causes and from the system's", () => {
+    expect(readFailure(new CommandError(5, "m", { a: 1 }))).toEqual({
+      exitCode: 5,
+      message: "m",
+      facts: { a: 1 },
+    });
+    expect(readFailure(new RainError("unauthorized", "m"))).toEqual({
+      exitCode: 77,
+      message: "m",
+      code: "unauthorized",
+    });
+    const full = Object.assign(new Error("no space"), { code: "ENOSPC", syscall: "write" });
+    expect(readFailure(full).exitCode).toBe(74);
+    expect(readFailure(new RainError("internal", "m", {}, { cause: full })).exitCode).toBe(74);
+    expect(readFailure(Object.assign(new Error("m"), { code: "ENOENT", syscall: "open" })).exitCode).toBe(1);
+  });
+
+  test("an error of nobody's is a bug: 70, with its stack", () => {
+    const failure = readFailure(new TypeError("x is undefined"));
+    expect(failure.exitCode).toBe(70);
+    expect(formatFailure(failure, false)).toMatch(/^rain: x is undefined .*bug[^\n]*\n.*TypeError/s);
+    expect(readFailure("text")).toEqual({ exitCode: 70, message: "text" });
+  });
+
+  test("messages of others are inert in errors", () => {
+    const text = formatFailure({ exitCode: 1, message: "a\u001b[2J\nb\u009b" }, false);
+    expect(text).toBe("rain: a\\u001b[2J\nb\\u009b\n");
+  });
+});

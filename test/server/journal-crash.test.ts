@@ -1,0 +1,259 @@
+import { describe, expect, it } from "vitest";
+import seedrandom from "seedrandom";
+import { isHint, type ServerRecord } from "../../packages/server/src/core/types.ts";
+import type { CrashKind, Fault, MemoryStorage } from "../support/memory-storage.ts";
+import {
+  beginOpen,
+  hint,
+  newDisk,
+  open,
+  padding,
+  promise,
+  recordsIn,
+  type Bench,
+} from "./journal-support.ts";
+
+const small = { segmentBytes: 700, compactAfterBytes: 1_500, batchBytes: 300 };
+
+/** Commits of one or two records, hints among them, some empty. */
+function commitSome(bench: Bench, count: number, random: () => number): void {
+  for (let n = 0; n < count; n += 1) {
+    const id = bench.commits.length;
+    const what = random();
+    if (what < 0.1) bench.commit();
+    else if (what < 0.4) bench.commit(hint(id));
+    else if (what < 0.5) bench.commit(hint(id), promise(id));
+    else bench.commit(promise(id, padding(id, Math.floor(random() * 120))));
+  }
+}
+
+/** Commits in small groups, with turns of the disk in between; false when `turn` said to stop. */
+function runScenario(bench: Bench, random: () => number, turn: () => boolean): boolean {
+  for (let group = 0; group < 25; group += 1) {
+    commitSome(bench, 1 + Math.floor(random() * 3), random);
+    for (let turns = Math.floor(random() * 5); turns > 0; turns -= 1) if (!turn()) return false;
+  }
+  while (bench.queue.step()) if (!turn()) return false;
+  return true;
+}
+
+/** What is on the disk must be all of some first commits, and these all that had to be kept. */
+function checkSurvivors(
+  bench: Bench,
+  before: readonly ServerRecord[],
+  found: readonly ServerRecord[],
+  kind: CrashKind,
+): void {
+  const kept = found.length;
+  const boundaries = [before.length];
+  for (const commit of bench.commits) boundaries.push((boundaries.at(-1) ?? 0) + commit.length);
+  expect(found).toEqual([...before, ...bench.commits.flat()].slice(0, kept));
+  expect(boundaries).toContain(kept);
+  for (const index of bench.released) {
+    const mustStay =
+      kind === "kill" ? bench.commits[index]?.length !== 0 : !bench.commits[index]?.every(isHint);
+    if (mustStay) expect(kept).toBeGreaterThanOrEqual(boundaries[index + 1] ?? 0);
+  }
+}
+const reopen = (storage: MemoryStorage, random: () => number, kind: CrashKind): Bench => {
+  const disk = newDisk();
+  return open({ queue: disk.queue, storage: storage.crash(random, kind, disk.queue.schedule) }, small);
+};
+const partialFiles = (storage: MemoryStorage): string[] =>
+  storage.list().filter((name) => name.endsWith(".tmp"));
+
+describe("a crash", () => {
+  it.each(["power", "kill"] as const)("at every turn of the disk keeps what was released: %s", (kind) => {
+    let step = 0;
+    for (let complete = false; !complete; step += 1) {
+      const random = seedrandom(`scenario`);
+      const bench = open(undefined, small);
+      let turns = 0;
+      complete = runScenario(bench, random, () => (bench.queue.step(), (turns += 1) < step));
+      const again = reopen(bench.storage, seedrandom(`crash ${step}`), kind);
+      checkSurvivors(bench, [], again.state.records, kind);
+      expect(partialFiles(again.storage)).toEqual([]);
+      again.commit(promise(9_999));
+      again.queue.drain();
+      expect(recordsIn(again.storage.files())).toEqual([...again.state.records, promise(9_999)]);
+    }
+    expect(step).toBeGreaterThan(60);
+  });
+
+  it("after crash, again and again, on 150 random histories", () => {
+    let compactions = 0;
+    for (let seed = 0; seed < 150; seed += 1) {
+      const random = seedrandom(`history ${seed}`);
+      let bench = open(undefined, small);
+      for (let life = 0; life < 5; life += 1) {
+        const before = [...bench.state.records];
+        const lifetime = Math.floor(random() * 120);
+        let turns = 0;
+        const current = bench;
+        runScenario(current, random, () => (current.queue.step(), (turns += 1) < lifetime));
+        compactions += current.notes.filter(({ text }) => text.endsWith("is done.")).length;
+        const kind = random() < 0.5 ? "power" : "kill";
+        const disk = newDisk();
+        const left = current.storage.crash(random, kind, disk.queue.schedule);
+        // Now and then the machine dies again while it opens the journal.
+        let survivor = left;
+        if (random() < 0.4) {
+          beginOpen({ queue: disk.queue, storage: left }, small);
+          for (let turn = Math.floor(random() * 6); turn > 0; turn -= 1) disk.queue.step();
+          survivor = left.crash(random, "power");
+          // What only a kill had spared may now be gone with the power, as long as nobody acted upon it.
+          bench = reopen(survivor, random, "kill");
+          checkSurvivors(current, before, bench.state.records, "power");
+        } else {
+          bench = open({ queue: disk.queue, storage: left }, small);
+          checkSurvivors(current, before, bench.state.records, kind);
+        }
+      }
+    }
+    expect(compactions).toBeGreaterThan(50);
+  });
+
+  it("just after opening keeps what the opening read, though it was never synced by its writer", () => {
+    const bench = open();
+    bench.commit(promise(1));
+    bench.queue.step(); // written, not synced: not released
+    expect(bench.released).toEqual([]);
+    const again = reopen(bench.storage, () => 0.99, "kill");
+    expect(again.state.records).toEqual([promise(1)]);
+    expect(recordsIn(again.storage.crash(() => 0).files())).toEqual([promise(1)]);
+  });
+});
+
+describe("a failing disk", () => {
+  const faults: readonly Fault[] = [
+    { code: "ENOSPC", written: 0 },
+    { code: "ENOSPC", written: 11 },
+    { code: "EIO", written: 60 },
+  ];
+
+  it.each(faults)("$code after $written bytes, at every change: nothing is released after it", (fault) => {
+    let fatal = 0;
+    let survived = 0;
+    for (let index = 0; ; index += 1) {
+      const disk = newDisk();
+      let failedAt: number | undefined;
+      let releasedThen: number | undefined;
+      disk.storage.fault = (change) => {
+        if (change.index !== index) return undefined;
+        failedAt = index;
+        return fault;
+      };
+      const opening = beginOpen(disk, small);
+      disk.queue.drain();
+      if (opening.bench === undefined) {
+        expect(opening.error).toMatchObject({ code: "bad-file", facts: { errno: fault.code } });
+        continue;
+      }
+      const bench = opening.bench;
+      runScenario(bench, seedrandom("faults"), () => {
+        bench.queue.step();
+        if (bench.fatal.length > 0) releasedThen ??= bench.released.length;
+        return true;
+      });
+      bench.queue.drain();
+      if (failedAt === undefined) break;
+      if (bench.fatal.length > 0) {
+        fatal += 1;
+        expect(bench.fatal.length).toBe(1);
+        expect(bench.fatal[0]).toMatchObject({ code: "bad-file", facts: { errno: fault.code } });
+        expect(bench.released.length).toBe(releasedThen);
+        const changes = bench.storage.changes;
+        bench.commit(promise(1));
+        bench.queue.drain();
+        expect([bench.storage.changes, bench.released.length]).toEqual([changes, releasedThen]);
+      } else {
+        // A compaction failed: the journal goes on without it.
+        survived += 1;
+        expect(bench.notes.filter(({ level }) => level === "error").length).toBe(1);
+        expect(bench.released.length).toBe(bench.commits.length);
+      }
+      const again = reopen(bench.storage, seedrandom(`after ${index}`), "kill");
+      checkSurvivors(bench, [], again.state.records.slice(0), "power");
+      expect(partialFiles(again.storage)).toEqual([]);
+    }
+    expect(fatal).toBeGreaterThan(20);
+    expect(survived).toBeGreaterThan(10);
+  });
+
+  it("says what failed, where, and what to do", () => {
+    const bench = open();
+    bench.storage.fault = ({ kind }) => (kind === "sync" ? { code: "EIO" } : undefined);
+    bench.commit(promise(1));
+    bench.queue.drain();
+    expect(bench.fatal[0]?.message).toMatch(/sync of journal-0{15}1\.log failed with EIO.*Check the disk/);
+    expect(bench.fatal[0]?.facts).toMatchObject({
+      operation: "sync",
+      errno: "EIO",
+      file: "journal-0000000000000001.log",
+    });
+    let closed: unknown;
+    bench.journal.close((error) => (closed = error));
+    bench.queue.drain();
+    expect(closed).toBe(bench.fatal[0]);
+  });
+});
+
+describe("compaction", () => {
+  it("makes the state that plain replay makes, and drops the files before it", () => {
+    const settings = { segmentBytes: 20_000, compactAfterBytes: 60_000 };
+    const bench = open(undefined, settings);
+    const plain = open(undefined, { segmentBytes: 20_000 });
+    const random = seedrandom("compaction");
+    for (let group = 0; group < 60; group += 1) {
+      const from = bench.commits.length;
+      commitSome(bench, 100, random);
+      for (const commit of bench.commits.slice(from)) plain.commit(...commit);
+      bench.queue.drain();
+      plain.queue.drain();
+    }
+    expect(bench.notes.filter(({ text }) => text.endsWith("is done.")).length).toBeGreaterThan(2);
+    const names = bench.storage.list().toSorted();
+    expect(names.filter((name) => name.startsWith("snapshot-")).length).toBe(1);
+    expect(names.length).toBeLessThan(6);
+    expect(plain.storage.list().length).toBeGreaterThan(10);
+    expect(recordsIn(bench.storage.files())).toEqual(recordsIn(plain.storage.files()));
+    expect(recordsIn(plain.storage.files())).toEqual(bench.commits.flat());
+  });
+
+  it("leaves the writer free: commits are released between its slices", () => {
+    const bench = open(undefined, { segmentBytes: 40_000, compactAfterBytes: 1, batchBytes: 10_000 });
+    for (let n = 0; n < 3_000; n += 1) bench.commit(promise(n));
+    while (!bench.journal.isCompacting) expect(bench.queue.step()).toBe(true);
+    let releasedWhile = 0;
+    while (bench.journal.isCompacting) {
+      const before = bench.released.length;
+      bench.commit(promise(1));
+      bench.queue.step();
+      bench.queue.step();
+      releasedWhile += bench.released.length - before;
+    }
+    expect(releasedWhile).toBeGreaterThan(4);
+  });
+
+  it("begins at opening when enough is sealed already", () => {
+    const bench = open(undefined, { segmentBytes: 500 });
+    for (let n = 0; n < 50; n += 1) {
+      bench.commit(promise(n, padding(n, 100)));
+      bench.queue.drain();
+    }
+    const again = open(bench.storage.files(), { segmentBytes: 500, compactAfterBytes: 1_000 });
+    expect(again.storage.list().length).toBe(2);
+    expect(recordsIn(again.storage.files())).toEqual(bench.commits.flat());
+  });
+
+  it("is given up when the journal closes", () => {
+    const bench = open(undefined, small);
+    for (let n = 0; n < 200; n += 1) bench.commit(promise(n, padding(n, 100)));
+    while (!bench.journal.isCompacting) expect(bench.queue.step()).toBe(true);
+    let closed = false;
+    bench.journal.close(() => (closed = true));
+    bench.queue.drain();
+    expect([closed, bench.released.length, partialFiles(bench.storage)]).toEqual([true, 200, []]);
+    expect(recordsIn(bench.storage.files())).toEqual(bench.commits.flat());
+  });
+});

@@ -1,0 +1,86 @@
+import type { AttemptRef, GovernorMessage } from "@rain/protocol";
+import type { ServerRecord } from "@rain/server/core";
+import type { RecordSink } from "../../packages/server/src/driver.ts";
+import { plus } from "../../packages/server/src/core/resources.ts";
+import type { LiveGovernor } from "../../packages/server/src/core/live.ts";
+import type { Bugs } from "./bugs.ts";
+import type { WatchedCore } from "./watch/watch.ts";
+
+/** Deliberately broken versions of production parts. Each is switched on by one test, to prove that it is noticed. */
+
+/** A journal that releases at once, or that never writes assignments. */
+export class BrokenSink implements RecordSink {
+  readonly #sink: RecordSink;
+  readonly #bugs: Bugs;
+  constructor(sink: RecordSink, bugs: Bugs) {
+    this.#sink = sink;
+    this.#bugs = bugs;
+  }
+  commit(records: readonly ServerRecord[], release: () => void): void {
+    const written = this.#bugs.forgetHints ? records.filter(({ type }) => type !== "assigned") : records;
+    if (!this.#bugs.acknowledgeBeforeSync) return this.#sink.commit(written, release);
+    this.#sink.commit(written, () => undefined);
+    release();
+  }
+}
+
+export function breakCore(core: WatchedCore, bugs: Bugs): void {
+  const k = core.kernel;
+  if (bugs.freeTwice) {
+    const free = k.free.bind(k);
+    k.free = (governor: LiveGovernor, ref: AttemptRef): void => {
+      const held = [...governor.attempts.values()].find(
+        (each) => each.session === ref.session && each.task === ref.task && each.attempt === ref.attempt,
+      );
+      free(governor, ref);
+      if (held) governor.free = plus(governor.free, held.request);
+    };
+  }
+  if (bugs.acceptOldAttempt) {
+    core.before = (input) => {
+      if (input.type === "governor.message" && input.message.type === "finish") acceptAnything(core, input.message, input.connection);
+    };
+  }
+  if (bugs.forgetSubmitKey) {
+    core.before = (input) => {
+      if (input.type !== "client.request" || input.request.type !== "submit") return;
+      k.durable.sessions.get(input.request.session)?.submitKeys.delete(input.request.key);
+    };
+  }
+  if (bugs.leaseNeverEnds) {
+    core.before = () => {
+      for (const governor of k.live.governors.values()) governor.lastHeard = k.now;
+    };
+  }
+  if (bugs.dropKept) {
+    core.before = () => {
+      for (const session of k.durable.sessions.values()) {
+        for (const object of session.objects.values()) {
+          if (object.keep && object.state.kind === "finished" && object.openConsumers === 0) {
+            for (const holder of k.live.replicas.get(object) ?? []) {
+              k.drop(holder, { session: session.id, object: object.id });
+            }
+          }
+        }
+      }
+    };
+  }
+  if (bugs.forgetGovernorsAtRestart) {
+    for (const governor of [...k.live.governors.values()]) governor.lastHeard = -Infinity;
+  }
+}
+
+/** Commits a finish of any attempt of an open task, whoever sends it. */
+function acceptAnything(
+  core: WatchedCore,
+  message: Extract<GovernorMessage, { type: "finish" }>,
+  connection: number,
+): void {
+  const k = core.kernel;
+  const governor = k.live.byConnection.get(connection);
+  const task = k.durable.sessions.get(message.session)?.tasks.get(message.task);
+  if (!governor || task?.state.kind !== "open") return;
+  if (task.state.attempt === message.attempt && task.state.governor === governor.id) return;
+  const { session, task: id, attempt, outputs, info } = message;
+  k.commit({ type: "finished", session, task: id, attempt, governor: governor.id, outputs, info });
+}

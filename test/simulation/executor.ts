@@ -1,0 +1,154 @@
+import type { AttemptRef, Resources } from "@rain/protocol";
+import { attemptKey, type GovernorEffect, type RunOutcome } from "@rain/governor/core";
+import type { GovernorProcess } from "./governor-node.ts";
+import type { Timer } from "./loop.ts";
+import { behaviourOf, produce, type Behaviour } from "./programs.ts";
+import type { World } from "./world.ts";
+
+type Run = Extract<GovernorEffect, { type: "run" }>;
+interface Running {
+  readonly run: Run;
+  readonly behaviour: Behaviour;
+  timer: Timer | undefined;
+  over: boolean;
+}
+
+/** Runs simulated programs, and checks what must hold when one starts. */
+export class Executor {
+  readonly #world: World;
+  readonly #process: GovernorProcess;
+  readonly #capacity: Resources;
+  readonly #running: Map<string, Running> = new Map();
+  /** How the runs of this process ended, by attempt. */
+  readonly ended: Map<string, RunOutcome> = new Map();
+  /** Attempts that the server asked to stop. */
+  readonly terminated: Set<string> = new Set();
+
+  constructor(world: World, process: GovernorProcess, capacity: Resources) {
+    this.#world = world;
+    this.#process = process;
+    this.#capacity = capacity;
+  }
+
+  isRunning(ref: AttemptRef): boolean {
+    return this.#running.has(attemptKey(ref));
+  }
+  get count(): number {
+    return this.#running.size;
+  }
+  runs(): Iterable<Run> {
+    return [...this.#running.values()].map(({ run }) => run);
+  }
+
+  run(run: Run): void {
+    const key = attemptKey(run.ref);
+    const { loop, random } = this.#world;
+    const { name, store } = this.#process;
+    this.#world.log(`${name} runs ${key}`);
+    this.#world.check(!this.#running.has(key), "started-twice", () => `${name} runs ${key} already`);
+    for (const input of run.inputs) {
+      this.#world.check(
+        store.has(input.sha256),
+        "inputs-before-start",
+        () => `${name} starts ${key} without o${input.object}`,
+      );
+      this.#world.check(
+        store.realDigest(input.sha256) === input.sha256,
+        "damaged-input",
+        () => `${name} starts ${key} with damaged bytes of o${input.object}`,
+      );
+    }
+    const running: Running = { run, behaviour: behaviourOf(run.spec), timer: undefined, over: false };
+    this.#running.set(key, running);
+    this.#checkCapacity();
+    running.timer = loop.after(random.skewed(0.5, 10), () => {
+      this.#process.awake(() => {
+        if (running.over) return;
+        // Any offset of the machine's own clock.
+        this.#process.input({ type: "run.started", ref: run.ref, at: 1.7e12 + loop.now });
+      });
+      running.timer = loop.after(running.behaviour.ms, () => this.#end(running, this.#outcome(running)));
+    });
+  }
+
+  terminate(ref: AttemptRef, force: boolean): void {
+    const { loop, random, bugs } = this.#world;
+    const running = this.#running.get(attemptKey(ref));
+    this.terminated.add(attemptKey(ref));
+    if (!running || bugs.ignoreCancel || (!force && running.behaviour.stubborn)) return;
+    loop.after(random.skewed(1, 50), () => {
+      const message = force ? "killed" : "ended by TERM";
+      this.#end(running, { ok: false, failure: { reason: "signal", message, signal: "SIGTERM" }, info: {} });
+    });
+  }
+
+  /** The process of the governor is gone, and all programs with it. */
+  die(): void {
+    for (const running of this.#running.values()) {
+      running.over = true;
+      if (running.timer) running.timer.cancelled = true;
+    }
+    this.#running.clear();
+  }
+
+  #outcome({ run, behaviour }: Running): RunOutcome {
+    const info = { durationS: behaviour.ms / 1000, exitCode: behaviour.exit };
+    const exitCode = behaviour.exit || (this.#world.random.chance(behaviour.flaky) ? 9 : 0);
+    if (exitCode === 0) return { ok: true, outputs: produce(run.spec, run.inputs), info };
+    const message = `the program ended with exit code ${exitCode}`;
+    return { ok: false, failure: { reason: "exit", message, exitCode }, info: { ...info, exitCode } };
+  }
+
+  #end(running: Running, outcome: RunOutcome): void {
+    if (running.over) return;
+    running.over = true;
+    if (running.timer) running.timer.cancelled = true;
+    const { ref } = running.run;
+    const key = attemptKey(ref);
+    if (outcome.ok) for (const output of outcome.outputs) this.#process.store.claim(output.sha256, output.size);
+    this.#running.delete(key);
+    this.ended.set(key, outcome);
+    this.#process.awake(() => {
+      this.#world.log(`${this.#process.name}: run of ${key} ended ${outcome.ok ? "well" : outcome.failure.message}`);
+      this.#process.input({ type: "run.ended", ref, outcome });
+    });
+  }
+
+  #checkCapacity(): void {
+    const used = { cpus: 0, gpus: 0, memory: 0 };
+    const named = new Map<string, number>();
+    const indices = new Set<number>();
+    const { name } = this.#process;
+    for (const { run } of this.#running.values()) {
+      const { request } = run.spec;
+      used.cpus += request.cpus;
+      used.gpus += request.gpus;
+      used.memory += request.memory;
+      for (const [each, amount] of Object.entries(request.named)) named.set(each, (named.get(each) ?? 0) + amount);
+      for (const gpu of run.allocation.gpus) {
+        this.#world.check(!indices.has(gpu), "gpu-twice", () => `${name} gives gpu ${gpu} to two attempts`);
+        this.#world.check(gpu < this.#capacity.gpus, "oversubscribed", () => `${name} has no gpu ${gpu}`);
+        indices.add(gpu);
+      }
+      this.#world.check(
+        run.allocation.gpus.length >= request.gpus,
+        "oversubscribed",
+        () => `${name} gives ${run.allocation.gpus.length} of ${request.gpus} gpus`,
+      );
+    }
+    for (const unit of ["cpus", "gpus", "memory"] as const) {
+      this.#world.check(
+        used[unit] <= this.#capacity[unit] + 1e-9,
+        "oversubscribed",
+        () => `${name} runs programs with ${used[unit]} ${unit} and has ${this.#capacity[unit]}`,
+      );
+    }
+    for (const [each, amount] of named) {
+      this.#world.check(
+        amount <= (this.#capacity.named[each] ?? 0),
+        "oversubscribed",
+        () => `${name} runs programs with ${amount} ${each}`,
+      );
+    }
+  }
+}

@@ -1,0 +1,220 @@
+import { serverToGovernor, type GovernorMessage, type Resources, type Digest } from "@rain/protocol";
+import { GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
+import { Executor } from "./executor.ts";
+import type { Timer } from "./loop.ts";
+import type { Network, Socket } from "./network.ts";
+import { Store, type Cluster } from "./store.ts";
+import { hear, say } from "./wire.ts";
+import type { World } from "./world.ts";
+
+export const SERVER = "server";
+const KILL_GRACE_MS = 2_000;
+
+/** One governor's machine: the production core with a simulated store and executor. Only its identity outlives it. */
+export class GovernorNode {
+  readonly name: string;
+  readonly capacity: Resources;
+  readonly identity: string;
+  readonly #world: World;
+  readonly #network: Network;
+  readonly #cluster: Cluster;
+  /** Of the running process; undefined while there is none. */
+  process: GovernorProcess | undefined;
+  #starting = false;
+
+  constructor(world: World, network: Network, cluster: Cluster, name: string, capacity: Resources) {
+    this.#world = world;
+    this.#network = network;
+    this.#cluster = cluster;
+    this.name = name;
+    this.capacity = capacity;
+    this.identity = world.random.token(name);
+  }
+
+  start(): void {
+    if (this.process) return;
+    this.#starting = false;
+    this.#network.setUp(this.name, true);
+    const again = (ms: number): void => {
+      this.end(true);
+      this.startAfter(ms);
+    };
+    this.process = new GovernorProcess(this.#world, this.#network, this.#cluster, this, again);
+    this.#world.log(`${this.name} starts as ${this.process.incarnation}`);
+    this.process.connect();
+  }
+  startAfter(ms: number): void {
+    if (this.#starting) return;
+    this.#starting = true;
+    this.#world.loop.after(ms, () => this.start());
+  }
+
+  /** The process is gone; `noticed`: its machine lives on and closes its connections. */
+  end(noticed: boolean): void {
+    this.process?.die();
+    this.process = undefined;
+    this.#network.end(this.name, noticed);
+  }
+}
+
+export class GovernorProcess {
+  readonly incarnation: string;
+  readonly core: GovernorCore;
+  readonly store: Store;
+  readonly executor: Executor;
+  readonly name: string;
+  readonly #world: World;
+  readonly #network: Network;
+  readonly #exit: (restartAfterMs: number) => void;
+  /** Its monotonic clock started anywhere. */
+  readonly #clockBase: number;
+  socket: Socket | undefined;
+  #timer: Timer | undefined;
+  alive = true;
+  /** It was told to stop and said so. */
+  leaving = false;
+  /** Does nothing until then: stopped by a signal, or a long pause of its loop. */
+  stalledUntil = 0;
+  /** Reports that were sent once; only for a planted bug. */
+  readonly #reported: Set<string> = new Set();
+
+  constructor(
+    world: World,
+    network: Network,
+    cluster: Cluster,
+    node: GovernorNode,
+    exit: (restartAfterMs: number) => void,
+  ) {
+    this.#world = world;
+    this.#network = network;
+    this.#exit = exit;
+    this.name = node.name;
+    this.incarnation = world.random.token("run");
+    this.#clockBase = world.random.between(0, 1e9);
+    this.store = new Store(world, network, cluster, node.name);
+    this.executor = new Executor(world, this, node.capacity);
+    const { identity, name, capacity } = node;
+    const { incarnation } = this;
+    this.core = new GovernorCore({
+      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {} },
+      killGraceMs: KILL_GRACE_MS,
+    });
+  }
+
+  die(): void {
+    this.alive = false;
+    this.socket = undefined;
+    this.executor.die();
+  }
+
+  connect(): void {
+    const { random, loop } = this.#world;
+    this.#network.dial(this.name, SERVER, "governor", (socket) => {
+      if (!this.alive) return socket?.close();
+      if (!socket) {
+        loop.after(random.between(50, 2_000), () => this.alive && this.connect());
+        return;
+      }
+      this.socket = socket;
+      socket.ears = {
+        onMessage: (bytes) => this.awake(() => this.#message(socket, bytes)),
+        onClose: () => this.awake(() => this.#lost(socket)),
+      };
+      this.awake(() => socket === this.socket && this.input({ type: "link.up" }));
+    });
+  }
+  #lost(socket: Socket): void {
+    if (socket !== this.socket) return;
+    this.socket = undefined;
+    this.input({ type: "link.down" });
+    this.#world.loop.after(this.#world.random.between(10, 1_000), () => this.alive && this.connect());
+  }
+  #message(socket: Socket, bytes: Uint8Array): void {
+    if (socket !== this.socket) return;
+    const message = hear(serverToGovernor, bytes, "message of the server");
+    this.#world.log(`${this.name} hears ${JSON.stringify(message, brief)}`);
+    this.input({ type: "message", message });
+  }
+
+  /** Runs `act` now, or when the stall is over, unless the process is gone by then. */
+  awake(act: () => void): void {
+    const { loop } = this.#world;
+    if (!this.alive) return;
+    if (loop.now < this.stalledUntil) loop.at(this.stalledUntil, () => this.awake(act));
+    else act();
+  }
+
+  input(input: GovernorInput): void {
+    if (!this.alive) return;
+    const step = this.core.handle(input, this.#clockBase + this.#world.loop.now);
+    for (const effect of step.effects) {
+      if (this.alive) this.#perform(effect);
+    }
+    if (this.#timer) this.#timer.cancelled = true;
+    if (step.wakeAt === undefined || !this.alive) return;
+    this.#timer = this.#world.loop.at(step.wakeAt - this.#clockBase, () =>
+      this.awake(() => this.input({ type: "tick", loopDelayMs: 0 })),
+    );
+  }
+
+  #perform(effect: GovernorEffect): void {
+    switch (effect.type) {
+      case "send":
+        this.#send(effect.message);
+        break;
+      case "acquire": {
+        const { sha256, size } = effect;
+        if (this.#world.bugs.startBeforeInput) {
+          this.#world.loop.after(0, () => this.input({ type: "acquired", sha256 }));
+          break;
+        }
+        this.store.acquire(effect, (why) => {
+          this.awake(() => this.#acquired(sha256, size, why));
+        });
+        break;
+      }
+      case "run":
+        this.executor.run(effect);
+        break;
+      case "terminate":
+        this.executor.terminate(effect.ref, effect.force);
+        break;
+      case "remove":
+        this.store.release(effect.sha256, effect.claims);
+        break;
+      case "exit":
+        this.#world.log(`${this.name} exits: ${effect.reason}`);
+        this.#exit(effect.refused ? 3_000 : 500);
+        break;
+      case "forget":
+      case "tickets":
+      case "log":
+        break;
+    }
+  }
+  #acquired(sha256: Digest, size: number, why: string | undefined): void {
+    if (why === undefined) {
+      this.store.claim(sha256, size);
+      this.input({ type: "acquired", sha256 });
+    } else this.input({ type: "acquire.failed", sha256, why });
+  }
+
+  #send(message: GovernorMessage): void {
+    if (this.#world.bugs.forgetToResend && "attempt" in message && message.type !== "started") {
+      const key = `${message.type} ${message.session}/${message.task}/${message.attempt}`;
+      if (this.#reported.has(key)) return;
+      this.#reported.add(key);
+    }
+    if (message.type === "leaving") this.leaving = true;
+    if (message.type !== "heartbeat") this.#world.log(`${this.name} says ${JSON.stringify(message, brief)}`);
+    say(this.socket, message);
+  }
+}
+
+/** For the log: bytes as their number, specs and digests short. */
+export function brief(key: string, value: unknown): unknown {
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  if (key === "sha256" && typeof value === "string") return value.slice(0, 6);
+  if (key === "spec" || key === "info" || key === "sources" || key === "capacity") return undefined;
+  return value;
+}

@@ -1,0 +1,41 @@
+import { DurableState } from "@rain/server/core";
+import { recover } from "../../../packages/server/src/journal/recover.ts";
+import type { Disk } from "../disk.ts";
+import type { World } from "../world.ts";
+
+const RULE = "replay-equals-live";
+
+/** What the files say, read by the production code, is what the server has in memory. */
+export function checkJournal(world: World, disk: Disk, live: DurableState): void {
+  const replayed = new DurableState();
+  recover(disk, "simulation", replayed);
+  const a = lines(live);
+  const b = lines(replayed);
+  for (let at = 0; at < Math.max(a.length, b.length); at++) {
+    world.check(a[at] === b[at], RULE, () => `live ${a[at] ?? "nothing"}, journal ${b[at] ?? "nothing"}`);
+  }
+  checkCounts(world, live, replayed);
+}
+
+const lines = (state: DurableState): string[] =>
+  [...state.dump()].map((item) => JSON.stringify(item, plain));
+
+function plain(_key: string, value: unknown): unknown {
+  return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value;
+}
+
+/** What a dump leaves out, because it follows from the rest. */
+function checkCounts(world: World, live: DurableState, replayed: DurableState): void {
+  for (const session of live.sessions.values()) {
+    const other = replayed.session(session.id);
+    world.check(session.open.size === other.open.size, RULE, () => `open tasks of session ${session.id}`);
+    for (const object of session.objects.values()) {
+      const there = other.objects.get(object.id);
+      world.check(
+        there?.openConsumers === object.openConsumers && there.consumers.length === object.consumers.length,
+        RULE,
+        () => `consumers of ${session.id}/o${object.id}`,
+      );
+    }
+  }
+}

@@ -1,0 +1,162 @@
+import { attemptKey } from "@rain/server/core";
+import type { Kernel } from "../../../packages/server/src/core/kernel.ts";
+import type { LiveGovernor, LiveTask } from "../../../packages/server/src/core/live.ts";
+import type { Amounts } from "../../../packages/server/src/core/resources.ts";
+import type { DataObject, Session } from "../../../packages/server/src/core/state.ts";
+import type { World } from "../world.ts";
+
+/** What the live state of the server counts along, counted anew. */
+export function checkLive(world: World, k: Kernel): void {
+  const check = (holds: boolean, rule: string, text: () => string): void => world.check(holds, rule, text);
+  const ready = new Map<LiveTask["class"], number>();
+  let open = 0;
+  for (const session of k.durable.sessions.values()) {
+    open += checkSession(k, session, ready, check);
+  }
+  check(open === k.live.tasks.size, "live-tasks", () => `${k.live.tasks.size} live tasks for ${open} open ones`);
+  for (const each of k.live.classes.values()) {
+    check(
+      each.queue.size === (ready.get(each) ?? 0),
+      "ready-queue",
+      () => `a queue says ${each.queue.size} tasks, ${ready.get(each) ?? 0} are ready`,
+    );
+  }
+  for (const governor of k.live.governors.values()) checkGovernor(k, governor, check);
+  for (const [object, holders] of k.live.replicas) {
+    for (const holder of holders) {
+      check(
+        holder.replicas.has(object) && k.live.governors.get(holder.id) === holder,
+        "replicas",
+        () => `${nameOf(object)} on governor ${holder.id}, which does not know it`,
+      );
+    }
+  }
+}
+type Check = (holds: boolean, rule: string, text: () => string) => void;
+const nameOf = (object: DataObject): string => `${object.session.id}/o${object.id}`;
+
+function checkSession(k: Kernel, session: Session, ready: Map<LiveTask["class"], number>, check: Check): number {
+  let open = 0;
+  const consumers = new Map<DataObject, number>();
+  for (const task of session.tasks.values()) {
+    const live = k.live.tasks.get(task);
+    const name = `${session.id}/${task.spec.id}`;
+    const isOpen = task.state.kind === "open";
+    check(isOpen === session.open.has(task), "open-set", () => `task ${name} is ${task.state.kind}`);
+    check(isOpen === (live !== undefined), "live-tasks", () => `task ${name} is ${task.state.kind}`);
+    if (!live || task.state.kind !== "open") continue;
+    open++;
+    for (const input of task.inputs) consumers.set(input, (consumers.get(input) ?? 0) + 1);
+    checkTask(k, live, task.state.governor, check);
+    if (live.phase.kind === "ready") ready.set(live.class, (ready.get(live.class) ?? 0) + 1);
+  }
+  for (const object of session.objects.values()) {
+    const count = consumers.get(object) ?? 0;
+    check(
+      object.openConsumers === count,
+      "open-consumers",
+      () => `${nameOf(object)} says ${object.openConsumers} open consumers and has ${count}`,
+    );
+    checkObject(k, object, check);
+  }
+  return open;
+}
+
+function checkTask(k: Kernel, live: LiveTask, governorId: number | undefined, check: Check): void {
+  const { task, phase } = live;
+  const name = `${task.session.id}/${task.spec.id}`;
+  const missing = task.inputs.filter((input) => !k.live.available.has(input)).length;
+  switch (phase.kind) {
+    case "waiting":
+      check(
+        phase.missing === missing && missing > 0,
+        "missing-count",
+        () => `task ${name} waits for ${phase.missing} inputs, ${missing} are missing`,
+      );
+      check(governorId === undefined, "phase", () => `task ${name} waits and governor ${governorId} has it`);
+      break;
+    case "ready":
+      check(missing === 0, "missing-count", () => `task ${name} is ready, ${missing} inputs are missing`);
+      check(governorId === undefined, "phase", () => `task ${name} is ready and governor ${governorId} has it`);
+      break;
+    case "assigned":
+    case "running": {
+      const { governor } = phase;
+      check(
+        governor.id === governorId && k.live.governors.get(governor.id) === governor,
+        "phase",
+        () => `task ${name} is ${phase.kind} on governor ${governor.id}, durable: ${governorId}`,
+      );
+      const ref = { session: task.session.id, task: task.spec.id, attempt: task.state.attempt };
+      check(governor.attempts.has(attemptKey(ref)), "held", () => `attempt ${attemptKey(ref)} holds nothing`);
+      break;
+    }
+  }
+}
+
+function checkObject(k: Kernel, object: DataObject, check: Check): void {
+  const { state } = object;
+  const holders = k.live.replicas.get(object);
+  check(holders === undefined || state.kind === "finished", "replicas", () => `copies of ${nameOf(object)}, ${state.kind}`);
+  const readable =
+    state.kind === "finished" &&
+    (state.data !== undefined ||
+      object.producer === undefined ||
+      [...(holders ?? [])].some((each) => each.connection !== undefined && each.synced));
+  check(
+    readable === k.live.available.has(object),
+    "available",
+    () => `${nameOf(object)} is ${readable ? "" : "not "}readable and says otherwise`,
+  );
+  const isNeeded = object.keep || object.openConsumers > 0;
+  const needsCopy = isNeeded && state.kind === "finished" && !state.data && object.producer !== undefined;
+  check(
+    !needsCopy || (holders !== undefined && holders.size > 0) || object.session.failure !== undefined,
+    "live-holder",
+    () => `${nameOf(object)} is needed, and has neither a copy nor a task that makes it`,
+  );
+  if (isNeeded && !object.session.failure && object.openConsumers > 0) {
+    check(
+      state.kind === "finished" || producerIsOpen(object),
+      "live-producer",
+      () => `${nameOf(object)} has open consumers, is ${state.kind}, and its task is not open`,
+    );
+  }
+}
+
+function producerIsOpen(object: DataObject): boolean {
+  const producer = object.producer === undefined ? undefined : object.session.tasks.get(object.producer);
+  return producer?.state.kind === "open";
+}
+
+function checkGovernor(k: Kernel, governor: LiveGovernor, check: Check): void {
+  const name = governor.hello?.name ?? `governor ${governor.id}`;
+  const held = { cpus: 0, gpus: 0, memory: 0 };
+  const named = new Map<string, number>();
+  for (const { request } of governor.attempts.values()) {
+    held.cpus += request.cpus;
+    held.gpus += request.gpus;
+    held.memory += request.memory;
+    for (const [each, amount] of request.named) named.set(each, (named.get(each) ?? 0) + amount);
+  }
+  const { capacity, free } = governor;
+  const compare = (unit: string, has: number, holds: number, left: number): void => {
+    check(
+      left === has - holds,
+      "free-consistent",
+      () => `${name} has ${has} ${unit}, attempts hold ${holds}, free says ${left}`,
+    );
+    if (governor.hello === undefined) return;
+    check(left >= 0 && left <= has, "free-range", () => `${name}: ${left} of ${has} ${unit} are free`);
+  };
+  for (const unit of ["cpus", "gpus", "memory"] as const) compare(unit, capacity[unit], held[unit], free[unit]);
+  for (const [each, amount] of named) compare(each, amountOf(capacity, each), amount, amountOf(free, each));
+  for (const object of governor.replicas) {
+    check(
+      k.live.replicas.get(object)?.has(governor) === true,
+      "replicas",
+      () => `${name} has ${nameOf(object)}, which does not know it`,
+    );
+  }
+}
+const amountOf = (amounts: Amounts, name: string): number => amounts.named.get(name) ?? 0;

@@ -1,0 +1,177 @@
+import { timing, type GovernorId, type OutputReport } from "@rain/protocol";
+import type { ServerCore, ServerInput, ServerRecord, ServerStep } from "@rain/server/core";
+import { attemptKey } from "@rain/server/core";
+import type { GovernorNode } from "../governor-node.ts";
+import type { World } from "../world.ts";
+
+interface Seen {
+  open: boolean;
+  attempt: number;
+  governor: GovernorId | undefined;
+}
+
+/** Judges every record by what was recorded before, and by what governors really did. */
+export class RecordWatch {
+  readonly #world: World;
+  readonly #governors: ReadonlyMap<string, GovernorNode>;
+  #tasks: Map<string, Seen> = new Map();
+  /** When the server's process heard each governor last, by its clock. */
+  readonly #heard: Map<string, number> = new Map();
+  #started = 0;
+  /** Tasks that were opened again for a lost output: `session/task`. */
+  readonly reopened: Set<string> = new Set();
+
+  constructor(world: World, governors: ReadonlyMap<string, GovernorNode>) {
+    this.#world = world;
+    this.#governors = governors;
+  }
+
+  heard(governor: string, now: number): void {
+    this.#heard.set(governor, now);
+  }
+
+  /** A new process of the server: what it read is what was recorded. */
+  restarted(core: ServerCore): void {
+    this.#heard.clear();
+    this.#started = core.kernel.now;
+    this.#tasks = new Map();
+    for (const session of core.durable.sessions.keys()) this.#read(core, session);
+  }
+  #read(core: ServerCore, id: number): void {
+    for (const [session, { tasks }] of core.durable.sessions) {
+      if (session !== id) continue;
+      for (const [task, { state }] of tasks) {
+        const governor = state.kind === "open" ? state.governor : undefined;
+        this.#tasks.set(`${session}/${task}`, { open: state.kind === "open", attempt: state.attempt, governor });
+      }
+    }
+  }
+
+  check(core: ServerCore, input: ServerInput, step: ServerStep, now: number): void {
+    const sessions = new Set<number>();
+    for (const record of step.records) {
+      if (record.type !== "finished") this.#world.log(`record ${short(record)}`);
+      else this.#world.log(`record finished ${attemptKey(record)} on governor ${record.governor}`);
+      this.#one(core, input, record, now);
+      if ("session" in record) sessions.add(record.session);
+    }
+    for (const session of sessions) this.#read(core, session);
+  }
+
+  #one(core: ServerCore, input: ServerInput, record: ServerRecord, now: number): void {
+    switch (record.type) {
+      case "submitted":
+        for (const { id } of record.tasks) {
+          this.#tasks.set(`${record.session}/${id}`, { open: true, attempt: 0, governor: undefined });
+        }
+        break;
+      case "assigned":
+        this.#assigned(record);
+        break;
+      case "finished":
+        this.#finished(core, record);
+        break;
+      case "failed": {
+        const seen = this.#seen(record);
+        this.#world.check(seen.open, "one-finish", () => `${short(record)} of a task that is settled`);
+        seen.open = false;
+        break;
+      }
+      case "released":
+        this.#released(core, input, record, now);
+        break;
+      case "reopened": {
+        const seen = this.#seen(record);
+        this.reopened.add(`${record.session}/${record.task}`);
+        if (!seen.open) seen.governor = undefined;
+        seen.open = true;
+        break;
+      }
+      case "session.opened":
+      case "governor.registered":
+      case "lost":
+      case "cancelled":
+      case "unkept":
+      case "session.closed":
+        break;
+    }
+  }
+
+  #seen(ref: { readonly session: number; readonly task: number }): Seen {
+    const key = `${ref.session}/${ref.task}`;
+    return this.#tasks.get(key) ?? this.#world.violate("one-finish", `a record of task ${key}, which is not known`);
+  }
+
+  #assigned(record: Extract<ServerRecord, { type: "assigned" }>): void {
+    const seen = this.#seen(record);
+    this.#world.check(
+      seen.open && seen.governor === undefined && record.attempt > seen.attempt,
+      "one-attempt",
+      () => `${short(record)}: task is ${JSON.stringify(seen)}`,
+    );
+    seen.attempt = record.attempt;
+    seen.governor = record.governor;
+  }
+
+  #finished(core: ServerCore, record: Extract<ServerRecord, { type: "finished" }>): void {
+    const seen = this.#seen(record);
+    const where = `attempt ${attemptKey(record)} on governor ${record.governor}`;
+    this.#world.check(seen.open, "one-finish", () => `${where} finished, and the task is settled`);
+    this.#world.check(
+      seen.attempt === record.attempt && seen.governor === record.governor,
+      "current-attempt",
+      () => `${where} finished, and the current one is ${seen.attempt} on ${seen.governor}`,
+    );
+    seen.open = false;
+    const process = this.#process(core, record.governor);
+    // A governor that died since its report cannot be asked any more.
+    const outcome = process?.executor.ended.get(attemptKey(record));
+    if (!process || !outcome) return;
+    this.#world.check(outcome.ok, "finish-without-run", () => `${where} finished, and its run failed`);
+    const real = outcome.ok ? digests(outcome.outputs) : "";
+    this.#world.check(digests(record.outputs) === real, "finish-without-run", () => `${where}: other outputs`);
+  }
+
+  /** An attempt may only be given up when its governor did, or was silent for its lease. */
+  #released(
+    core: ServerCore,
+    input: ServerInput,
+    record: Extract<ServerRecord, { type: "released" }>,
+    now: number,
+  ): void {
+    const seen = this.#seen(record);
+    this.#world.check(
+      seen.open && seen.governor !== undefined && seen.attempt === record.attempt,
+      "one-attempt",
+      () => `${short(record)}: task is ${JSON.stringify(seen)}`,
+    );
+    const governor = seen.governor;
+    seen.governor = undefined;
+    if (record.counts === "failure" || record.counts === "starved" || governor === undefined) return;
+    if (input.type === "governor.message" && input.message.type === "stopped") return;
+    const process = this.#process(core, governor);
+    if (!process?.core.attempts().some(({ ref }) => attemptKey(ref) === attemptKey(record))) return;
+    if (process.leaving) return;
+    const silent = now - Math.max(this.#started, this.#heard.get(process.name) ?? -Infinity);
+    this.#world.check(
+      silent >= timing.leaseMs,
+      "attempt-wasted",
+      () => `${short(record)}: it is alive on ${process.name}, which was silent for ${Math.round(silent)} ms only`,
+    );
+  }
+
+  /** The process that the server knows under this number, if it lives. */
+  #process(core: ServerCore, id: GovernorId): GovernorNode["process"] {
+    const known = core.durable.governors.get(id);
+    const process = known && this.#governors.get(known.name)?.process;
+    return process?.incarnation === known?.incarnation ? process : undefined;
+  }
+}
+
+const digests = (outputs: readonly OutputReport[]): string =>
+  outputs.map(({ object, sha256, size }) => `${object} ${sha256} ${size}`).join();
+
+function short(record: ServerRecord): string {
+  if (record.type === "submitted") return `submitted ${record.session} ${record.key} ${record.tasks.length} tasks`;
+  return JSON.stringify(record);
+}
