@@ -76,7 +76,11 @@ function environment(home) {
 function run(title, args, { env, limitS, signal }) {
   signal?.throwIfAborted();
   return new Promise((done, fail) => {
-    const child = spawn(process.execPath, args, { env, stdio: ["ignore", "inherit", "inherit"], detached: signal === undefined });
+    const child = spawn(process.execPath, args, {
+      env,
+      stdio: ["ignore", "inherit", "inherit"],
+      detached: signal === undefined,
+    });
     let late = false;
     const timers = [setTimeout(() => (late = child.kill("SIGKILL")), limitS * 1000)];
     const interrupt = () => {
@@ -164,7 +168,10 @@ async function demo(out, signal) {
   let problem;
   try {
     // Not interruptible: a half-started instance would be harder to stop than a whole one.
-    await run("rain start", [RAIN, "start", "--simple", "--listen", "127.0.0.1:0"], { env, limitS: LIMIT_S.start });
+    await run("rain start", [RAIN, "start", "--simple", "--listen", "127.0.0.1:0"], {
+      env,
+      limitS: LIMIT_S.start,
+    });
     await run("the sweep", [SWEEP, "--out", out], { env, limitS: LIMIT_S.sweep, signal });
     console.log("");
     await run("rain status", [RAIN, "status"], { env, limitS: LIMIT_S.status, signal });
@@ -174,7 +181,7 @@ async function demo(out, signal) {
   try {
     await cleanUp(home, env);
   } catch (error) {
-    if (problem) console.error(`demo: ${error instanceof Error ? error.message : error}`);
+    if (problem) console.error(`demo: ${error instanceof Error ? error.message : String(error)}`);
     problem ??= error;
   }
   signal.throwIfAborted();
@@ -216,13 +223,16 @@ async function main(args) {
   await demo(out, stop.signal);
   const { count, best } = check(out);
   const seconds = ((performance.now() - began) / 1000).toFixed(1);
-  console.log(`\ndemo: ${count} trainings, best accuracy ${best}, ${seconds} s in total, stopped; results in ${out}`);
+  console.log(
+    `\ndemo: ${count} trainings, best accuracy ${best}, ${seconds} s in total, stopped; results in ${out}`,
+  );
 }
 
 try {
   await main(process.argv.slice(2));
 } catch (error) {
-  console.error(`demo: ${error instanceof Error ? error.message : error}`);
-  const wrongUse = error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
+  console.error(`demo: ${error instanceof Error ? error.message : String(error)}`);
+  const wrongUse =
+    error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");
   process.exitCode ??= wrongUse ? 2 : 1;
 }

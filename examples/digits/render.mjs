@@ -43,7 +43,7 @@ const MISSING = "–";
  */
 function grid(results) {
   /** @param {(result: Result) => number} axis */
-  const values = (axis) => [...new Set(results.map(axis))].sort((a, b) => a - b);
+  const values = (axis) => [...new Set(results.map(axis))].toSorted((a, b) => a - b);
   const byKey = new Map(results.map((result) => [`${result.size} ${result.dropout}`, result]));
   const accuracies = results.map((result) => result.accuracy).filter(Number.isFinite);
   return {
@@ -70,7 +70,7 @@ function grid(results) {
 export function best(results) {
   return results
     .filter((result) => Number.isFinite(result.accuracy))
-    .sort((a, b) => b.accuracy - a.accuracy || a.size - b.size || a.dropout - b.dropout)[0];
+    .toSorted((a, b) => b.accuracy - a.accuracy || a.size - b.size || a.dropout - b.dropout)[0];
 }
 
 /** @param {number} accuracy */
@@ -90,10 +90,12 @@ function csvCell(cell) {
  * @returns {string} with a header, ordered by size and dropout
  */
 export function toCsv(results) {
-  const rows = [...results]
-    .sort((a, b) => a.size - b.size || a.dropout - b.dropout)
+  const rows = results
+    .toSorted((a, b) => a.size - b.size || a.dropout - b.dropout)
     .map(({ size, dropout, accuracy, durationS, governor }) =>
-      [String(size), String(dropout), String(accuracy), durationS?.toFixed(3) ?? "", governor ?? ""].map(csvCell).join(","),
+      [String(size), String(dropout), String(accuracy), durationS?.toFixed(3) ?? "", governor ?? ""]
+        .map(csvCell)
+        .join(","),
     );
   return ["size,dropout,accuracy,duration_s,governor", ...rows].map((line) => `${line}\n`).join("");
 }
@@ -263,7 +265,11 @@ const MARGIN = { left: 88, top: 84, right: 132, bottom: 72 };
 
 /** @param {string} text */
 function escapeXml(text) {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
+  return text
+    .replaceAll("&", "&amp;")
+    .replaceAll("<", "&lt;")
+    .replaceAll(">", "&gt;")
+    .replaceAll('"', "&quot;");
 }
 
 /**
@@ -293,7 +299,12 @@ function svgCells(map, top) {
       const box = `x="${x}" y="${y}" width="${CELL.width}" height="${CELL.height}"`;
       cells.push(
         `<rect ${box} fill="${hex(rgb)}"><title>size ${size}, dropout ${dropout}: ${formatAccuracy(value)}</title></rect>`,
-        svgText(x + CELL.width / 2, y + CELL.height / 2 + 5, formatAccuracy(value), `class="value" fill="${wantsBlackText(rgb) ? "#000000" : "#ffffff"}"`),
+        svgText(
+          x + CELL.width / 2,
+          y + CELL.height / 2 + 5,
+          formatAccuracy(value),
+          `class="value" fill="${wantsBlackText(rgb) ? "#000000" : "#ffffff"}"`,
+        ),
       );
       if (size === top?.size && dropout === top.dropout) {
         frame = `<rect x="${x + 2}" y="${y + 2}" width="${CELL.width - 4}" height="${CELL.height - 4}" fill="none" stroke="#d7191c" stroke-width="4"/>`;
@@ -310,10 +321,20 @@ function svgAxes(map) {
   const middle = MARGIN.top + height / 2;
   return [
     ...map.sizes.map((size, row) =>
-      svgText(MARGIN.left - 12, MARGIN.top + (row + 0.5) * CELL.height + 5, String(size), 'text-anchor="end"'),
+      svgText(
+        MARGIN.left - 12,
+        MARGIN.top + (row + 0.5) * CELL.height + 5,
+        String(size),
+        'text-anchor="end"',
+      ),
     ),
     ...map.dropouts.map((dropout, column) =>
-      svgText(MARGIN.left + (column + 0.5) * CELL.width, MARGIN.top + height + 24, String(dropout), 'text-anchor="middle"'),
+      svgText(
+        MARGIN.left + (column + 0.5) * CELL.width,
+        MARGIN.top + height + 24,
+        String(dropout),
+        'text-anchor="middle"',
+      ),
     ),
     svgText(MARGIN.left + width / 2, MARGIN.top + height + 52, "dropout probability", 'class="axis"'),
     svgText(26, middle, "hidden units", `class="axis" transform="rotate(-90 26 ${middle})"`),
@@ -328,7 +349,9 @@ function svgAxes(map) {
 function svgScale(map) {
   const x = MARGIN.left + map.dropouts.length * CELL.width + 28;
   const height = map.sizes.length * CELL.height;
-  const stops = VIRIDIS.map((rgb, i) => `<stop offset="${((i / (VIRIDIS.length - 1)) * 100).toFixed(1)}%" stop-color="${hex(rgb)}"/>`);
+  const stops = VIRIDIS.map(
+    (rgb, i) => `<stop offset="${((i / (VIRIDIS.length - 1)) * 100).toFixed(1)}%" stop-color="${hex(rgb)}"/>`,
+  );
   const ticks = (map.high > map.low ? [0, 0.25, 0.5, 0.75, 1] : [1]).flatMap((at) => {
     const y = MARGIN.top + height * (1 - at);
     return [

@@ -124,7 +124,8 @@ function createProgress(stream) {
   const clear = stream.isTTY ? "\r\u001B[2K" : "";
   /** @param {number} done */
   const show = (done) => {
-    if (stream.isTTY) stream.write(`${clear}[${"#".repeat(done).padEnd(COUNT, ".")}] ${done}/${COUNT} trained`);
+    if (stream.isTTY)
+      stream.write(`${clear}[${"#".repeat(done).padEnd(COUNT, ".")}] ${done}/${COUNT} trained`);
   };
   return {
     show,
@@ -135,7 +136,9 @@ function createProgress(stream) {
     add({ size, dropout, accuracy, durationS, governor }, done) {
       const count = `${done}/${COUNT}`.padStart(5);
       const where = `${durationS === undefined ? "" : `  ${durationS.toFixed(2)} s`}${governor === undefined ? "" : `  ${governor}`}`;
-      stream.write(`${clear}${count}  size=${String(size).padEnd(3)} dropout=${String(dropout).padEnd(4)} accuracy=${formatAccuracy(accuracy)}${where}\n`);
+      stream.write(
+        `${clear}${count}  size=${String(size).padEnd(3)} dropout=${String(dropout).padEnd(4)} accuracy=${formatAccuracy(accuracy)}${where}\n`,
+      );
       show(done);
     },
     end() {
@@ -180,7 +183,11 @@ function present(results, out) {
   const colour = process.stdout.isTTY && !process.env["NO_COLOR"];
   const top = best(results);
   console.log(`\n${toTable(results)}\n${toHeatMap(results, { colour })}`);
-  console.log(top ? `best: size=${top.size} dropout=${top.dropout} accuracy=${formatAccuracy(top.accuracy)}` : "best: none");
+  console.log(
+    top
+      ? `best: size=${top.size} dropout=${top.dropout} accuracy=${formatAccuracy(top.accuracy)}`
+      : "best: none",
+  );
   const csv = join(out, "results.csv");
   const svg = join(out, "heatmap.svg");
   writeFileSync(csv, toCsv(results));
@@ -223,7 +230,10 @@ function parseArguments(args) {
   if (url !== undefined && !/^https?:$/.test(URL.canParse(url) ? new URL(url).protocol : "")) {
     throw new TypeError(`--url "${url}": must be an http or https address`);
   }
-  if (epochs !== undefined && !(/^\d{1,5}$/.test(epochs) && Number(epochs) >= 1 && Number(epochs) <= 10_000)) {
+  if (
+    epochs !== undefined &&
+    !(/^\d{1,5}$/.test(epochs) && Number(epochs) >= 1 && Number(epochs) <= 10_000)
+  ) {
     throw new TypeError(`--epochs "${epochs}": must be a whole number from 1 to 10000`);
   }
   return {
@@ -274,7 +284,7 @@ async function main(options) {
  * @param {number} exitCode
  */
 function fail(error, exitCode) {
-  console.error(`sweep.mjs: ${error instanceof Error ? error.message : error}`);
+  console.error(`sweep.mjs: ${error instanceof Error ? error.message : String(error)}`);
   process.exit(exitCode);
 }
 

@@ -127,7 +127,7 @@ function readText(file) {
     const isGzip = bytes[0] === 0x1f && bytes[1] === 0x8b;
     return (isGzip ? gunzipSync(bytes, { maxOutputLength: MAX_DATA_BYTES }) : bytes).toString("utf8");
   } catch (error) {
-    throw new Failure(1, `cannot read ${file}: ${error instanceof Error ? error.message : error}`);
+    throw new Failure(1, `cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`);
   }
 }
 
@@ -155,7 +155,8 @@ function readImages(file) {
       else digits[r] = value;
     });
   });
-  if (rows.length < 10) throw new Failure(1, `cannot read ${file}: ${rows.length} images are too few to train and test`);
+  if (rows.length < 10)
+    throw new Failure(1, `cannot read ${file}: ${rows.length} images are too few to train and test`);
   return { pixels, digits };
 }
 

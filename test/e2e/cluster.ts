@@ -7,7 +7,7 @@ import { execa, type ResultPromise } from "execa";
 
 export const RAIN: string = resolve(import.meta.dirname, "../../packages/cli/bin/rain.mjs");
 
-type Daemon = ResultPromise<{ reject: false; all: true }>;
+type Daemon = ResultPromise<{ reject: false; all: true; env: Record<string, string> }>;
 
 /** Waits until `is` gives something; the test's own limit ends it otherwise. */
 export async function until<T>(is: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {

@@ -65,17 +65,17 @@ describe("what a program leaves behind is dead when its end is reported", () => 
   });
 });
 
-describe("terminate", () => {
-  const begin = async (
-    line: string,
-  ): Promise<{ outcome: Promise<RunOutcome>; stop: (force: boolean) => void }> => {
-    const args = [line.replaceAll("$P", marker())];
-    const effect = await kit.effect({ work: { type: "execute", shell: true, args }, outputs: [stdout] });
-    const outcome = kit.begin(effect);
-    await until(marked, "the program");
-    return { outcome, stop: (force) => kit.executor.terminate(effect.ref, force) };
-  };
+const begin = async (
+  line: string,
+): Promise<{ outcome: Promise<RunOutcome>; stop: (force: boolean) => void }> => {
+  const args = [line.replaceAll("$P", marker())];
+  const effect = await kit.effect({ work: { type: "execute", shell: true, args }, outputs: [stdout] });
+  const outcome = kit.begin(effect);
+  await until(marked, "the program");
+  return { outcome, stop: (force) => kit.executor.terminate(effect.ref, force) };
+};
 
+describe("terminate", () => {
   it("sends TERM to the whole group", async () => {
     const { outcome, stop } = await begin("sleep 1000 & echo $! >$P; wait");
     stop(false);

@@ -85,6 +85,14 @@ describe("a program", () => {
   });
 });
 
+const broken = async (name: string, bytes: string | Buffer, args: string[] = []): Promise<string> => {
+  const path = join(kit.root, name);
+  await writeFile(path, bytes, { mode: 0o755 });
+  const found = failure(await kit.run({ work: execute(path, ...args) }));
+  expect(found.reason).toBe("launch");
+  return found.message;
+};
+
 describe("a program that cannot be started", () => {
   it("is not found, and the searched PATH is named", async () => {
     const work = { type: "execute", args: ["no-such-program"], env: { PATH: "/usr/bin:/nowhere" } } as const;
@@ -101,13 +109,6 @@ describe("a program that cannot be started", () => {
     expect(found.message).toContain("EACCES");
   });
 
-  const broken = async (name: string, bytes: string | Buffer, args: string[] = []): Promise<string> => {
-    const path = join(kit.root, name);
-    await writeFile(path, bytes, { mode: 0o755 });
-    const found = failure(await kit.run({ work: execute(path, ...args) }));
-    expect(found.reason).toBe("launch");
-    return found.message;
-  };
   it("has a bad interpreter", async () => {
     expect(await broken("interpreter", "#!/no/such/thing -x\n")).toContain("bad interpreter /no/such/thing");
   });
@@ -129,18 +130,18 @@ describe("a program that cannot be started", () => {
   });
 });
 
-describe("the environment", () => {
-  const lines = async (env: Record<string, string>, allocation = {}): Promise<Map<string, string>> => {
-    const work = { type: "execute", args: ["env", "-0"], env } as const;
-    const text = texts(await kit.run({ work, allocation, outputs: [stdout] }))[0] ?? "";
-    return new Map(
-      text
-        .split("\0")
-        .filter((line) => line !== "")
-        .map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]),
-    );
-  };
+const lines = async (env: Record<string, string>, allocation = {}): Promise<Map<string, string>> => {
+  const work = { type: "execute", args: ["env", "-0"], env } as const;
+  const text = texts(await kit.run({ work, allocation, outputs: [stdout] }))[0] ?? "";
+  return new Map(
+    text
+      .split("\0")
+      .filter((line) => line !== "")
+      .map((line) => [line.slice(0, line.indexOf("=")), line.slice(line.indexOf("=") + 1)]),
+  );
+};
 
+describe("the environment", () => {
   it("is the governor's own without its secrets, plus what the task needs", async () => {
     const env = await lines({ MINE: "it's\nmine" });
     expect(env.get("HOME")).toBe("/home/someone");
@@ -201,30 +202,32 @@ describe("the environment", () => {
   });
 });
 
+const find = (name: string): string | undefined =>
+  (process.env["PATH"] ?? "")
+    .split(":")
+    .map((folder) => join(folder, name))
+    .find((path) => existsSync(path));
+
+const serves = async (shell: readonly string[]): Promise<void> => {
+  const other = await Kit.start({ shell });
+  const env = { UID: "7", A: "it's" };
+  const args = ["sh", "-c", 'printf "%s|" "$A" "$0" "$@"', "", "two\nlines"];
+  const first = await other.run({ work: { type: "execute", args, env }, outputs: [stdout] });
+  const second = await other.shell("kill -TERM 0; sleep 60");
+  const third = await other.shell("kill -KILL $$");
+  const fourth = await other.run({ work: execute("/bin/echo", "x".repeat(140_000)) });
+  await other.stop();
+  expect(texts(first)).toEqual(["it's||two\nlines|"]);
+  expect(failure(second)).toMatchObject({ signal: "SIGTERM" });
+  expect(failure(third)).toMatchObject({ signal: "SIGKILL" });
+  expect(failure(fourth)).toMatchObject({ reason: "launch" });
+  expect(other.logged).toEqual([]);
+};
+
 describe("the other shells", () => {
-  const find = (name: string): string | undefined =>
-    (process.env["PATH"] ?? "")
-      .split(":")
-      .map((folder) => join(folder, name))
-      .find((path) => existsSync(path));
   const bash = find("bash");
   const busybox = find("busybox");
 
-  const serves = async (shell: readonly string[]): Promise<void> => {
-    const other = await Kit.start({ shell });
-    const env = { UID: "7", A: "it's" };
-    const args = ["sh", "-c", 'printf "%s|" "$A" "$0" "$@"', "", "two\nlines"];
-    const first = await other.run({ work: { type: "execute", args, env }, outputs: [stdout] });
-    const second = await other.shell("kill -TERM 0; sleep 60");
-    const third = await other.shell("kill -KILL $$");
-    const fourth = await other.run({ work: execute("/bin/echo", "x".repeat(140_000)) });
-    await other.stop();
-    expect(texts(first)).toEqual(["it's||two\nlines|"]);
-    expect(failure(second)).toMatchObject({ signal: "SIGTERM" });
-    expect(failure(third)).toMatchObject({ signal: "SIGKILL" });
-    expect(failure(fourth)).toMatchObject({ reason: "launch" });
-    expect(other.logged).toEqual([]);
-  };
   it.skipIf(bash === undefined)("bash works as a launcher", async () => {
     await serves([bash ?? "", "--norc"]);
   });

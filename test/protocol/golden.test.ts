@@ -9,7 +9,6 @@ import {
 } from "@rain/protocol";
 import { decode, encode, parse } from "@rain/protocol/codec";
 import { describe, expect, test } from "vitest";
-import type { z } from "zod";
 import { error, governorMessages, replies, requests, toGovernor } from "./golden/messages.ts";
 
 const golden = new Map<string, string>(
@@ -23,10 +22,10 @@ const golden = new Map<string, string>(
 
 interface Case {
   readonly message: object;
-  readonly schema: z.ZodType;
+  readonly schema: Parameters<typeof parse>[0];
 }
 const cases = new Map<string, Case>();
-const add = (direction: string, messages: object, schema: z.ZodType): void => {
+const add = (direction: string, messages: object, schema: Parameters<typeof parse>[0]): void => {
   for (const [type, message] of Object.entries(messages) as [string, object][])
     cases.set(`${direction} ${type}`, { message, schema });
 };

@@ -53,7 +53,10 @@ export async function startGate(options: Partial<GateOptions> = {}): Promise<Set
   });
   const server = createServer((req, res) => {
     const reason = gate.check(req);
-    if (reason !== undefined) return void res.writeHead(403).end(reason);
+    if (reason !== undefined) {
+      res.writeHead(403).end(reason);
+      return;
+    }
     if (gate.handle(req, res)) return;
     const who = gate.authorize(req);
     res

@@ -350,7 +350,7 @@ describe("losing a governor", () => {
       bench.records
         .filter((each) => each.type === "reopened")
         .map((each) => each.task)
-        .toSorted(),
+        .toSorted((a, b) => a - b),
     ).toEqual([0, 1, 2]);
     for (const id of [0, 1, 2]) bench.finish(session, id, 2, 101, big);
     expect(ok(bench.request({ type: "fetch", session, object: 2 }))).toMatchObject({ info: { size: big } });

@@ -59,6 +59,16 @@ const reopen = (storage: MemoryStorage, random: () => number, kind: CrashKind): 
   const disk = newDisk();
   return open({ queue: disk.queue, storage: storage.crash(random, kind, disk.queue.schedule) }, small);
 };
+/** Nothing useless stays after an opening: no partial file, one snapshot, no segment before it. */
+function expectTidy(bench: Bench): void {
+  expect(partialFiles(bench.storage)).toEqual([]);
+  const names = bench.storage.list().toSorted();
+  const snapshots = names.filter((name) => name.startsWith("snapshot-"));
+  expect(snapshots.length).toBeLessThan(2);
+  const numberOf = (name: string | undefined): number => Number(name?.match(/\d{16}/)?.[0] ?? 0);
+  const first = names.find((name) => name.startsWith("journal-"));
+  expect(numberOf(first)).toBe(numberOf(snapshots[0]) + 1);
+}
 const partialFiles = (storage: MemoryStorage): string[] =>
   storage.list().filter((name) => name.endsWith(".tmp"));
 
@@ -72,7 +82,7 @@ describe("a crash", () => {
       complete = runScenario(bench, random, () => (bench.queue.step(), (turns += 1) < step));
       const again = reopen(bench.storage, seedrandom(`crash ${step}`), kind);
       checkSurvivors(bench, [], again.state.records, kind);
-      expect(partialFiles(again.storage)).toEqual([]);
+      expectTidy(again);
       again.commit(promise(9_999));
       again.queue.drain();
       expect(recordsIn(again.storage.files())).toEqual([...again.state.records, promise(9_999)]);
@@ -174,7 +184,7 @@ describe("a failing disk", () => {
       }
       const again = reopen(bench.storage, seedrandom(`after ${index}`), "kill");
       checkSurvivors(bench, [], again.state.records.slice(0), "power");
-      expect(partialFiles(again.storage)).toEqual([]);
+      expectTidy(again);
     }
     expect(fatal).toBeGreaterThan(20);
     expect(survived).toBeGreaterThan(10);
@@ -244,6 +254,30 @@ describe("compaction", () => {
     const again = open(bench.storage.files(), { segmentBytes: 500, compactAfterBytes: 1_000 });
     expect(again.storage.list().length).toBe(2);
     expect(recordsIn(again.storage.files())).toEqual(bench.commits.flat());
+  });
+
+  it("that meets damage is told of, and changes nothing", () => {
+    const settings = { segmentBytes: 500, compactAfterBytes: 1_000 };
+    const fill = (bench: Bench, count: number): void => {
+      for (let n = 0; n < count; n += 1) {
+        bench.commit(promise(n, padding(n, 100)));
+        bench.queue.drain();
+      }
+    };
+    const bench = open(undefined, settings);
+    fill(bench, 12);
+    const [name] = bench.storage.list().filter((file) => file.startsWith("snapshot-"));
+    const whole = bench.storage.read(name ?? "");
+    // Without its end frame: { items } with a number below 128.
+    bench.storage.put(name ?? "", whole.subarray(0, whole.length - (16 + 8)));
+    const before = bench.notes.length;
+    fill(bench, 12);
+    const told = bench.notes.slice(before);
+    expect(told[0]).toMatchObject({ level: "error" });
+    expect(told[0]?.text).toContain("the snapshot ends before its last item");
+    expect(bench.released.length).toBe(24);
+    bench.storage.put(name ?? "", whole);
+    expect(recordsIn(bench.storage.files())).toEqual(bench.commits.flat());
   });
 
   it("is given up when the journal closes", () => {

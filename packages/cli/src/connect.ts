@@ -1,27 +1,19 @@
 import type { Client } from "@rain/client";
-import type { Access } from "@rain/protocol/access";
 import { instanceOf, requireAccessFile, type Context } from "./context.ts";
 import type { Instance } from "./instance.ts";
-
-export interface Connection {
-  readonly client: Client;
-  readonly instance: Instance;
-  readonly access: Access;
-}
 
 /** Connects to the server that the global options name, lets `use` work with it and closes the connection. */
 export async function withClient<T>(
   context: Context,
-  use: (connection: Connection) => Promise<T>,
+  use: (client: Client, instance: Instance) => Promise<T>,
 ): Promise<T> {
   const instance = await instanceOf(context);
   const accessFile = requireAccessFile(context, instance);
-  const { loadAccess } = await import("@rain/protocol/access");
-  const access = await loadAccess(accessFile);
   const { Client } = await import("@rain/client");
-  const client = await Client.connect({ accessFile });
+  // A command is over in a moment: it does not wait for a server that went away.
+  const client = await Client.connect({ accessFile, reconnectS: 0 });
   try {
-    return await use({ client, instance, access });
+    return await use(client, instance);
   } finally {
     await client.close();
   }

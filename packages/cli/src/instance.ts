@@ -10,6 +10,8 @@ import {
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { exitCodes } from "./exit-codes.ts";
+import { CommandError } from "./failure.ts";
 import { identify, isAlive, type ProcessIdentity } from "./processes.ts";
 
 /**
@@ -155,6 +157,18 @@ export function listDaemons(instance: Instance): { readonly alive: Daemon[]; rea
 export function runningServer(instance: Instance): Daemon | undefined {
   const daemon = readDaemon(join(instance.runDir, "server.json"));
   return daemon !== undefined && isAlive(daemon) ? daemon : undefined;
+}
+
+/** Throws when the instance has a server on this machine: exit code 1, with its address, process and the remedy. */
+export function refuseSecondServer(instance: Instance): void {
+  const server = runningServer(instance);
+  if (server === undefined) return;
+  throw new CommandError(
+    exitCodes.failed,
+    `instance ${instance.name} runs already: server ${server.url ?? ""} (pid ${server.pid}). "rain stop" ends it, ` +
+      "--instance NAME starts another beside it",
+    { instance: instance.name, pid: server.pid, url: server.url ?? null },
+  );
 }
 
 /** Removes the files of daemons that ended without doing so. */

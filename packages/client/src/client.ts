@@ -1,5 +1,6 @@
 import {
   asSessionId,
+  asTaskId,
   type GovernorView,
   type OnError,
   type ReplyOf,
@@ -13,6 +14,7 @@ import { readAddress } from "./address.ts";
 import { badRequest, checkFlag, checkName, checkNumber, checkOptions, show } from "./check.ts";
 import { Connection } from "./connection.ts";
 import { Http } from "./http.ts";
+import { readLogs, type LogChunk, type LogOptions } from "./logs.ts";
 import { Session, type SessionContext } from "./session.ts";
 import { Uploads } from "./uploads.ts";
 
@@ -129,6 +131,14 @@ export class Client {
   /** Stops the server; with `governors`, first its governors and what they run. */
   async stopServer(options: { readonly governors?: boolean | undefined } = {}): Promise<void> {
     await this.#connection.request("server.stop", { governors: options.governors ?? false });
+  }
+
+  /** What the last attempt of a task wrote, for tools: by its numbers, without becoming a client of its session. */
+  logs(
+    ref: { readonly session: number; readonly task: number },
+    options: LogOptions = {},
+  ): AsyncGenerator<LogChunk, void, undefined> {
+    return readLogs(this.#context, asSessionId(ref.session), asTaskId(ref.task), options);
   }
 
   /** Any request of the protocol, for tools. It is asked again by itself when the connection is lost. */

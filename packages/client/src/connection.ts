@@ -61,6 +61,7 @@ export class Connection {
   #linkNumber = 0;
   #lastReq = 0;
   #error: RainError | undefined;
+  #isClosed = false;
   #waiters: { readonly resolve: (link: number) => void; readonly reject: (error: unknown) => void }[] = [];
 
   private constructor(address: Address, options: ConnectionOptions) {
@@ -84,9 +85,9 @@ export class Connection {
     return this.#link?.welcome.token;
   }
 
-  /** Closed by the user, or given up: there will be no further link. */
+  /** Closed by the user. */
   get isClosed(): boolean {
-    return this.#error !== undefined;
+    return this.#isClosed;
   }
 
   /** The number of the current link, once there is one. */
@@ -135,6 +136,7 @@ export class Connection {
 
   /** Ends it: what is unanswered fails. Nothing is taken back on the server. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const link = this.#link;
     this.#fail(new ConnectionError("connection", "the client is closed"));
     if (link) {

@@ -7,11 +7,11 @@ import { networkError, type Http } from "./http.ts";
 export type WriteAt = (chunk: Buffer, at: number) => Promise<void> | void;
 
 /** Whole downloads with wrong bytes, after which it is given up. */
-const MAX_WRONG = 3;
+const MAX_WRONG = 2;
 
 /**
  * Brings the bytes of an object, which are checked against its digest. A cut transfer goes on where it stopped; wrong
- * bytes are fetched again from the start, and are an error ("bad-digest") after three times.
+ * bytes are fetched again from the start, and are an error ("bad-digest") after a second time.
  */
 export async function download(
   http: Http,

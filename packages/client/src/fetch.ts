@@ -1,4 +1,11 @@
-import { objectPath, RainError, type ObjectId, type ReplyOf, type SessionId } from "@rain/protocol";
+import {
+  objectPath,
+  RainError,
+  type ObjectId,
+  type ObjectInfo,
+  type ReplyOf,
+  type SessionId,
+} from "@rain/protocol";
 import { badRequest } from "./check.ts";
 import { nameObject, recordOf, type DataObject } from "./data-object.ts";
 import { download } from "./download.ts";
@@ -26,16 +33,44 @@ export function checkFetchable(object: DataObject): ObjectId {
   return id;
 }
 
-/** Brings the bytes of a finished object that did not come along with the server's answer. */
+/** An object that is lost again and again while it is fetched is given up after so many rounds. */
+const MAX_ROUNDS = 5;
+
+/**
+ * Brings the bytes of an object, once `ask` says that it is finished. When it is lost meanwhile it is made again, maybe
+ * with other bytes: the server is then asked once more.
+ */
 export async function bringBytes(
   http: Http,
   session: SessionId,
-  object: ObjectId,
-  { info, data }: ReplyOf<"fetch">,
+  object: DataObject,
+  ask: () => Promise<ReplyOf<"fetch">>,
   signal: AbortSignal | undefined,
 ): Promise<DataInstance> {
-  if (data) return new DataInstance(info, data);
-  const path = objectPath(session, object);
+  const record = recordOf(object);
+  if (record.id === undefined) throw new Error("an object without a number");
+  const path = objectPath(session, record.id);
+  for (let round = 1; ; round++) {
+    const { info, data } = await ask();
+    record.info = info;
+    record.state = "finished";
+    if (data) return new DataInstance(info, data);
+    try {
+      return await downloadInstance(http, path, info, signal);
+    } catch (error) {
+      const mayBeMadeAgain =
+        error instanceof RainError && (error.code === "unknown-object" || error.code === "bad-digest");
+      if (!mayBeMadeAgain || round === MAX_ROUNDS) throw error;
+    }
+  }
+}
+
+async function downloadInstance(
+  http: Http,
+  path: string,
+  info: ObjectInfo,
+  signal: AbortSignal | undefined,
+): Promise<DataInstance> {
   if (info.size <= MEMORY_BYTES) {
     const bytes = Buffer.allocUnsafe(info.size);
     await download(http, path, info, (chunk, at) => bytes.set(chunk, at), signal);

@@ -1,7 +1,7 @@
 import { Agent, request, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
 import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
-import { fromWireError, RainError, wireError } from "@rain/protocol";
+import { fromWireError, RainError, wireError, type ErrorCode } from "@rain/protocol";
 import type { Connection } from "./connection.ts";
 import { backoff, delay } from "./delay.ts";
 
@@ -127,9 +127,19 @@ async function readProblem(what: string, status: number, answer: IncomingMessage
   const known = parseWireError(text);
   if (known) return known;
   const said = text.trim().slice(0, 500);
-  const code = status === 401 ? "unauthorized" : status >= 500 ? "server-stopping" : "internal";
-  return new RainError(code, `${what}: HTTP status ${status}${said === "" ? "" : `: ${said}`}`, { status });
+  return new RainError(codeOf(status), `${what}: HTTP status ${status}${said === "" ? "" : `: ${said}`}`, {
+    status,
+  });
 }
+
+const codes: ReadonlyMap<number, ErrorCode> = new Map([
+  [401, "unauthorized"],
+  [403, "unauthorized"],
+  [404, "unknown-object"],
+  [422, "bad-digest"],
+]);
+const codeOf = (status: number): ErrorCode =>
+  codes.get(status) ?? (status >= 500 ? "server-stopping" : "internal");
 
 function parseWireError(text: string): RainError | undefined {
   try {

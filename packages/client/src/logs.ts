@@ -1,4 +1,13 @@
-import { logPath, type SessionId, type TaskId } from "@rain/protocol";
+import type { IncomingMessage } from "node:http";
+import {
+  logPath,
+  RainError,
+  settledStates,
+  type SessionId,
+  type TaskId,
+  type TaskState,
+} from "@rain/protocol";
+import type { Connection } from "./connection.ts";
 import { delay } from "./delay.ts";
 import { networkError, type Http } from "./http.ts";
 
@@ -23,7 +32,7 @@ const FOLLOW_MS = 250;
 
 /** What the last attempt of a task wrote, in pieces as they come; the order between the two streams is not known. */
 export async function* readLogs(
-  http: Http,
+  { connection, http }: { readonly connection: Connection; readonly http: Http },
   session: SessionId,
   task: TaskId,
   { stream = "both", follow = false, signal }: LogOptions,
@@ -31,10 +40,18 @@ export async function* readLogs(
   const streams: readonly LogStream[] = stream === "both" ? ["stdout", "stderr"] : [stream];
   const readers = streams.map((each) => new LogReader(http, session, task, each, signal));
   for (;;) {
+    const wasSettled = follow && (await isSettled(connection, session, task)); // asked before reading, so that nothing comes after
     for (const reader of readers) yield* reader.readOn();
-    if (!follow || readers.every((reader) => reader.isComplete)) return;
+    if (!follow || wasSettled || readers.every((reader) => reader.isComplete)) return;
     await delay(FOLLOW_MS, signal);
   }
+}
+
+const settled: ReadonlySet<TaskState> = new Set(settledStates);
+
+async function isSettled(connection: Connection, session: SessionId, task: TaskId): Promise<boolean> {
+  const { tasks } = await connection.request("task.get", { session, tasks: [task] });
+  return tasks.every(({ state }) => settled.has(state));
 }
 
 class LogReader {
@@ -61,33 +78,43 @@ class LogReader {
 
   /** What was written since the last time. */
   async *readOn(): AsyncGenerator<LogChunk, void, undefined> {
-    while (!this.isComplete) {
-      const path = `${this.#path}?offset=${this.#offset}`;
-      const answer = await this.#http.retry(
-        () => this.#http.open({ method: "GET", path, signal: this.#signal }),
-        this.#signal,
-      );
+    let isCut = true;
+    while (isCut && !this.isComplete) {
+      const answer = await this.#open();
+      if (!answer) return;
+      isCut = false;
       const chunks = answer[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-      let isCut = false;
       for (;;) {
-        const next = await chunks.next().catch((error: unknown) => {
-          this.#signal?.throwIfAborted();
-          const problem = networkError(path, error);
-          if (!problem.retryable) throw problem;
-          return undefined; // read on from here
-        });
+        const next = await chunks.next().catch((error: unknown) => this.#onCut(error));
         isCut = next === undefined;
         if (!next || next.done) break;
         this.#offset += next.value.length;
-        yield {
-          stream: this.#stream,
-          bytes: next.value,
-          text: this.#decoder.decode(next.value, { stream: true }),
-        };
+        const text = this.#decoder.decode(next.value, { stream: true });
+        yield { stream: this.#stream, bytes: next.value, text };
       }
-      if (isCut) continue;
-      this.isComplete = answer.headers["rain-complete"] === "1";
-      return;
+      this.isComplete = !isCut && answer.headers["rain-complete"] === "1";
     }
+  }
+
+  /** The rest of the log; undefined when there is none: not started, dropped, or a new attempt that is not so far. */
+  async #open(): Promise<IncomingMessage | undefined> {
+    const path = `${this.#path}?offset=${this.#offset}`;
+    const open = (): Promise<IncomingMessage> =>
+      this.#http.open({ method: "GET", path, signal: this.#signal });
+    try {
+      return await this.#http.retry(open, this.#signal);
+    } catch (error) {
+      if (error instanceof RainError && (error.facts["status"] === 404 || error.facts["status"] === 416)) {
+        return undefined;
+      }
+      throw error;
+    }
+  }
+
+  /** A cut is read on from where it was; anything else is thrown. */
+  #onCut(error: unknown): undefined {
+    this.#signal?.throwIfAborted();
+    const problem = networkError(this.#path, error);
+    if (!problem.retryable) throw problem;
   }
 }

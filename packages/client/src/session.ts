@@ -7,7 +7,6 @@ import {
   type ReplyOf,
   type Requests,
   type RequestType,
-  type SessionFailure,
   type SessionId,
   type SessionView,
   type SettledItem,
@@ -17,7 +16,7 @@ import { concatPattern, sleepPattern } from "./built-in.ts";
 import { badRequest, show } from "./check.ts";
 import type { Connection, RequestOptions } from "./connection.ts";
 import { DataObject, nameObject, recordOf } from "./data-object.ts";
-import { SessionError, TaskError } from "./errors.ts";
+import { SessionError } from "./errors.ts";
 import { executePattern, type Argument, type ExecuteOptions } from "./execute.ts";
 import { Fate } from "./fate.ts";
 import { bringBytes, checkFetchable } from "./fetch.ts";
@@ -159,6 +158,7 @@ export class Session {
 
   /** Keeps every output of the tasks that are not submitted yet. */
   keepAll(): void {
+    this.#check();
     this.#graph.keepAll();
   }
 
@@ -199,6 +199,7 @@ export class Session {
     if (!tasks.some(isSettled)) {
       const waited = tasks.filter((task) => task !== undefined);
       await this.#settled.some(`session ${this.id}: waitSome`, waited, options);
+      this.#check();
     }
     return items.filter((_, index) => isSettled(tasks[index]));
   }
@@ -249,11 +250,8 @@ export class Session {
     this.#check();
     const id = checkFetchable(object);
     return await limitOperation(`fetch of ${nameObject(object)}`, options, async (signal) => {
-      const reply = await this.#askFetch(object, id, signal);
-      const record = recordOf(object);
-      record.info = reply.info;
-      record.state = "finished";
-      return await bringBytes(this.#context.http, this.id, id, reply, signal);
+      const ask = (): Promise<ReplyOf<"fetch">> => this.#askFetch(object, id, signal);
+      return await bringBytes(this.#context.http, this.id, object, ask, signal);
     });
   }
 
@@ -310,7 +308,7 @@ export class Session {
 
   /** What the task's last attempt wrote. Also after the session failed, as long as it is not closed. */
   logs(task: Task, options: LogOptions = {}): AsyncGenerator<LogChunk, void, undefined> {
-    return readLogs(this.#context.http, this.id, this.#sentTask(task), options);
+    return readLogs(this.#context, this.id, this.#sentTask(task), options);
   }
 
   /** Why the task is in the state it is in: lines for people, the most important first. */
@@ -387,7 +385,12 @@ export class Session {
       tasks.length === 1 && first !== undefined
         ? this.#fate.nameTask(first)
         : `session ${this.id}: wait for ${tasks.length} tasks`;
-    await this.#settled.all(what, tasks, (item) => this.#fate.problemOf(item), options);
+    try {
+      await this.#settled.all(what, tasks, (item) => this.#fate.problemOf(item), options);
+    } catch (error) {
+      if (error instanceof SessionError) for (const task of tasks) this.#fate.checkTask(task);
+      throw error;
+    }
   }
 
   #checkProducer(object: DataObject): void {

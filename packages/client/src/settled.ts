@@ -153,10 +153,10 @@ export class SettledLog {
     try {
       while (this.#error === undefined && (this.#waiting > 0 || this.#readers.size > 0)) {
         const reply = await this.#source.poll(this.#next);
+        const failure = this.#source.failureOf(reply); // before the items, whose meaning it changes
         this.#next += reply.items.length;
         for (const item of reply.items) this.#apply(item);
         if (reply.items.length > 0) this.#wakeReaders();
-        const failure = this.#source.failureOf(reply);
         if (failure) this.fail(failure);
         else if (reply.items.length === 0) await delay(EMPTY_PAUSE_MS);
       }

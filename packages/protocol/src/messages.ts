@@ -373,7 +373,7 @@ type AnyObjectSchema = (typeof requestSchemas)["next"];
 export const clientRequest: z.ZodType<ClientRequest> = z.discriminatedUnion(
   "type",
   Object.values(requestSchemas) as unknown as [AnyObjectSchema, ...AnyObjectSchema[]],
-) as unknown as z.ZodType<ClientRequest>;
+);
 /** Every request type; tests and the roles' table walk it. */
 export const requestTypes: readonly RequestType[] = Object.keys(requestSchemas) as RequestType[];
 
@@ -422,7 +422,7 @@ export type ServerToClient =
 export const serverToClient: z.ZodType<ServerToClient> = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("reply"), req, ok: z.unknown() }),
   z.strictObject({ type: z.literal("error"), req, error: wireError }),
-]) as unknown as z.ZodType<ServerToClient>;
+]);
 
 // ----------------------------------------------------------------------------------------- governor -> server
 

@@ -4,9 +4,16 @@ import { limits } from "./limits.ts";
 
 /** What was asked: immutable descriptions of tasks and data objects, as the client submits them. */
 
-const utf8 = new RegExp("^[^\\u0000]*$", "u"); // no NUL, and no lone surrogate: such text has no UTF-8 form
+/** Text that a program can get: no NUL, and no lone surrogate, which has no UTF-8 form. */
 const text = (max: number): z.ZodString =>
-  z.string().max(max).regex(utf8, "text without NUL characters and valid as UTF-8");
+  z
+    .string()
+    .max(max)
+    .refine(
+      (value) => !value.includes("\0") && !loneSurrogate.test(value),
+      "text without NUL characters and valid as UTF-8",
+    );
+const loneSurrogate = /\p{Surrogate}/u;
 
 /** Names and labels. Control characters are allowed here and escaped wherever they are shown. */
 export const nameText: z.ZodString = text(limits.nameBytes);
@@ -189,7 +196,7 @@ export interface ConstantSpec {
   readonly sha256: Digest;
   readonly data?: Uint8Array | undefined;
 }
-export const bytes: z.ZodType<Uint8Array> = z.instanceof(Uint8Array) as unknown as z.ZodType<Uint8Array>;
+export const bytes: z.ZodType<Uint8Array> = z.instanceof(Uint8Array);
 export const byteSize: z.ZodInt = z.int().min(0);
 export const constantSpec: z.ZodType<ConstantSpec> = z.strictObject({
   id: objectId,

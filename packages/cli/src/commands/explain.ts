@@ -10,7 +10,7 @@ export async function run(
   context: Context,
   ref: { readonly session: number; readonly task: number },
 ): Promise<number> {
-  const { state, lines } = await withClient(context, ({ client }) =>
+  const { state, lines } = await withClient(context, (client) =>
     client.request("explain", { session: asSessionId(ref.session), task: asTaskId(ref.task) }),
   );
   const name = `${ref.session}/${ref.task}`;

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { instanceOf, type Context } from "../context.ts";
 import { catchStrayErrors, leaveSoon, runService } from "../daemon.ts";
-import { ensureDir, writeDaemon } from "../instance.ts";
+import { ensureDir, refuseSecondServer, writeDaemon } from "../instance.ts";
 import { openLog } from "../logging.ts";
 import type { Address } from "../options.ts";
 import { version } from "../version.ts";
@@ -20,6 +20,7 @@ export async function run(context: Context, flags: ServerFlags): Promise<number>
   const { startServer } = await import("@rain/server");
   const instance = await instanceOf(context);
   ensureDir(instance.dir);
+  refuseSecondServer(instance);
   const { log, file } = openLog(flags.logdir, "server");
   catchStrayErrors(log);
   const server = await startServer({

@@ -1,9 +1,9 @@
 import { join, resolve } from "node:path";
-import type { GovernorView } from "@rain/protocol";
+import type { GovernorInfo } from "@rain/client";
 import { instanceOf, type Context } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { CommandError, usageError } from "../failure.ts";
-import { ensureDir, listDaemons, removeStale, type Instance } from "../instance.ts";
+import { ensureDir, listDaemons, refuseSecondServer, removeStale, type Instance } from "../instance.ts";
 import { launch, undo, waitReady, type Launched } from "../launch.ts";
 import { formatAmount, formatBytes, print, table } from "../output.ts";
 import { formatAddress, type Address, type Cpus } from "../options.ts";
@@ -85,17 +85,15 @@ function cpusOfGovernors({ simple, localGovernors, reserveCpu }: StartFlags): re
 }
 
 function refuseSecond(instance: Instance): void {
+  refuseSecondServer(instance);
   const { alive } = listDaemons(instance);
-  const [first] = alive;
-  if (first === undefined) return;
-  const what =
-    first.role === "server"
-      ? `runs already: server ${first.url ?? ""} (pid ${first.pid})`
-      : `has governors without a server: ${alive.map((one) => `${one.name} (pid ${one.pid})`).join(", ")}`;
+  if (alive.length === 0) return;
+  const names = alive.map((one) => `${one.name} (pid ${one.pid})`).join(", ");
   throw new CommandError(
     exitCodes.failed,
-    `instance ${instance.name} ${what}. "rain stop" ends it, --instance NAME starts another beside it`,
-    { instance: instance.name, pid: first.pid, ...(first.url === undefined ? {} : { url: first.url }) },
+    `instance ${instance.name} has governors without a server: ${names}. "rain stop" ends them; "rain server" gives ` +
+      "them their server back",
+    { instance: instance.name },
   );
 }
 
@@ -154,9 +152,9 @@ const progress = ({ context }: Start, names: readonly string[], seconds: number)
   context.io.stderr(`rain: waiting for ${names.join(", ")} (${seconds} s)\n`);
 
 /** The server's own word that the governors are there. */
-async function registeredGovernors(start: Start, names: readonly string[]): Promise<readonly GovernorView[]> {
+async function registeredGovernors(start: Start, names: readonly string[]): Promise<readonly GovernorInfo[]> {
   const { Client } = await import("@rain/client");
-  const client = await Client.connect({ accessFile: start.instance.accessFile });
+  const client = await Client.connect({ accessFile: start.instance.accessFile, reconnectS: 0 });
   try {
     const { governors } = await client.serverInfo();
     return names.map((name) => {
@@ -172,7 +170,7 @@ async function registeredGovernors(start: Start, names: readonly string[]): Prom
   }
 }
 
-function report(start: Start, url: string, governors: readonly GovernorView[]): void {
+function report(start: Start, url: string, governors: readonly GovernorInfo[]): void {
   const { context, instance, launched, logDir } = start;
   const daemon = (name: string): { readonly pid: number; readonly log: string } => {
     const found = launched.find((one) => one.name === name);
@@ -184,10 +182,10 @@ function report(start: Start, url: string, governors: readonly GovernorView[]): 
     accessFile: instance.accessFile,
     logDir,
     server: daemon("server"),
-    governors: governors.map(({ governor, name, capacity }) => ({
-      id: governor,
+    governors: governors.map(({ id, name, resources }) => ({
+      id,
       name,
-      ...capacity,
+      ...resources,
       ...daemon(name),
     })),
   };

@@ -43,11 +43,11 @@ interface StatusJson {
 
 /** `rain status`: the server, its governors and sessions. */
 export async function run(context: Context): Promise<number> {
-  const json = await withClient(context, async ({ client, instance, access }) => {
+  const json = await withClient(context, async (client, instance) => {
     const info = await client.request("server.info", {});
     const daemon = runningServer(instance);
     // The access file may be that of another server than the one of this instance.
-    return statusJson(info, access.url, daemon?.url === access.url ? daemon.pid : null);
+    return statusJson(info, client.url, daemon?.url === client.url ? daemon.pid : null);
   });
   print(context.io, context.globals.output, json, () => statusText(json, context.io));
   return exitCodes.ok;

@@ -77,11 +77,12 @@ async function ask(
 
 async function requestStop(accessFile: string, timeoutMs: number): Promise<void> {
   const { Client } = await import("@rain/client");
-  const client = await withLimit(Client.connect({ accessFile }), timeoutMs, "connecting");
+  const client = await Client.connect({ accessFile, timeoutS: timeoutMs / 1_000, reconnectS: 0 });
   try {
-    await withLimit(client.request("server.stop", { governors: true }), timeoutMs, "the request");
+    await withLimit(client.stopServer({ governors: true }), timeoutMs, "the request");
   } finally {
-    await client.close();
+    // A server that hangs does not answer the goodbye either.
+    await withLimit(client.close(), 2_000, "closing the connection");
   }
 }
 

@@ -7,7 +7,7 @@ import { makeTaskFolder, removeTaskFolder, taskFolder, type TaskFolder } from ".
 import type { House } from "./house.ts";
 import { checkLinked, mapInputs, readyInput, type Linked } from "./inputs.ts";
 import type { LaunchEnd } from "./launcher.ts";
-import { tailText } from "./logs.ts";
+import { tailText, type LogSource } from "./logs.ts";
 import { collectOutputs, type Collection } from "./outputs.ts";
 import type { LiveLauncher } from "./pool.ts";
 import { diagnoseLaunch } from "./program.ts";
@@ -19,6 +19,15 @@ import type { LogStream, RunEffect, RunOutcome } from "./types.ts";
 
 type Execute = Extract<Work, { readonly type: "execute" }>;
 
+/** One attempt, and all that it is done with. */
+interface Attempt {
+  readonly house: House;
+  readonly effect: RunEffect;
+  readonly work: Execute;
+  readonly folder: TaskFolder;
+  readonly stop: Stop;
+  readonly onStarted: (at: number) => void;
+}
 interface Prepared {
   readonly command: Command;
   readonly linked: readonly Linked[];
@@ -28,9 +37,14 @@ interface Ended {
   readonly end: LaunchEnd;
   readonly excess: LogStream | undefined;
   readonly info: TaskInfo;
+  readonly sizes: CaptureSizes;
   /** Path of the run script, which the launcher names in its messages. */
   readonly script: string;
 }
+
+/** Bytes that the program wrote. */
+type CaptureSizes = Readonly<Record<LogStream, number>>;
+const streams = ["stdout", "stderr"] as const;
 
 /** Runs one program from an empty folder to collected outputs. Never rejects. */
 export async function execute(
@@ -43,7 +57,7 @@ export async function execute(
   const folder = taskFolder(house.tasks, effect.ref);
   let outcome: RunOutcome;
   try {
-    outcome = await runIn(folder, house, effect, work, stop, onStarted);
+    outcome = await runIn({ house, effect, work, folder, stop, onStarted });
   } catch (error) {
     outcome = { ok: false, failure: failureOf(error), info: {} };
   }
@@ -55,53 +69,45 @@ export async function execute(
   return outcome;
 }
 
-async function runIn(
-  folder: TaskFolder,
-  house: House,
-  effect: RunEffect,
-  work: Execute,
-  stop: Stop,
-  onStarted: (at: number) => void,
-): Promise<RunOutcome> {
-  const { command, linked } = await prepare(folder, house, effect, work);
+async function runIn(attempt: Attempt): Promise<RunOutcome> {
+  const { folder, house, effect } = attempt;
+  const { command, linked } = await prepare(attempt);
   await house.logs.begin(effect.ref, { stdout: folder.stdout, stderr: folder.stderr });
   let collection: Collection | undefined;
   let ended: Ended | undefined;
   try {
-    ended = await launch(command, folder, house, effect, stop, onStarted);
-    const modified = await checkLinked(linked, house.store);
-    if (modified.length > 0)
-      throw new TaskProblem(
-        "input-modified",
-        `the program changed what it may only read: ${modified.join(", ")}; declare such an input with write: true`,
-      );
-    await checkEnd(ended, command, folder, house, stop);
+    ended = await launch(attempt, command);
+    await refuseModified(linked, house);
+    await checkEnd(attempt, command, ended);
     collection = await collectOutputs(effect.spec.outputs, folder, house.store);
     return { ok: true, outputs: collection.reports, info: ended.info };
   } catch (error) {
     return { ok: false, failure: await withStderr(failureOf(error), folder), info: ended?.info ?? {} };
   } finally {
-    await settleLogs(folder, house, effect, collection?.adopted ?? new Map());
+    await settleLogs(attempt, ended?.sizes, collection?.adopted ?? new Map());
   }
 }
 
-async function prepare(
-  folder: TaskFolder,
-  house: House,
-  effect: RunEffect,
-  work: Execute,
-): Promise<Prepared> {
+async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepared> {
   await makeTaskFolder(folder);
   const linked = await mapInputs(effect, house.store, folder.work);
   const place = { instance: house.instance, work: folder.work, tmp: folder.tmp, gpus: house.gpus };
   const env = taskEnvironment(effect, house.baseEnv, place);
   const words = work.args.map((arg) => argument(arg, effect, work.shell === true));
-  const [name = "", ...rest] = work.shell === true ? ["/bin/sh", "-c", "--", words.join(" ")] : words;
+  const [name = "", ...args] = work.shell === true ? ["/bin/sh", "-c", "--", words.join(" ")] : words;
   const program = await house.programs.resolve(name, env["PATH"] ?? house.baseEnv["PATH"], folder.work);
   const { stdout, stderr } = folder;
   const stdin = stdinOf(folder, house, effect, work);
-  const command: Command = { program, args: rest, cwd: folder.work, env, stdin, stdout, stderr };
-  return { command, linked };
+  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr }, linked };
+}
+
+async function refuseModified(linked: readonly Linked[], house: House): Promise<void> {
+  const modified = await checkLinked(linked, house.store);
+  if (modified.length === 0) return;
+  throw new TaskProblem(
+    "input-modified",
+    `the program changed what it may only read: ${modified.join(", ")}; declare such an input with write: true`,
+  );
 }
 
 function argument(arg: Execute["args"][number], effect: RunEffect, shell: boolean): string {
@@ -123,48 +129,52 @@ function stdinOf(folder: TaskFolder, house: House, effect: RunEffect, work: Exec
 }
 
 /** Lets a launcher run the script; returns when the program and all its descendants are dead. */
-async function launch(
-  command: Command,
-  folder: TaskFolder,
-  house: House,
-  effect: RunEffect,
-  stop: Stop,
-  onStarted: (at: number) => void,
-): Promise<Ended> {
-  const key = attemptKey(effect.ref);
-  const launcher = await house.launchers.take();
+async function launch(attempt: Attempt, command: Command): Promise<Ended> {
+  const { launchers } = attempt.house;
+  const launcher = await launchers.take();
   try {
     await launcher.load(runScript(command));
-    stop.check();
-    let excess: LogStream | undefined;
-    const startedAt = performance.now();
-    const startTime = Date.now();
-    house.sweeper.begin(key);
-    const running = launcher.run();
-    stop.listen((force) => launcher.signal(force ? "SIGKILL" : "SIGTERM"));
-    const watch = house.usage.watch(key, launcher.pid, async () => {
-      const captures = await measureCaptures(folder, house.captureBytes);
-      excess ??= captures.excess;
-      if (excess !== undefined) launcher.signal("SIGKILL");
-      return captures.near;
-    });
-    onStarted(startTime);
-    const end = await running;
-    const durationS = (performance.now() - startedAt) / 1_000;
-    stop.listen(undefined);
-    const maxRssBytes = watch.stop();
-    await endFamily(house, key, launcher);
-    excess ??= (await measureCaptures(folder, house.captureBytes)).excess;
-    const info: TaskInfo = {
-      startTime,
-      durationS,
-      ...(end.type === "status" ? { exitCode: end.status, cpuTimeS: end.cpuTimeS } : {}),
-      ...(maxRssBytes === undefined ? {} : { maxRssBytes }),
-    };
-    return { end, excess, info, script: launcher.script };
+    attempt.stop.check();
+    return await supervise(attempt, launcher);
+  } catch (error) {
+    // Whatever went wrong on this side: no program may run on in a launcher that serves the next task.
+    if (!(error instanceof TaskProblem)) launcher.signal("SIGKILL");
+    throw error;
   } finally {
-    house.launchers.giveBack(launcher);
+    launchers.giveBack(launcher);
   }
+}
+
+async function supervise(attempt: Attempt, launcher: LiveLauncher): Promise<Ended> {
+  const { folder, house, stop } = attempt;
+  const key = attemptKey(attempt.effect.ref);
+  let excess: LogStream | undefined;
+  const startedAt = performance.now();
+  const startTime = Date.now();
+  house.sweeper.begin(key);
+  const running = launcher.run();
+  stop.listen((force) => launcher.signal(force ? "SIGKILL" : "SIGTERM"));
+  const watch = house.usage.watch(key, launcher.pid, async () => {
+    const sizes = await captureSizes(folder);
+    excess ??= excessOf(sizes, house.captureBytes);
+    if (excess !== undefined) launcher.signal("SIGKILL");
+    return excessOf(sizes, house.captureBytes / 16) !== undefined; // near the limit: look again soon
+  });
+  attempt.onStarted(startTime);
+  const end = await running;
+  const durationS = (performance.now() - startedAt) / 1_000;
+  stop.listen(undefined);
+  const maxRssBytes = watch.stop();
+  await endFamily(house, key, launcher);
+  const sizes = await captureSizes(folder);
+  excess ??= excessOf(sizes, house.captureBytes);
+  const info: TaskInfo = {
+    startTime,
+    durationS,
+    ...(end.type === "status" ? { exitCode: end.status, cpuTimeS: end.cpuTimeS } : {}),
+    ...(maxRssBytes === undefined ? {} : { maxRssBytes }),
+  };
+  return { end, excess, info, sizes, script: launcher.script };
 }
 
 /** Kills what the program left behind. A launcher of which something may still live does not serve again. */
@@ -180,20 +190,13 @@ async function endFamily(house: House, key: string, launcher: LiveLauncher): Pro
   }
 }
 
-/** `excess`: the capture that is over the limit. `near`: one is so large that the next look should come soon. */
-async function measureCaptures(
-  folder: TaskFolder,
-  limit: number,
-): Promise<{ excess: LogStream | undefined; near: boolean }> {
-  let excess: LogStream | undefined;
-  let near = false;
-  for (const stream of ["stdout", "stderr"] as const) {
-    const size = await sizeOf(folder[stream]);
-    if (size !== undefined && size > limit) excess ??= stream;
-    near ||= (size ?? 0) > limit / 16;
-  }
-  return { excess, near };
-}
+const captureSizes = async (folder: TaskFolder): Promise<CaptureSizes> => ({
+  stdout: (await sizeOf(folder.stdout)) ?? 0,
+  stderr: (await sizeOf(folder.stderr)) ?? 0,
+});
+
+const excessOf = (sizes: CaptureSizes, limit: number): LogStream | undefined =>
+  streams.find((stream) => sizes[stream] > limit);
 
 async function sizeOf(path: string): Promise<number | undefined> {
   try {
@@ -205,13 +208,8 @@ async function sizeOf(path: string): Promise<number | undefined> {
 }
 
 /** Throws what is wrong with the way in which a program ended. */
-async function checkEnd(
-  ended: Ended,
-  command: Command,
-  folder: TaskFolder,
-  house: House,
-  stop: Stop,
-): Promise<void> {
+async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promise<void> {
+  const { folder, house, stop } = attempt;
   const { end, excess } = ended;
   if (excess !== undefined) {
     const message = `the program wrote more than ${house.captureBytes} bytes to ${excess}; write to an output file`;
@@ -253,19 +251,21 @@ async function withStderr(failure: TaskFailure, folder: TaskFolder): Promise<Tas
 }
 
 async function settleLogs(
-  folder: TaskFolder,
-  house: House,
-  effect: RunEffect,
+  { folder, house, effect }: Attempt,
+  sizes: CaptureSizes | undefined,
   adopted: ReadonlyMap<LogStream, Digest>,
 ): Promise<void> {
-  const source = (stream: LogStream): { path: string; movable: boolean } => {
-    const sha256 = adopted.get(stream);
-    return sha256 === undefined
-      ? { path: folder[stream], movable: true }
-      : { path: house.store.path(sha256), movable: false };
-  };
   try {
-    await house.logs.settle(effect.ref, { stdout: source("stdout"), stderr: source("stderr") });
+    const { stdout, stderr } = sizes ?? (await captureSizes(folder));
+    const source = (stream: LogStream, size: number): LogSource => {
+      const sha256 = adopted.get(stream);
+      if (sha256 === undefined) return { path: folder[stream], size, movable: true };
+      return { path: house.store.path(sha256), size, movable: false };
+    };
+    await house.logs.settle(effect.ref, {
+      stdout: source("stdout", stdout),
+      stderr: source("stderr", stderr),
+    });
   } catch (error) {
     house.log("warn", `the logs of ${attemptKey(effect.ref)} could not be kept: ${String(error)}`);
   }

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, open, rename, rm, stat, writeFile, type FileHandle } from "node:fs/promises";
+import { copyFile, mkdir, open, rename, rm, writeFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { AttemptRef, SessionId, TaskId } from "@rain/protocol";
 import { errorCode } from "../monitor/errno.ts";
@@ -16,6 +16,8 @@ interface Entry {
 
 export interface LogSource {
   readonly path: string;
+  /** Bytes; with 0 there need not be a file. */
+  readonly size: number;
   readonly movable: boolean;
 }
 
@@ -87,16 +89,11 @@ export class Logs {
 
 /** False when there is nothing to keep. */
 async function keep(source: LogSource, target: string): Promise<boolean> {
-  let size = 0;
-  try {
-    ({ size } = await stat(source.path));
-  } catch (error) {
-    if (errorCode(error) !== "ENOENT") throw error; // the program was never started
-  }
+  const { path, size, movable } = source;
   if (size === 0) return false;
-  if (size > 2 * PART_BYTES) await copyEnds(source.path, target, size);
-  else if (source.movable) await rename(source.path, target);
-  else await copyFile(source.path, target);
+  if (size > 2 * PART_BYTES) await copyEnds(path, target, size);
+  else if (movable) await rename(path, target);
+  else await copyFile(path, target);
   return true;
 }
 

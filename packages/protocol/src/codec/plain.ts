@@ -38,7 +38,12 @@ class Plain {
   }
 
   #object(value: object | null): unknown {
-    if (value === null || value instanceof Uint8Array) return value;
+    if (value === null) return value;
+    if (value instanceof Uint8Array) {
+      if (value.length > this.#bounds.bytes)
+        this.#fail("limit-exceeded", `${value.length} bytes; at most ${this.#bounds.bytes} in one message`);
+      return value;
+    }
     if (this.#place.length >= this.#bounds.depth)
       this.#fail("limit-exceeded", `nested deeper than ${this.#bounds.depth}`);
     if (Array.isArray(value)) return this.#list(value);

@@ -27,7 +27,7 @@ const MAX_BYTES = 16_384;
 
 /** Asks the server at `url` for a challenge. Throws RainError("connection"). */
 export async function fetchChallenge(url: string, signal: AbortSignal): Promise<Challenge> {
-  const { status, body } = await get(new URL(challengePath, url), signal).catch((error: unknown) => {
+  const { status, body } = await get(url, signal).catch((error: unknown) => {
     throw connectionProblem(url, error);
   });
   if (status === 200) {
@@ -57,9 +57,9 @@ function readChallenge(body: string): Challenge | undefined {
   }
 }
 
-function get(url: URL, signal: AbortSignal): Promise<{ readonly status: number; readonly body: string }> {
+function get(url: string, signal: AbortSignal): Promise<{ readonly status: number; readonly body: string }> {
   return new Promise((resolve, reject) => {
-    const req = request(url, { signal, agent: false }, (res) => {
+    const req = request(new URL(challengePath, url), { signal, agent: false }, (res) => {
       let body = "";
       res.setEncoding("utf8");
       res.on("error", reject);

@@ -1,10 +1,11 @@
 import { snapshotName, partialName, type FoundFile } from "./names.ts";
 import { SnapshotItems, type FileSpec } from "./scan.ts";
 import { writeSnapshot } from "./snapshot.ts";
-import { recordsOf, withPlace, type DurableState } from "./state.ts";
+import { withPlace, type DurableState } from "./state.ts";
 import { inOrder, type Done, type JournalStorage, type Operation } from "./storage.ts";
 import { Cancelled, inSlices, streamFrames } from "./stream.ts";
 import type { Frame } from "./frame.ts";
+import { parseRecords } from "./records.ts";
 import type { Segment } from "./writer.ts";
 
 export interface CompactionOptions {
@@ -118,21 +119,28 @@ export class Compaction {
   }
 }
 
-export function* applyFrame(name: string, frame: Frame, state: DurableState): Generator<undefined, void> {
-  for (const record of recordsOf(name, frame)) {
-    withPlace(name, frame, () => state.apply(record));
+/** Applies the records of a frame, one a step. */
+export const applyFrame = (name: string, frame: Frame, state: DurableState): Generator<undefined, void> =>
+  withPlace(name, frame, applied(frame, state));
+
+function* applied(frame: Frame, state: DurableState): Generator<undefined, void> {
+  for (const record of parseRecords(frame.payload)) {
+    state.apply(record);
     yield;
   }
 }
 
-export function* loadFrame(
+/** Loads the items of a snapshot's frame, one a step. */
+export const loadFrame = (
   items: SnapshotItems,
   name: string,
   frame: Frame,
   state: DurableState,
-): Generator<undefined, void> {
+): Generator<undefined, void> => withPlace(name, frame, loaded(items, frame, state));
+
+function* loaded(items: SnapshotItems, frame: Frame, state: DurableState): Generator<undefined, void> {
   for (const item of items.read(frame)) {
-    withPlace(name, frame, () => state.load(item));
+    state.load(item);
     yield;
   }
 }

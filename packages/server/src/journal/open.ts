@@ -19,7 +19,7 @@ export interface JournalOptions<State extends DurableState> {
   readonly segmentBytes?: number | undefined;
   /** Sealed segments together at least this large are compacted, bytes; default 256 MiB. */
   readonly compactAfterBytes?: number | undefined;
-  /** Commits are put together into one append up to about this size, bytes; default 1 MiB. */
+  /** Commits are put together into one append up to about this size, bytes; default 256 KiB. */
   readonly batchBytes?: number | undefined;
 }
 
@@ -52,7 +52,7 @@ export function openJournal<State extends DurableState>(
     newState,
     segmentBytes: options.segmentBytes ?? 64 * MiB,
     compactAfterBytes: options.compactAfterBytes ?? 256 * MiB,
-    batchBytes: options.batchBytes ?? MiB,
+    batchBytes: options.batchBytes ?? MiB / 4,
     ...recovered,
     onNote,
     onFatal: (error) => (isOpen ? options.onFatal(error) : done(error)),

@@ -112,11 +112,18 @@ const schemas = {
 } satisfies Catalogue;
 const catalogue: Readonly<Record<string, z.ZodType<ServerRecord>>> = schemas;
 
-/** The records of a segment's frame. Throws an Error that says where the payload is not what it must be. */
-export function parseRecords(payload: Uint8Array): readonly ServerRecord[] {
+/**
+ * The records of a segment's frame, each parsed when it is asked for, so that a reader can stop in between. Throws an
+ * Error that says where the payload is not what it must be.
+ */
+export function* parseRecords(payload: Uint8Array): Generator<ServerRecord, void> {
   const values = unpack(payload);
   if (!Array.isArray(values)) throw new Error("it is not a list of records");
-  return values.map(parseRecord);
+  let index = 0;
+  for (const value of values) {
+    yield parseRecord(value, index);
+    index += 1;
+  }
 }
 
 function parseRecord(value: unknown, index: number): ServerRecord {

@@ -2,7 +2,6 @@ import { RainError } from "@rain/protocol";
 import type { ServerRecord } from "../core/types.ts";
 import type { Frame } from "./frame.ts";
 import { refused } from "./failure.ts";
-import { parseRecords } from "./records.ts";
 
 /** What the journal rebuilds: records applied in order make the state; a snapshot is its items, dumped and loaded. */
 export interface DurableState {
@@ -12,19 +11,13 @@ export interface DurableState {
   load(item: unknown): void;
 }
 
-/** The records of a segment's frame. Throws RainError "bad-file" when they are sound but not understood. */
-export function recordsOf(name: string, frame: Frame): readonly ServerRecord[] {
+/**
+ * Runs `steps`, that use what stands in `frame`. An error of them says where that is: RainError "bad-file", sound but
+ * not understood.
+ */
+export function* withPlace(name: string, frame: Frame, steps: Iterable<unknown>): Generator<undefined, void> {
   try {
-    return parseRecords(frame.payload);
-  } catch (error) {
-    throw notUnderstood(name, frame, error);
-  }
-}
-
-/** Runs `use` for something that stands in `frame`; an error of it says where. */
-export function withPlace(name: string, frame: Frame, use: () => void): void {
-  try {
-    use();
+    for (const _ of steps) yield;
   } catch (error) {
     throw error instanceof RainError && error.code === "bad-file" ? error : notUnderstood(name, frame, error);
   }

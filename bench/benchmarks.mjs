@@ -1,0 +1,13 @@
+import core from "./core.mjs";
+import chain from "./chain.mjs";
+import echo from "./echo.mjs";
+import latency from "./latency.mjs";
+import memory from "./memory.mjs";
+import restart from "./restart.mjs";
+import sleep from "./sleep.mjs";
+
+/**
+ * In the order in which they run: those that need a quiet machine first.
+ * @type {readonly import("./support/child.mjs").Benchmark[]}
+ */
+export const benchmarks = [latency, chain, sleep, echo, memory, restart, core];

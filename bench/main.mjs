@@ -1,0 +1,145 @@
+// `npm run bench`: runs the benchmarks one after another and prints one table.
+//   --only NAME   just this one; may be repeated
+//   --json        the same as JSON, with every round
+//   --list        the names
+import { fork } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { benchmarks } from "./benchmarks.mjs";
+import { describeMachine, load } from "./support/machine.mjs";
+import { formatTable } from "./support/table.mjs";
+
+/** @typedef {import("./support/table.mjs").Row} Row */
+
+/** Longest time of one benchmark, milliseconds. */
+const LIMIT_MS = 120_000;
+const child = fileURLToPath(new URL("./support/child.mjs", import.meta.url));
+
+/** Ends what runs now; set while a benchmark runs. */
+let interrupt = () => undefined;
+
+/**
+ * Runs one benchmark in a process group of its own, and ends that group whatever happens.
+ * @param {string} name
+ * @returns {Promise<readonly import("./support/figures.mjs").Figure[]>}
+ */
+async function measure(name) {
+  const dir = mkdtempSync(join(tmpdir(), `rain-bench-${name}-`));
+  const runner = fork(child, [name, dir], { detached: true, execArgv: ["--expose-gc"], stdio: "inherit" });
+  const gone = new Promise((resolve) => runner.once("exit", resolve));
+  try {
+    return await new Promise((resolve, reject) => {
+      const late = setTimeout(
+        () => reject(new Error(`not done after ${LIMIT_MS / 1000} s, the limit of a benchmark`)),
+        LIMIT_MS,
+      );
+      interrupt = () => void reject(new Error("interrupted"));
+      runner.once("error", reject);
+      runner.once("exit", (code, signal) => reject(new Error(`ended without a result (${signal ?? code})`)));
+      runner.once("message", (/** @type {any} */ answer) =>
+        answer.figures === undefined ? reject(new Error(answer.error)) : resolve(answer.figures),
+      );
+      void gone.then(() => clearTimeout(late));
+    });
+  } finally {
+    interrupt = () => undefined;
+    killGroup(runner.pid);
+    await gone;
+    rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** @param {number | undefined} pid */
+function killGroup(pid) {
+  if (pid === undefined) return;
+  try {
+    process.kill(-pid, "SIGKILL");
+  } catch (error) {
+    // The whole group has ended already.
+    if (/** @type {NodeJS.ErrnoException} */ (error).code !== "ESRCH") throw error;
+  }
+}
+
+/** @param {readonly string[]} names */
+async function runAll(names) {
+  /** @type {Row[]} */
+  const rows = [];
+  /** @type {{ benchmark: string, error: string }[]} */
+  const failures = [];
+  let stopped = false;
+  const stop = () => {
+    stopped = true;
+    interrupt();
+  };
+  process.once("SIGINT", stop).once("SIGTERM", stop);
+  for (const benchmark of names) {
+    if (stopped) break;
+    const before = load();
+    const begin = performance.now();
+    process.stderr.write(`bench: ${benchmark} ... `);
+    try {
+      const figures = await measure(benchmark);
+      const after = load();
+      rows.push(
+        ...figures.map((figure) => ({ benchmark, ...figure, load: /** @type {const} */ ([before, after]) })),
+      );
+      process.stderr.write(`${((performance.now() - begin) / 1000).toFixed(1)} s\n`);
+    } catch (error) {
+      const text = error instanceof Error ? error.message : String(error);
+      failures.push({ benchmark, error: text });
+      process.stderr.write(`FAILED\n${text}\n`);
+    }
+  }
+  return { rows, failures };
+}
+
+/**
+ * @param {readonly Row[]} rows
+ * @param {readonly { benchmark: string, error: string }[]} failures
+ * @param {number} seconds
+ */
+function report(rows, failures, seconds) {
+  const { cpu, cpus, memoryBytes, kernel, node } = describeMachine();
+  const memory = `${Math.round(memoryBytes / 2 ** 30)} GiB`;
+  const lines = [
+    "",
+    rows.length === 0 ? "(nothing was measured)" : formatTable(rows),
+    ...failures.map(({ benchmark, error }) => `FAILED ${benchmark}: ${error.split("\n")[0]}`),
+    `RATIO is the figure divided by its peer. LOAD is the load of the last minute before and after the benchmark.`,
+    `${cpus} cpus (${cpu}), ${memory}, Linux ${kernel}, Node ${node}; ${seconds.toFixed(0)} s in all`,
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      only: { type: "string", multiple: true },
+      json: { type: "boolean", default: false },
+      list: { type: "boolean", default: false },
+    },
+  });
+  if (values.list) {
+    for (const { name, what } of benchmarks) process.stdout.write(`${name.padEnd(10)} ${what}\n`);
+    return 0;
+  }
+  const names = values.only ?? benchmarks.map(({ name }) => name);
+  const unknown = names.find((name) => !benchmarks.some((one) => one.name === name));
+  if (unknown !== undefined) {
+    process.stderr.write(`bench: there is no benchmark ${JSON.stringify(unknown)}; --list shows the names\n`);
+    return 2;
+  }
+  const begin = performance.now();
+  const { rows, failures } = await runAll(names);
+  const seconds = (performance.now() - begin) / 1000;
+  if (values.json) {
+    const result = { machine: describeMachine(), seconds, rows, failures };
+    process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
+  } else report(rows, failures, seconds);
+  return failures.length === 0 && rows.length > 0 ? 0 : 1;
+}
+
+process.exitCode = await main();

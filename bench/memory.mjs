@@ -1,0 +1,55 @@
+import { readHeap } from "./support/instance.mjs";
+import { residentBytes } from "./support/machine.mjs";
+import { mebibytes } from "./support/figures.mjs";
+import { QUEUED, submitQueued } from "./support/queued.mjs";
+
+// What a queued task costs a real server, journal and connections included.
+
+/** @type {import("./support/child.mjs").Benchmark} */
+const benchmark = {
+  name: "memory",
+  what: "memory of a server with 100,000 queued tasks, bytes a task",
+  run: async ({ newInstance }) => {
+    const instance = newInstance();
+    const server = await instance.startServer({ probe: true });
+    const client = await instance.connect();
+    const warm = await client.newSession("bench warm-up");
+    await submitQueued(warm, 2_000);
+    await warm.close();
+
+    const heapBefore = await readHeap(server);
+    const residentBefore = residentBytes(server.pid);
+    const session = await client.newSession("bench memory");
+    await submitQueued(session, QUEUED);
+    const residentPeak = residentBytes(server.pid);
+    const heapAfter = await readHeap(server);
+    const residentAfter = residentBytes(server.pid);
+    await client.close();
+
+    const used = (/** @type {NodeJS.MemoryUsage} */ memory) => memory.heapUsed + memory.external;
+    // One task as JSON: what is to be remembered, before anything is known about how.
+    const request = { cpus: 1, gpus: 1, memory: 0, named: {} };
+    const output = {
+      object: 99_999,
+      label: "stdout",
+      kind: "blob",
+      contentType: "",
+      keep: false,
+      capture: "stdout",
+    };
+    const work = { type: "execute", args: ["/bin/echo", "hello 99999"] };
+    const spec = JSON.stringify({ id: 99_999, work, inputs: [], outputs: [output], request });
+    const peer = { name: "its spec as JSON", value: spec.length };
+    const note =
+      `${QUEUED.toLocaleString("en-US")} tasks submitted, difference to the idle server, after a collection of garbage; ` +
+      `resident ${mebibytes(residentBefore)} idle, ${mebibytes(residentPeak)} right after the submit, ` +
+      `${mebibytes(residentAfter)} after the collection`;
+    const heap = (used(heapAfter) - used(heapBefore)) / QUEUED;
+    const resident = (residentAfter - residentBefore) / QUEUED;
+    return [
+      { figure: "heap and buffers, queued", value: heap, unit: "bytes/task", rounds: [], peer, note },
+      { figure: "resident, queued", value: resident, unit: "bytes/task", rounds: [], peer, note },
+    ];
+  },
+};
+export default benchmark;

@@ -1,0 +1,220 @@
+import { constants } from "node:fs";
+import { open, type FileHandle } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { pipeline } from "node:stream/promises";
+import {
+  asDigest,
+  asSessionId,
+  asTaskId,
+  limits,
+  parseRange,
+  rangeHeaders,
+  type Digest,
+  type Epoch,
+  type SessionId,
+  type TaskId,
+} from "@rain/protocol";
+import { verifyTicket } from "@rain/protocol/tickets";
+import { errorCode } from "../monitor/errno.ts";
+import type { Store } from "../store/index.ts";
+
+type Stream = "stdout" | "stderr";
+export interface DataPortOptions {
+  readonly store: Store;
+  readonly logFile: (
+    session: SessionId,
+    task: TaskId,
+    stream: Stream,
+  ) => { readonly path: string; readonly complete: boolean } | undefined;
+  readonly log: (level: "info" | "warn" | "error", text: string) => void;
+}
+
+/** The most of a log that one answer carries, bytes. */
+const LOG_BYTES = 1_048_576;
+/** A reader that takes no byte for so long is cut, milliseconds. */
+const IDLE_MS = 60_000;
+/** Tickets of so many registrations are good: the last one's, and the one before for reads that were under way. */
+const REGISTRATIONS = 2;
+
+type Target =
+  | { readonly type: "blob"; readonly sha256: Digest }
+  | { readonly type: "log"; readonly session: SessionId; readonly task: TaskId; readonly stream: Stream };
+
+/** Serves this governor's objects to other governors and to the server, and logs to the server; only for tickets. */
+export class DataPort {
+  readonly #options: DataPortOptions;
+  readonly #server: Server;
+  readonly #keys = new Map<Epoch, Uint8Array>();
+
+  constructor(options: DataPortOptions) {
+    this.#options = options;
+    this.#server = createServer({
+      maxHeaderSize: limits.headerBytes,
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      connectionsCheckingInterval: 1_000,
+      keepAliveTimeout: 30_000,
+    });
+    this.#server.maxHeadersCount = 64;
+    this.#server.maxConnections = 512;
+    this.#server.setTimeout(IDLE_MS);
+    this.#server.on("clientError", (_error, socket) => socket.destroy());
+    this.#server.on("request", (request, response) => {
+      this.#answer(request, response).catch((error: unknown) => this.#failed(request, response, error));
+    });
+  }
+
+  /** Answers its address, `http://host:port`. Rejects with the system's error. */
+  listen(host: string, port = 0): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen(port, host, () => {
+        this.#server.off("error", reject);
+        const address = this.#server.address() as AddressInfo;
+        resolve(`http://${host.includes(":") ? `[${host}]` : host}:${address.port}`);
+      });
+    });
+  }
+
+  /** The key of the tickets of a registration. */
+  addKey(epoch: Epoch, key: Uint8Array): void {
+    this.#keys.set(epoch, key);
+    for (const known of this.#keys.keys()) if (this.#keys.size > REGISTRATIONS) this.#keys.delete(known);
+  }
+
+  close(): Promise<void> {
+    this.#server.closeAllConnections();
+    return new Promise((resolve) => this.#server.close(() => resolve()));
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const url = URL.canParse(request.url ?? "", "http://x")
+      ? new URL(request.url ?? "", "http://x")
+      : undefined;
+    const target = url && parseTarget(url.pathname);
+    if (!url || !target) return refuse(response, 404, "no such path");
+    if (request.method !== "GET") return refuse(response, 405, "only GET");
+    if (!this.#isAllowed(request, url.pathname))
+      return refuse(response, 403, "no valid ticket for this path");
+    if (target.type === "blob") await this.#sendBlob(target.sha256, request, response);
+    else await this.#sendLog(target, url.searchParams.get("offset") ?? "0", response);
+  }
+
+  #isAllowed(request: IncomingMessage, path: string): boolean {
+    const [scheme, ticket, ...rest] = (request.headers.authorization ?? "").split(" ");
+    if (scheme !== "Rain-Ticket" || ticket === undefined || rest.length > 0) return false;
+    return [...this.#keys].some(([epoch, key]) => verifyTicket(key, ticket, { method: "GET", path, epoch }));
+  }
+
+  async #sendBlob(sha256: Digest, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { store } = this.#options;
+    const file = store.has(sha256) ? await openIfThere(store.path(sha256)) : undefined;
+    if (!file) return refuse(response, 404, "this object is not here");
+    try {
+      const { size } = await file.stat();
+      const range = parseRange(request.headers.range, size);
+      if (range === "unsatisfiable") {
+        response.setHeader("Content-Range", `bytes */${size}`);
+        return refuse(response, 416, "the object is shorter");
+      }
+      response.writeHead(range.partial ? 206 : 200, { ...commonHeaders, ...rangeHeaders(range, size) });
+      if (size === 0) {
+        response.end();
+        return;
+      }
+      const { start, end } = range;
+      await pipeline(
+        file.createReadStream({ start, end, autoClose: false, highWaterMark: 262_144 }),
+        response,
+      );
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #sendLog(
+    target: Extract<Target, { type: "log" }>,
+    offsetText: string,
+    response: ServerResponse,
+  ): Promise<void> {
+    if (!/^\d{1,15}$/.test(offsetText)) return refuse(response, 400, "offset must be a number of bytes");
+    const { session, task, stream } = target;
+    const where = (): ReturnType<DataPortOptions["logFile"]> => this.#options.logFile(session, task, stream);
+    let log = where();
+    if (!log) return refuse(response, 404, "no log of this task is here");
+    let file = await openIfThere(log.path);
+    if (!file) {
+      // Its program is about to write it, or it was moved in this moment because the program ended.
+      log = where() ?? log;
+      file = await openIfThere(log.path);
+    }
+    const { bytes, atEnd } = file
+      ? await readPart(file, Number(offsetText))
+      : { bytes: Buffer.of(), atEnd: true };
+    const isComplete = log.complete && atEnd;
+    response.writeHead(200, {
+      ...commonHeaders,
+      "Content-Length": bytes.length,
+      ...(isComplete ? { "Rain-Complete": "1" } : {}),
+    });
+    response.end(bytes);
+  }
+
+  #failed(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+    const code = errorCode(error);
+    // The reader went away: it reads on from where it was, or not.
+    const isReader = code === "ERR_STREAM_PREMATURE_CLOSE" || code === "ECONNRESET" || code === "EPIPE";
+    if (!isReader) {
+      this.#options.log("warn", `${request.method} ${request.url?.split("?")[0]}: ${String(error)}`);
+    }
+    if (response.headersSent) response.destroy();
+    else refuse(response, 500, "this governor could not read it; its log says why");
+  }
+}
+
+const commonHeaders = {
+  "Content-Type": "application/octet-stream",
+  "Cache-Control": "no-store",
+  "X-Content-Type-Options": "nosniff",
+} as const;
+
+function refuse(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { "Content-Type": "text/plain" });
+  response.end(text);
+}
+
+function parseTarget(path: string): Target | undefined {
+  const blob = /^\/rain\/v1\/blobs\/([0-9a-f]{64})$/.exec(path)?.[1];
+  if (blob !== undefined) return { type: "blob", sha256: asDigest(blob) };
+  const log = /^\/rain\/v1\/sessions\/(\d{1,10})\/tasks\/(\d{1,10})\/(stdout|stderr)$/.exec(path);
+  if (!log) return undefined;
+  const [, session, task, stream] = log;
+  return {
+    type: "log",
+    session: asSessionId(Number(session)),
+    task: asTaskId(Number(task)),
+    stream: stream === "stderr" ? "stderr" : "stdout",
+  };
+}
+
+async function openIfThere(path: string): Promise<FileHandle | undefined> {
+  try {
+    return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (error) {
+    if (errorCode(error) === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+/** Reads a log from `offset` on and closes it. */
+async function readPart(file: FileHandle, offset: number): Promise<{ bytes: Buffer; atEnd: boolean }> {
+  try {
+    const { size } = await file.stat();
+    const length = Math.max(0, Math.min(size - offset, LOG_BYTES));
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(length), 0, length, offset);
+    return { bytes: buffer.subarray(0, bytesRead), atEnd: offset + bytesRead >= size };
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,169 @@
+import { createHash } from "node:crypto";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { asDigest, type Digest } from "@rain/protocol";
+import { BlobStore, RunStore } from "../../packages/governor/src/store/index.ts";
+
+const digestOf = (bytes: string | Uint8Array): Digest =>
+  asDigest(createHash("sha256").update(bytes).digest("hex"));
+
+let root: string;
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), "rain-store-"));
+});
+afterEach(async () => {
+  await rm(root, { recursive: true, force: true });
+});
+const files = async (folder: string): Promise<string[]> => {
+  const entries = await readdir(join(root, folder), { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => entry.name);
+};
+
+describe("the store", () => {
+  it("keeps bytes and files under their digest, read-only, each once", async () => {
+    const store = await BlobStore.open(root);
+    const hello = digestOf("hello");
+    expect(store.has(hello)).toBe(false);
+    expect(await store.putBytes(Buffer.from("hello"))).toEqual({ sha256: hello, size: 5 });
+    const path = join(root, "a file");
+    for (const text of ["hello", "other"]) {
+      await writeFile(path, text);
+      expect(await store.adoptFile(path)).toEqual({ sha256: digestOf(text), size: 5 });
+      await expect(stat(path)).rejects.toThrow("ENOENT");
+      expect(store.has(digestOf(text))).toBe(true);
+      expect(await readFile(store.path(digestOf(text)), "utf8")).toBe(text);
+      expect((await stat(store.path(digestOf(text)))).mode & 0o777).toBe(0o444);
+    }
+    expect(store.path(hello)).toBe(join(root, "store", hello.slice(0, 2), hello));
+    expect((await files("store")).length).toBe(2);
+    await store.remove(hello);
+    await store.remove(hello);
+    expect(store.has(hello)).toBe(false);
+    expect(await files("store")).toEqual([digestOf("other")]);
+    expect(await files("incoming")).toEqual([]);
+  });
+
+  it("takes large and empty files", async () => {
+    const store = await BlobStore.open(root);
+    const large = Buffer.alloc(1_500_000, "x");
+    for (const bytes of [large, Buffer.of()]) {
+      await writeFile(join(root, "f"), bytes);
+      expect(await store.adoptFile(join(root, "f"))).toEqual({ sha256: digestOf(bytes), size: bytes.length });
+    }
+  });
+
+  it("takes plain files only", async () => {
+    const store = await BlobStore.open(root);
+    await symlink("/etc/hostname", join(root, "link"));
+    await expect(store.adoptFile(join(root, "link"))).rejects.toThrow(/not a plain file/);
+    await mkdir(join(root, "folder"));
+    await expect(store.adoptFile(join(root, "folder"))).rejects.toThrow(/not a plain file/);
+  });
+
+  it("survives any mix of puts, adopts and removes of the same bytes at once", async () => {
+    const store = await BlobStore.open(root);
+    const sha256 = digestOf("same");
+    for (let round = 0; round < 30; round += 1) {
+      const work: Promise<unknown>[] = [];
+      for (let i = 0; i < 6; i += 1) {
+        const path = store.incomingPath();
+        work.push(
+          store.putBytes(Buffer.from("same")),
+          writeFile(path, "same").then(() => store.adoptFile(path)),
+        );
+        if (i % 2 === round % 2) work.push(store.remove(sha256));
+      }
+      await Promise.all(work);
+      if (store.has(sha256)) expect(await readFile(store.path(sha256), "utf8")).toBe("same");
+      else expect(await files("store")).toEqual([]);
+      expect(await files("incoming")).toEqual([]);
+    }
+  });
+
+  it("starts empty", async () => {
+    const before = await BlobStore.open(root);
+    const { sha256 } = await before.putBytes(Buffer.from("x"));
+    await writeFile(before.incomingPath(), "half");
+    const after = await BlobStore.open(root);
+    expect(after.has(sha256)).toBe(false);
+    expect([...(await files("store")), ...(await files("incoming"))]).toEqual([]);
+  });
+
+  it("refuses a work folder that others could tamper with, and makes one that is missing", async () => {
+    await mkdir(join(root, "real"));
+    await symlink(join(root, "real"), join(root, "link"));
+    await expect(BlobStore.open(join(root, "link"))).rejects.toThrow(
+      /is a symbolic link; name the folder itself/,
+    );
+    await chmod(join(root, "real"), 0o777);
+    await expect(BlobStore.open(join(root, "real"))).rejects.toThrow(
+      /can be written by every user; run: chmod 700/,
+    );
+    await chmod(join(root, "real"), 0o1777);
+    await BlobStore.open(join(root, "real"));
+    await BlobStore.open(join(root, "a", "b"));
+    expect((await stat(join(root, "a", "b"))).mode & 0o777).toBe(0o700);
+  });
+
+  it.skipIf(process.getuid?.() !== 0)("refuses a work folder of another user", async () => {
+    const { chown } = await import("node:fs/promises");
+    await mkdir(join(root, "theirs"));
+    await chown(join(root, "theirs"), 12_345, 12_345);
+    await expect(BlobStore.open(join(root, "theirs"))).rejects.toThrow(/belongs to user 12345/);
+  });
+});
+
+describe("pins", () => {
+  it("hold a blob until the last is gone", async () => {
+    const store = await BlobStore.open(root);
+    const { sha256 } = await store.putBytes(Buffer.from("x"));
+    store.pin(sha256);
+    store.pin(sha256);
+    await store.remove(sha256);
+    expect(store.has(sha256)).toBe(false); // for everyone else it is gone
+    await store.unpin(sha256);
+    expect(await files("store")).toEqual([sha256]);
+    await store.unpin(sha256);
+    expect(await files("store")).toEqual([]);
+  });
+
+  it("let a blob stay when it came in again meanwhile", async () => {
+    const store = await BlobStore.open(root);
+    const { sha256 } = await store.putBytes(Buffer.from("x"));
+    for (const again of [async () => store.keep(sha256), () => store.putBytes(Buffer.from("x"))]) {
+      store.pin(sha256);
+      await store.remove(sha256);
+      await again();
+      await store.unpin(sha256);
+      expect(store.has(sha256)).toBe(true);
+      expect(await files("store")).toEqual([sha256]);
+    }
+  });
+
+  it("are set by what a run takes in, until it ends", async () => {
+    const store = await BlobStore.open(root);
+    const runs = new RunStore(store);
+    const { sha256 } = await store.putBytes(Buffer.from("x"));
+    let proceed = (): void => undefined;
+    const collected = new Promise<void>((resolve) => (proceed = resolve));
+    const ended = new Promise<void>((resolve, reject) => {
+      runs.run(() => {
+        const run = async (): Promise<void> => {
+          await runs.putBytes(Buffer.from("x"));
+          await collected;
+          expect(await readFile(runs.path(sha256), "utf8")).toBe("x");
+          await runs.end();
+        };
+        run().then(resolve, reject);
+      });
+    });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    await store.remove(sha256);
+    proceed();
+    await ended;
+    expect(await files("store")).toEqual([]);
+    await expect(runs.putBytes(Buffer.of())).rejects.toThrow(/outside RunStore.run/);
+  });
+});

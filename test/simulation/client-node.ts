@@ -1,0 +1,389 @@
+import {
+  replySchemas,
+  serverToClient,
+  type ClientRequest,
+  type ObjectId,
+  type ReplyOf,
+  type RequestOf,
+  type RequestType,
+  type SessionId,
+  type SettledItem,
+  type TaskId,
+  type TaskSpec,
+  type WireError,
+} from "@rain/protocol";
+import { parse } from "@rain/protocol/codec";
+import { SERVER } from "./governor-node.ts";
+import type { Network, Socket } from "./network.ts";
+import type { ClientPlan, SubmitPlan } from "./plan.ts";
+import { produce } from "./programs.ts";
+import { hear, say } from "./wire.ts";
+import type { World } from "./world.ts";
+
+/** What a client needs of the server beside messages: the HTTP surface. */
+export interface Http {
+  upload(from: string, sha256: string, size: number, done: (stored: boolean) => void): void;
+  read(from: string, session: SessionId, object: ObjectId, done: (sha256: string | undefined) => void): void;
+  /** Was this task opened again for a lost output? */
+  wasReopened(session: SessionId, task: TaskId): boolean;
+}
+
+type Body<T extends RequestType> = Omit<RequestOf<T>, "req">;
+interface Call {
+  readonly req: number;
+  /** The request, or all parts of a submit. */
+  readonly messages: readonly ClientRequest[];
+  readonly onReply: (ok: unknown) => void;
+  readonly onError: (error: WireError) => void;
+}
+
+/** A client as the library is: it keeps its requests until they are answered and repeats them after a reconnect. */
+export class ClientNode {
+  readonly name: string;
+  readonly plan: ClientPlan;
+  readonly #world: World;
+  readonly #network: Network;
+  readonly #http: Http;
+  #socket: Socket | undefined;
+  #reqs = 0;
+  readonly #calls: Map<number, Call> = new Map();
+  readonly #openKey: string;
+  session: SessionId | undefined;
+  /** The settled log as it was read. */
+  readonly #log: SettledItem[] = [];
+  readonly #settled: Map<TaskId, SettledItem> = new Map();
+  readonly #acknowledged: SubmitPlan[] = [];
+  #refused = 0;
+  #sessionFailed = false;
+  #closing = false;
+  closed = false;
+  gone = false;
+  /** Everything that it wanted is answered. */
+  done = false;
+  readonly #expected: Map<ObjectId, string> = new Map();
+  readonly #fetched: Map<ObjectId, string> = new Map();
+  readonly #unkept: Set<ObjectId> = new Set();
+  #fetching = false;
+  #nexting = false;
+
+  constructor(world: World, network: Network, http: Http, plan: ClientPlan) {
+    this.#world = world;
+    this.#network = network;
+    this.#http = http;
+    this.plan = plan;
+    this.name = plan.name;
+    this.#openKey = world.random.token("open");
+    for (const submit of plan.submits) {
+      for (const { objects } of submit.unkeeps) for (const object of objects) this.#unkept.add(object);
+    }
+  }
+
+  start(): void {
+    const { loop } = this.#world;
+    this.#network.setUp(this.name, true);
+    this.#connect();
+    const { onError, detached, name, vanishesAt, closesAt } = this.plan;
+    const open = { type: "session.open", key: this.#openKey, name, onError, detached, ttlS: 200 } as const;
+    this.#call("session.open", open, ({ session }) => {
+      this.#check(this.session === undefined || this.session === session, "session-changed", `${session}`);
+      this.session = session;
+      this.#submit(0);
+      if (closesAt !== undefined) loop.at(closesAt, () => this.close());
+    });
+    if (vanishesAt !== undefined) loop.at(vanishesAt, () => this.#vanish());
+  }
+
+  /** Closes the session whatever runs in it. */
+  close(): void {
+    const { session } = this;
+    if (this.#closing || this.gone || session === undefined) return;
+    this.#closing = true;
+    this.done = true;
+    this.#call("session.close", { type: "session.close", session }, () => {
+      this.closed = true;
+    });
+  }
+  #vanish(): void {
+    this.#world.log(`${this.name} vanishes`);
+    this.gone = true;
+    this.done = true;
+    this.closed = true;
+    this.#network.end(this.name, this.#world.random.chance(0.5));
+  }
+
+  // ------------------------------------------------------------------------------------------------ connection
+
+  #connect(): void {
+    const { loop, random } = this.#world;
+    this.#network.dial(this.name, SERVER, "client", (socket) => {
+      if (this.gone) return socket?.close();
+      if (!socket) {
+        loop.after(random.between(50, 2_000), () => !this.gone && this.#connect());
+        return;
+      }
+      this.#socket = socket;
+      socket.ears = {
+        onMessage: (bytes) => socket === this.#socket && this.#answer(bytes),
+        onClose: () => {
+          if (socket !== this.#socket) return;
+          this.#socket = undefined;
+          loop.after(random.between(10, 1_000), () => !this.gone && this.#connect());
+        },
+      };
+      const { session } = this;
+      if (session !== undefined && !this.#closing) {
+        const req = ++this.#reqs;
+        const attach: Call = { req, messages: [{ type: "session.attach", req, session }], onReply: () => undefined, onError: (error) => this.#unexpected("session.attach", error) };
+        this.#calls.set(req, attach);
+        say(socket, attach.messages[0] ?? {});
+      }
+      for (const call of this.#calls.values()) {
+        if (call.messages[0]?.type !== "session.attach") for (const message of call.messages) say(socket, message);
+      }
+      // Those of an earlier connection were answered by its end.
+      if (session !== undefined && random.chance(0.3)) this.#audit();
+    });
+  }
+
+  #call<T extends RequestType>(
+    type: T,
+    body: Body<T>,
+    onReply: (ok: ReplyOf<T>) => void,
+    onError: (error: WireError) => void = (error) => this.#unexpected(type, error),
+  ): void {
+    const req = ++this.#reqs;
+    const message = { ...body, req } as unknown as ClientRequest;
+    const reply = (ok: unknown): void => onReply(parse(replySchemas[type], ok, `reply to ${type}`));
+    this.#calls.set(req, { req, messages: [message], onReply: reply, onError });
+    say(this.#socket, message);
+  }
+  #answer(bytes: Uint8Array): void {
+    const message = hear(serverToClient, bytes, "message of the server");
+    const call = this.#calls.get(message.req);
+    if (!call || this.gone) return;
+    this.#calls.delete(message.req);
+    const what = call.messages[0]?.type ?? "";
+    this.#world.log(`${this.name} gets ${message.type} to ${what} ${message.req}`);
+    if (message.type === "reply") call.onReply(message.ok);
+    else call.onError(message.error);
+  }
+
+  #check(holds: boolean, rule: string, text: string): void {
+    this.#world.check(holds, rule, () => `${this.name}: ${text}`);
+  }
+  /** An error is only right after this client itself closed the session, or when the session has failed. */
+  #unexpected(what: string, error: WireError): void {
+    if (this.#closing && (error.code === "session-closed" || error.code === "unknown-session")) return;
+    if (error.code === "session-failed" && this.plan.onError === "fail") {
+      this.#failed();
+      return;
+    }
+    this.#check(false, "client-error", `${what}: ${error.code}: ${error.message}`);
+  }
+  #failed(): void {
+    this.#sessionFailed = true;
+    this.done = true;
+  }
+
+  // ---------------------------------------------------------------------------------------------------- submits
+
+  #submit(at: number): void {
+    const plan = this.plan.submits[at];
+    if (!plan) return this.#progress();
+    const { loop, random } = this.#world;
+    loop.after(plan.delay, () => {
+      if (this.gone || this.#closing) return;
+      const large = plan.constants.filter(({ data }) => data === undefined);
+      this.#upload(large, () => this.#sendSubmit(at, plan, random.chance(0.3) && plan.tasks.length > 1));
+    });
+  }
+  #upload(large: SubmitPlan["constants"], done: () => void): void {
+    const [first, ...rest] = large;
+    if (!first) return done();
+    this.#http.upload(this.name, first.sha256, first.size, (stored) => {
+      if (this.gone || this.#closing) return;
+      if (stored) this.#upload(rest, done);
+      else this.#world.loop.after(300, () => this.#upload(large, done));
+    });
+  }
+
+  #sendSubmit(at: number, plan: SubmitPlan, inParts: boolean): void {
+    const { session } = this;
+    if (session === undefined || this.#closing || this.gone) return;
+    const { key, tasks, constants } = plan;
+    const head = { type: "submit", session, key } as const;
+    const messages: ClientRequest[] = [];
+    if (inParts) {
+      const half = Math.ceil(tasks.length / 2);
+      messages.push({ ...head, req: ++this.#reqs, part: 0, last: false, tasks: tasks.slice(0, half), constants });
+      messages.push({ ...head, req: ++this.#reqs, part: 1, last: true, tasks: tasks.slice(half), constants: [] });
+    } else messages.push({ ...head, req: ++this.#reqs, part: 0, last: true, tasks, constants });
+    const onReply = (): void => {
+      this.#acknowledged.push(plan);
+      this.#expect(plan);
+      this.#later(plan);
+      this.#next();
+      this.#submit(at + 1);
+    };
+    const onError = (error: WireError): void => {
+      // What an earlier submit should have made never came.
+      const follows = error.code === "object-failed" || (this.#refused > 0 && error.code === "unknown-object");
+      if (!follows) return this.#unexpected("submit", error);
+      this.#refused++;
+      this.#submit(at + 1);
+    };
+    const req = this.#reqs;
+    this.#calls.set(req, { req, messages, onReply, onError });
+    for (const message of messages) say(this.#socket, message);
+  }
+
+  /** What the submitted programs will make. */
+  #expect(plan: SubmitPlan): void {
+    for (const { id, sha256 } of plan.constants) this.#expected.set(id, sha256);
+    for (const task of plan.tasks) {
+      const inputs = task.inputs.map(({ object }) => ({ sha256: this.#expected.get(object) ?? "" }));
+      for (const output of produce(task, inputs as { sha256: never }[])) this.#expected.set(output.object, output.sha256);
+    }
+  }
+
+  #later(plan: SubmitPlan): void {
+    const { session } = this;
+    const { loop, random } = this.#world;
+    if (session === undefined) return;
+    for (const { after, objects } of plan.unkeeps) {
+      loop.after(after, () => {
+        if (!this.gone && !this.#closing) this.#call("unkeep", { type: "unkeep", session, objects }, () => undefined);
+      });
+    }
+    for (const { after, tasks } of plan.cancels) {
+      loop.after(after, () => {
+        if (!this.gone && !this.#closing) this.#call("cancel", { type: "cancel", session, tasks }, () => undefined);
+      });
+    }
+    for (const object of this.#keptOf(plan)) if (random.chance(0.2)) this.#fetch(object, () => undefined);
+  }
+
+  // ---------------------------------------------------------------------------------------------------- results
+
+  #next(): void {
+    const { session } = this;
+    if (this.#nexting || session === undefined || this.#closing) return;
+    this.#nexting = true;
+    const from = this.#log.length;
+    this.#call("next", { type: "next", session, from }, (reply) => {
+      this.#nexting = false;
+      if (reply.failure) {
+        this.#check(this.plan.onError === "fail", "client-error", "the session failed in spite of onError: continue");
+        return this.#failed();
+      }
+      this.#check(reply.from === from, "settled-changed", `asked from ${from}, got from ${reply.from}`);
+      for (const item of reply.items) {
+        this.#log.push(item);
+        this.#settles(item);
+      }
+      this.#next();
+      this.#progress();
+    });
+  }
+
+  #settles(item: SettledItem): void {
+    const { session } = this;
+    const before = this.#settled.get(item.task);
+    const mayChange = session !== undefined && this.#http.wasReopened(session, item.task);
+    this.#check(
+      !before || before.state === item.state || (before.state === "finished" && mayChange),
+      "settled-changed",
+      `task ${item.task} was ${before?.state} and is ${item.state}`,
+    );
+    this.#settled.set(item.task, item);
+  }
+
+  #progress(): void {
+    if (this.#fetching || this.done) return;
+    if (this.#acknowledged.length + this.#refused < this.plan.submits.length) return;
+    const tasks = this.#acknowledged.flatMap((plan) => plan.tasks);
+    if (tasks.some(({ id }) => !this.#settled.has(id))) return;
+    this.#fetching = true;
+    this.#fetchAll(this.#acknowledged.flatMap((plan) => this.#keptOf(plan)));
+  }
+  #keptOf(plan: SubmitPlan): ObjectId[] {
+    const outputs = plan.tasks.flatMap((task) => task.outputs.filter(({ keep }) => keep).map(({ object }) => object));
+    const constants = plan.constants.filter(({ keep }) => keep).map(({ id }) => id);
+    return [...outputs, ...constants].filter((object) => !this.#unkept.has(object));
+  }
+  #fetchAll(objects: readonly ObjectId[]): void {
+    const [first, ...rest] = objects;
+    if (first === undefined) {
+      this.done = true;
+      this.#world.log(`${this.name} has all that it wanted`);
+      return;
+    }
+    this.#fetch(first, () => this.#fetchAll(rest));
+  }
+
+  #fetch(object: ObjectId, done: () => void): void {
+    const { session } = this;
+    if (session === undefined || this.gone || this.#closing) return;
+    const again = (): void => {
+      this.#world.loop.after(500, () => this.#fetch(object, done));
+    };
+    const onError = (error: WireError): void => {
+      const producer = this.#producer(object);
+      const state = producer && this.#settled.get(producer.id)?.state;
+      const isSure = state === "finished" && !this.#http.wasReopened(session, producer?.id ?? (0 as TaskId));
+      if (error.code === "object-failed" && producer && !isSure) return done();
+      this.#unexpected(`fetch of o${object} (${state})`, error);
+    };
+    this.#call("fetch", { type: "fetch", session, object }, (reply) => {
+      if (reply.data) {
+        this.#got(object, reply.info.sha256);
+        return done();
+      }
+      this.#http.read(this.name, session, object, (sha256) => {
+        if (sha256 === undefined) return again();
+        this.#got(object, sha256);
+        done();
+      });
+    }, onError);
+  }
+  #producer(object: ObjectId): TaskSpec | undefined {
+    for (const plan of this.#acknowledged) {
+      for (const task of plan.tasks) if (task.outputs.some((output) => output.object === object)) return task;
+    }
+    return undefined;
+  }
+  #got(object: ObjectId, sha256: string): void {
+    const before = this.#fetched.get(object);
+    this.#check(before === undefined || before === sha256, "fetched-changed", `o${object} had other bytes before`);
+    this.#check(this.#expected.get(object) === sha256, "fetched-wrong", `o${object} is not what its task makes`);
+    this.#fetched.set(object, sha256);
+  }
+
+  /** Asks again for things that were answered before. */
+  #audit(): void {
+    const { session } = this;
+    const { random } = this.#world;
+    if (session === undefined || this.#closing || this.done) return;
+    const tasks = this.#acknowledged.flatMap((plan) => plan.tasks.map(({ id }) => id));
+    if (tasks.length > 0) {
+      this.#call("task.get", { type: "task.get", session, tasks }, () => undefined);
+      this.#call("explain", { type: "explain", session, task: random.pick(tasks) }, () => undefined);
+    }
+    const from = 0 as TaskId;
+    this.#call("session.describe", { type: "session.describe", session, from, max: 1_000 }, () => undefined);
+    this.#call("server.info", { type: "server.info" }, () => undefined);
+    const seen = this.#log.length;
+    if (seen === 0) return;
+    this.#call("next", { type: "next", session, from: 0 }, ({ items, failure }) => {
+      if (failure) return;
+      this.#check(items.length >= seen, "settled-changed", `the log had ${seen} entries and has ${items.length}`);
+      for (let at = 0; at < seen; at++) {
+        const [a, b] = [this.#log[at], items[at]];
+        this.#check(a?.task === b?.task, "settled-changed", `entry ${at} of the log was task ${a?.task}, is ${b?.task}`);
+      }
+    });
+  }
+  get hasFailed(): boolean {
+    return this.#sessionFailed;
+  }
+}

@@ -1,0 +1,146 @@
+import { SERVER, type GovernorNode } from "./governor-node.ts";
+import type { Network } from "./network.ts";
+import type { ServerNode } from "./server-node.ts";
+import type { Cluster } from "./store.ts";
+import type { World } from "./world.ts";
+
+/** Everything that faults can touch. */
+export interface Targets {
+  readonly world: World;
+  readonly network: Network;
+  readonly server: ServerNode;
+  readonly governors: readonly GovernorNode[];
+  readonly clients: readonly string[];
+  readonly cluster: Cluster;
+}
+type Fault = (targets: Targets) => string;
+
+const anyPath = ({ world, governors, clients }: Targets): [string, string] => {
+  const { random } = world;
+  const names = governors.map(({ name }) => name);
+  const a = random.pick([...names, ...clients]);
+  const b = random.chance(0.7) || clients.includes(a) ? SERVER : random.pick(names.filter((name) => name !== a));
+  return random.chance(0.5) ? [a, b] : [b, a];
+};
+const sometimes = (world: World): number => world.random.skewed(50, 25_000);
+
+/** Faults by name. Each starts something and sees to it that it ends. */
+const faults: Readonly<Record<string, Fault>> = {
+  serverKill: ({ server, world }) => {
+    server.end(true);
+    server.startAfter(world.random.skewed(10, 20_000));
+    return "the server is killed";
+  },
+  serverPower: ({ server, world }) => {
+    server.end(false);
+    server.startAfter(world.random.skewed(100, 20_000));
+    return "the server's machine loses power";
+  },
+  serverStall: ({ server, world }) => {
+    const ms = world.random.skewed(50, 30_000);
+    if (server.process) server.process.stalledUntil = world.loop.now + ms;
+    return `the server stands still for ${Math.round(ms)} ms`;
+  },
+  governorKill: ({ governors, world }) => {
+    const governor = world.random.pick(governors);
+    governor.end(true);
+    governor.startAfter(world.random.skewed(10, 20_000));
+    return `${governor.name} is killed`;
+  },
+  governorPower: ({ governors, world }) => {
+    const governor = world.random.pick(governors);
+    governor.end(false);
+    governor.startAfter(world.random.skewed(100, 20_000));
+    return `the machine of ${governor.name} loses power`;
+  },
+  governorStall: ({ governors, world }) => {
+    const governor = world.random.pick(governors);
+    const ms = world.random.skewed(50, 30_000);
+    if (governor.process) governor.process.stalledUntil = world.loop.now + ms;
+    return `${governor.name} stands still for ${Math.round(ms)} ms`;
+  },
+  governorStop: ({ governors, world }) => {
+    const governor = world.random.pick(governors);
+    const { process } = governor;
+    process?.awake(() => process.input({ type: "stop" }));
+    return `${governor.name} is told to stop`;
+  },
+  cut: (targets) => {
+    const { network, world } = targets;
+    const [a, b] = anyPath(targets);
+    network.cut(a, b);
+    network.cut(b, a);
+    world.loop.after(sometimes(world), () => {
+      network.heal(a, b);
+      network.heal(b, a);
+    });
+    return `${a} and ${b} are cut apart`;
+  },
+  cutOneWay: (targets) => {
+    const { network, world } = targets;
+    const [a, b] = anyPath(targets);
+    network.cut(a, b);
+    world.loop.after(sometimes(world), () => network.heal(a, b));
+    return `nothing gets from ${a} to ${b}`;
+  },
+  slow: (targets) => {
+    const { network, world } = targets;
+    const [a, b] = anyPath(targets);
+    const ms = world.random.skewed(20, 3_000);
+    network.slow(a, b, ms);
+    world.loop.after(sometimes(world), () => network.slow(a, b, 0));
+    return `the way from ${a} to ${b} is up to ${Math.round(ms)} ms slower`;
+  },
+  reset: (targets) => {
+    const [a, b] = anyPath(targets);
+    targets.network.reset(a, b);
+    return `connections between ${a} and ${b} break`;
+  },
+  slowDisk: ({ server, world }) => {
+    server.disk.slowness = world.random.skewed(5, 1_000);
+    world.loop.after(sometimes(world), () => (server.disk.slowness = 0));
+    return "the server's disk is slow";
+  },
+  badDisk: ({ server, world }) => {
+    server.disk.failNext = world.random.pick(["ENOSPC", "EIO"]);
+    return "the next write of the server's disk fails";
+  },
+  corruption: ({ cluster, world }) => {
+    cluster.corruption = world.random.pick([0.1, 0.5]);
+    world.loop.after(sometimes(world), () => (cluster.corruption = 0));
+    return "transfers arrive damaged";
+  },
+  forgetfulness: ({ cluster, world }) => {
+    cluster.forgetfulness = world.random.pick([0.1, 0.5]);
+    world.loop.after(sometimes(world), () => (cluster.forgetfulness = 0));
+    return "sources deny objects";
+  },
+};
+export const faultNames: readonly string[] = Object.keys(faults);
+
+/** Each history has its own mixture: some kinds of faults, and a number of them within `duration` ms. */
+export function scheduleFaults(targets: Targets, duration: number): void {
+  const { world } = targets;
+  const { random, loop } = world;
+  const enabled = faultNames.filter(() => random.chance(0.4));
+  const kinds = enabled.length > 0 ? enabled : [random.pick(faultNames)];
+  const count = random.int(20, 40);
+  for (let n = 0; n < count; n++) {
+    const kind = random.pick(kinds);
+    loop.at(random.between(0, duration), () => {
+      world.faults++;
+      world.log(`FAULT ${faults[kind]?.(targets) ?? ""}`);
+    });
+  }
+}
+
+/** Faults are over: everything runs and every path is open. */
+export function endFaults({ network, server, governors, cluster }: Targets): void {
+  network.healAll();
+  server.disk.slowness = 0;
+  server.disk.failNext = undefined;
+  cluster.corruption = 0;
+  cluster.forgetfulness = 0;
+  server.start();
+  for (const governor of governors) governor.start();
+}

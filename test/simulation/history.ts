@@ -1,0 +1,164 @@
+import { asDigest, type Digest } from "@rain/protocol";
+import type { Bugs } from "./bugs.ts";
+import { ClientNode, type Http } from "./client-node.ts";
+import { endFaults, scheduleFaults, type Targets } from "./faults.ts";
+import { GovernorNode, SERVER } from "./governor-node.ts";
+import { Network } from "./network.ts";
+import { planCapacity, planClient } from "./plan.ts";
+import { ServerNode } from "./server-node.ts";
+import type { Cluster } from "./store.ts";
+import { Watch } from "./watch/watch.ts";
+import { Violation, World } from "./world.ts";
+
+export interface HistoryOptions {
+  readonly seed: number;
+  readonly bugs?: Bugs | undefined;
+  readonly onLine?: ((line: string) => void) | undefined;
+}
+export interface HistoryResult {
+  readonly seed: number;
+  readonly faults: number;
+  readonly events: number;
+  /** Digest of the whole log: the same for the same seed and code. */
+  readonly digest: string;
+  readonly violation: Violation | undefined;
+  readonly lastLines: readonly string[];
+}
+
+/** Within so much virtual time after the last fault everything must have settled. */
+const LIVENESS_MS = 900_000;
+/** A history that needs more events goes round in circles. */
+const MAX_EVENTS = 150_000;
+
+/** One history: a small cluster, its clients, a phase with faults, and a phase in which everything must come to an end. */
+export function runHistory(options: HistoryOptions): HistoryResult {
+  const world = new World(options);
+  try {
+    new History(world).run();
+  } catch (error) {
+    if (!world.violation) {
+      const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      world.violation = new Violation("exception", text, { cause: error });
+      world.log(`VIOLATION exception: ${text.split("\n")[0]}`);
+    }
+  }
+  const { seed, faults, violation, lastLines } = world;
+  return { seed, faults, events: world.loop.events, digest: world.digest(), violation, lastLines };
+}
+
+class History {
+  readonly #world: World;
+  readonly #watch: Watch;
+  readonly #targets: Targets;
+  readonly #clients: readonly ClientNode[];
+  readonly #safetyMs: number;
+
+  constructor(world: World) {
+    const { random } = world;
+    this.#world = world;
+    this.#safetyMs = random.pick([10_000, 40_000]);
+    const network = new Network(world);
+    const nodes = new Map<string, GovernorNode>();
+    this.#watch = new Watch(world, nodes);
+    const segmentBytes = random.pick([2_000, 20_000, 1_000_000]);
+    const sizes = { segmentBytes, compactAfterBytes: segmentBytes * random.int(1, 3), batchBytes: random.pick([500, 1_000_000]) };
+    const server = new ServerNode(world, network, this.#watch, sizes);
+    const cluster: Cluster = {
+      store: (name) => nodes.get(name)?.process?.store,
+      serverHas: (sha256) => server.blobs.has(sha256),
+      removing: (name, sha256) => this.#watch.removing(name, sha256),
+      corruption: 0,
+      forgetfulness: 0,
+    };
+    const count = random.int(1, 4);
+    for (let n = 1; n <= count; n++) {
+      const node = new GovernorNode(world, network, cluster, `g${n}`, planCapacity(random, n));
+      nodes.set(node.name, node);
+    }
+    const governors = [...nodes.values()];
+    const http = this.#http(network, server, governors);
+    const plans = Array.from({ length: random.int(1, 2) }, (_, n) => planClient(random, `c${n + 1}`, this.#safetyMs));
+    this.#clients = plans.map((plan) => new ClientNode(world, network, http, plan));
+    this.#targets = { world, network, server, governors, clients: plans.map(({ name }) => name), cluster };
+  }
+
+  #http(network: Network, server: ServerNode, governors: readonly GovernorNode[]): Http {
+    const stores = (): Map<string, { store: { has(sha256: Digest): boolean } | undefined }> =>
+      new Map(governors.map(({ name, process }) => [name, { store: process?.store }]));
+    return {
+      upload: (from, sha256, size, done) =>
+        network.transfer(from, SERVER, size, (arrived) => {
+          const stored = arrived && server.process?.core !== undefined;
+          if (stored) server.blobs.set(asDigest(sha256), size);
+          done(stored);
+        }),
+      read: (from, session, object, done) =>
+        network.transfer(from, SERVER, 0, (arrived) => {
+          if (arrived && server.process) server.process.read(session, object, stores(), done);
+          else done(undefined);
+        }),
+      wasReopened: (session, task) => this.#watch.records.reopened.has(`${session}/${task}`),
+    };
+  }
+
+  run(): void {
+    const { server, governors } = this.#targets;
+    const { random, loop } = this.#world;
+    server.start();
+    for (const governor of governors) governor.startAfter(random.skewed(0, 3_000));
+    for (const client of this.#clients) loop.after(random.skewed(0, 2_000), () => client.start());
+    scheduleFaults(this.#targets, this.#safetyMs);
+    this.#until(this.#safetyMs, () => false);
+    this.#world.log("faults are over");
+    endFaults(this.#targets);
+    this.#settle();
+    this.#end();
+  }
+
+  /** Everybody gets what they asked for. */
+  #settle(): void {
+    const done = (): boolean => this.#clients.every((client) => client.done);
+    this.#until(this.#world.loop.now + LIVENESS_MS, done);
+    for (const client of this.#clients) {
+      this.#world.check(client.done, "liveness", () => `${client.name} still waits: ${this.#story()}`);
+    }
+  }
+
+  /** Sessions close, and nothing is left of them. */
+  #end(): void {
+    const { server, governors } = this.#targets;
+    for (const client of this.#clients) client.close();
+    const sessions = (): number => server.process?.core?.durable.sessions.size ?? 1;
+    const isClosed = (): boolean => this.#clients.every((client) => client.closed) && sessions() === 0;
+    this.#until(this.#world.loop.now + LIVENESS_MS, isClosed);
+    this.#world.check(isClosed(), "liveness", () => `${sessions()} sessions are not closed`);
+    this.#until(this.#world.loop.now + 30_000, () => false);
+    for (const { name, process } of governors) {
+      if (!process) continue;
+      const left = `${process.store.size} objects, ${process.core.attempts().length} attempts, ${process.executor.count} programs`;
+      this.#world.check(left === "0 objects, 0 attempts, 0 programs", "leftovers", () => `${name} has ${left}`);
+    }
+    for (const governor of server.process?.core?.kernel.live.governors.values() ?? []) {
+      const left = `${governor.attempts.size} attempts, ${governor.replicas.size} copies`;
+      this.#world.check(left === "0 attempts, 0 copies", "leftovers", () => `the server knows of ${left} on ${governor.id}`);
+    }
+  }
+
+  #until(time: number, isDone: () => boolean): void {
+    const { loop } = this.#world;
+    while (!isDone() && loop.step(time)) {
+      if (this.#world.violation) throw this.#world.violation;
+      this.#watch.afterEvent();
+      this.#world.check(loop.events < MAX_EVENTS, "liveness", () => `${loop.events} events: ${this.#story()}`);
+    }
+  }
+
+  /** Where the open tasks are. */
+  #story(): string {
+    const kernel = this.#targets.server.process?.core?.kernel;
+    const open = [...(kernel?.live.tasks.values() ?? [])].map(
+      ({ task, phase }) => `${task.session.id}/${task.spec.id} ${phase.kind}`,
+    );
+    return open.slice(0, 10).join(", ") || "no open tasks";
+  }
+}
