@@ -20,25 +20,15 @@ const benchmark = {
     const heapBefore = await readHeap(server);
     const residentBefore = residentBytes(server.pid);
     const session = await client.newSession("bench memory");
-    await submitQueued(session, QUEUED);
+    const last = await submitQueued(session, QUEUED);
     const residentPeak = residentBytes(server.pid);
     const heapAfter = await readHeap(server);
     const residentAfter = residentBytes(server.pid);
     await client.close();
 
     const used = (/** @type {NodeJS.MemoryUsage} */ memory) => memory.heapUsed + memory.external;
-    // One task as JSON: what is to be remembered, before anything is known about how.
-    const request = { cpus: 1, gpus: 1, memory: 0, named: {} };
-    const output = {
-      object: 99_999,
-      label: "stdout",
-      kind: "blob",
-      contentType: "",
-      keep: false,
-      capture: "stdout",
-    };
-    const work = { type: "execute", args: ["/bin/echo", "hello 99999"] };
-    const spec = JSON.stringify({ id: 99_999, work, inputs: [], outputs: [output], request });
+    // What is to be remembered, before anything is known about how.
+    const spec = JSON.stringify(last.spec);
     const peer = { name: "its spec as JSON", value: spec.length };
     const note =
       `${QUEUED.toLocaleString("en-US")} tasks submitted, difference to the idle server, after a collection of garbage; ` +

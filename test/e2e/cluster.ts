@@ -3,11 +3,13 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Client } from "@rain/client";
-import { execa, type ResultPromise } from "execa";
+import { execa } from "execa";
 
 export const RAIN: string = resolve(import.meta.dirname, "../../packages/cli/bin/rain.mjs");
 
-type Daemon = ResultPromise<{ reject: false; all: true; env: Record<string, string> }>;
+const launchRain = (args: readonly string[], env: Record<string, string>) =>
+  execa("node", [RAIN, ...args], { env, reject: false, all: true });
+type Daemon = ReturnType<typeof launchRain>;
 
 /** Waits until `is` gives something; the test's own limit ends it otherwise. */
 export async function until<T>(is: () => T | undefined | false | Promise<T | undefined | false>): Promise<T> {
@@ -96,7 +98,7 @@ export class Cluster {
   }
 
   async #launch(name: string, ready: string, args: string[]): Promise<void> {
-    const daemon: Daemon = execa("node", [RAIN, ...args], { env: this.#env, reject: false, all: true });
+    const daemon = launchRain(args, this.#env);
     this.#daemons.set(name, daemon);
     let ended: string | undefined;
     void daemon.then((result) => (ended = `${name} ended with ${result.exitCode}:\n${result.all}`));

@@ -1,16 +1,13 @@
-import { createHash, randomUUID } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readdirSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import {
-  asDigest,
   asObjectId,
   asSessionId,
   asTaskId,
   type AttemptRef,
-  type Digest,
   type InputSpec,
   type OutputSpec,
   type TaskFailure,
@@ -18,41 +15,8 @@ import {
 } from "@rain/protocol";
 import type { Allocation } from "../../packages/governor/src/core/types.ts";
 import { Executor } from "../../packages/governor/src/executor/index.ts";
-import type {
-  ExecutorOptions,
-  RunEffect,
-  RunOutcome,
-  Store,
-} from "../../packages/governor/src/executor/types.ts";
-
-/** A store of blobs in a folder: the whole contract that the executor relies on, and no more. */
-export class FolderStore implements Store {
-  readonly #folder: string;
-  constructor(folder: string) {
-    this.#folder = folder;
-  }
-  has(sha256: Digest): boolean {
-    return existsSync(this.path(sha256));
-  }
-  path(sha256: Digest): string {
-    return join(this.#folder, sha256);
-  }
-  async putBytes(bytes: Uint8Array): Promise<{ sha256: Digest; size: number }> {
-    const path = join(this.#folder, `new-${randomUUID()}`);
-    await writeFile(path, bytes);
-    return await this.adoptFile(path);
-  }
-  async adoptFile(path: string): Promise<{ sha256: Digest; size: number }> {
-    const bytes = await readFile(path);
-    const sha256 = asDigest(createHash("sha256").update(bytes).digest("hex"));
-    await chmod(path, 0o444);
-    await rename(path, this.path(sha256));
-    return { sha256, size: bytes.length };
-  }
-  async remove(sha256: Digest): Promise<void> {
-    await rm(this.path(sha256), { force: true });
-  }
-}
+import type { ExecutorOptions, RunEffect, RunOutcome } from "../../packages/governor/src/executor/types.ts";
+import { BlobStore, RunStore } from "../../packages/governor/src/store/index.ts";
 
 export interface Input {
   readonly bytes: string | Buffer;
@@ -75,7 +39,8 @@ export interface Request {
 /** An executor in a temporary folder, and what it reported. */
 export class Kit {
   readonly root: string;
-  readonly store: FolderStore;
+  readonly store: BlobStore;
+  readonly #runStore: RunStore;
   readonly executor: Executor;
   readonly started: AttemptRef[] = [];
   readonly ended: { readonly ref: AttemptRef; readonly outcome: RunOutcome }[] = [];
@@ -83,15 +48,17 @@ export class Kit {
   readonly #waiting = new Map<string, (outcome: RunOutcome) => void>();
   #next = 0;
 
-  constructor(root: string, options: Partial<ExecutorOptions>) {
+  private constructor(root: string, store: BlobStore, options: Partial<ExecutorOptions>) {
     this.root = root;
-    this.store = new FolderStore(join(root, "store"));
+    this.store = store;
+    this.#runStore = new RunStore(store);
     this.executor = new Executor({
       workdir: this.workdir,
-      store: this.store,
+      store: this.#runStore,
       onStarted: (ref) => this.started.push(ref),
       onEnded: (ref, outcome) => {
         this.ended.push({ ref, outcome });
+        this.#runStore.end().catch((error: unknown) => this.logged.push(`end of run: ${String(error)}`));
         this.#waiting.get(keyOf(ref))?.(outcome);
       },
       log: (level, text) => this.logged.push(`${level}: ${text}`),
@@ -101,8 +68,7 @@ export class Kit {
 
   static async start(options: Partial<ExecutorOptions> = {}): Promise<Kit> {
     const root = await mkdtemp(join(tmpdir(), "rain-executor-"));
-    await mkdir(join(root, "store"));
-    const kit = new Kit(root, options);
+    const kit = new Kit(root, await BlobStore.open(join(root, "work")), options);
     await kit.executor.start();
     return kit;
   }
@@ -156,7 +122,7 @@ export class Kit {
   begin(effect: RunEffect): Promise<RunOutcome> {
     return new Promise((resolve) => {
       this.#waiting.set(keyOf(effect.ref), resolve);
-      this.executor.run(effect);
+      this.#runStore.run(() => this.executor.run(effect));
     });
   }
 

@@ -147,11 +147,14 @@ describe("pins", () => {
     const runs = new RunStore(store);
     const { sha256 } = await store.putBytes(Buffer.from("x"));
     let proceed = (): void => undefined;
+    let tell = (): void => undefined;
+    const taken = new Promise<void>((resolve) => (tell = resolve));
     const collected = new Promise<void>((resolve) => (proceed = resolve));
     const ended = new Promise<void>((resolve, reject) => {
       runs.run(() => {
         const run = async (): Promise<void> => {
           await runs.putBytes(Buffer.from("x"));
+          tell();
           await collected;
           expect(await readFile(runs.path(sha256), "utf8")).toBe("x");
           await runs.end();
@@ -159,7 +162,7 @@ describe("pins", () => {
         run().then(resolve, reject);
       });
     });
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await taken;
     await store.remove(sha256);
     proceed();
     await ended;

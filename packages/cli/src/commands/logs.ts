@@ -1,6 +1,5 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "@rain/client";
-import { asSessionId, asTaskId, RainError, settledStates, type TaskView } from "@rain/protocol";
+import { asSessionId, asTaskId, RainError } from "@rain/protocol";
 import { withClient } from "../connect.ts";
 import type { Context } from "../context.ts";
 import { escapeText } from "../escape.ts";
@@ -9,6 +8,7 @@ import { CommandError } from "../failure.ts";
 
 export interface LogsFlags {
   readonly stream: "stdout" | "stderr" | "both";
+  /** Wait for the task's start, and go on to its end. */
   readonly follow: boolean;
 }
 interface TaskRef {
@@ -18,50 +18,30 @@ interface TaskRef {
 
 /**
  * `rain logs SESSION/TASK`: bytes as the task wrote them, each stream on its own. With `-o json` one line a piece:
- * `{"stream": "stdout", "text": "..."}`.
+ * `{"stream": "stdout", "text": "..."}`. A log that its governor has dropped is an empty one.
  */
 export async function run(context: Context, ref: TaskRef, flags: LogsFlags): Promise<number> {
-  const name = `${ref.session}/${ref.task}`;
+  const { io, globals } = context;
   await withClient(context, async (client) => {
-    const task = await started(client, ref, flags.follow);
-    if (task.attempt === 0)
-      throw new CommandError(
-        exitCodes.failed,
-        `task ${name} is ${task.state} and has not run: there is no log`,
-      );
-    await copy(context, client, ref, flags).catch((error: unknown) => {
-      if (!(error instanceof RainError) || error.facts["status"] !== 404) throw error;
-      throw new CommandError(
-        exitCodes.failed,
-        `the log of task ${name} is not there: it has not begun, or its governor is gone or has dropped it ` +
-          `("rain explain ${name}" tells more)`,
-        {},
-        { cause: error },
-      );
-    });
+    await checkTask(client, ref, flags.follow);
+    for await (const { stream, bytes, text } of client.logs(ref, flags)) {
+      if (globals.output === "json") io.stdout(`${escapeText(JSON.stringify({ stream, text }))}\n`);
+      else if (stream === "stdout") io.stdout(bytes);
+      else io.stderr(bytes);
+      await io.drained();
+    }
   });
   return exitCodes.ok;
 }
 
-const pollMs = 250;
-/** The task; with `follow`, as soon as it runs or has settled. */
-async function started(client: Client, ref: TaskRef, follow: boolean): Promise<TaskView> {
-  const session = asSessionId(ref.session);
-  for (;;) {
-    const [task] = (await client.request("task.get", { session, tasks: [asTaskId(ref.task)] })).tasks;
-    if (task === undefined)
-      throw new RainError("unknown-task", `there is no task ${ref.session}/${ref.task}`);
-    const settled: readonly string[] = settledStates;
-    if (!follow || task.state === "running" || settled.includes(task.state)) return task;
-    await sleep(pollMs);
-  }
-}
-
-async function copy({ io, globals }: Context, client: Client, ref: TaskRef, flags: LogsFlags): Promise<void> {
-  for await (const { stream, bytes, text } of client.logs(ref, flags)) {
-    if (globals.output === "json") io.stdout(`${escapeText(JSON.stringify({ stream, text }))}\n`);
-    else if (stream === "stdout") io.stdout(bytes);
-    else io.stderr(bytes);
-    await io.drained();
-  }
+/** Throws when there is no such task, or nothing to print and nothing to wait for. */
+async function checkTask(client: Client, { session, task }: TaskRef, follow: boolean): Promise<void> {
+  const ids = { session: asSessionId(session), tasks: [asTaskId(task)] };
+  const [view] = (await client.request("task.get", ids)).tasks;
+  if (view === undefined) throw new RainError("unknown-task", `there is no task ${session}/${task}`);
+  if (view.attempt > 0 || follow) return;
+  throw new CommandError(
+    exitCodes.failed,
+    `task ${session}/${task} is ${view.state} and has not run: there is no log yet; -f waits for it`,
+  );
 }

@@ -6,7 +6,7 @@ import { taskEnvironment } from "./environment.ts";
 import { makeTaskFolder, removeTaskFolder, taskFolder, type TaskFolder } from "./folder.ts";
 import type { House } from "./house.ts";
 import { checkLinked, mapInputs, readyInput, type Linked } from "./inputs.ts";
-import type { LaunchEnd } from "./launcher.ts";
+import { IDLE_TERM_STATUS, type LaunchEnd } from "./launcher.ts";
 import { tailText, type LogSource } from "./logs.ts";
 import { collectOutputs, type Collection } from "./outputs.ts";
 import type { LiveLauncher } from "./pool.ts";
@@ -55,9 +55,14 @@ export async function execute(
   onStarted: (at: number) => void,
 ): Promise<RunOutcome> {
   const folder = taskFolder(house.tasks, effect.ref);
+  let announced = false;
+  const announce = (at: number): void => {
+    if (!announced) onStarted(at);
+    announced = true;
+  };
   let outcome: RunOutcome;
   try {
-    outcome = await runIn({ house, effect, work, folder, stop, onStarted });
+    outcome = await runIn({ house, effect, work, folder, stop, onStarted: announce });
   } catch (error) {
     outcome = { ok: false, failure: failureOf(error), info: {} };
   }
@@ -128,8 +133,28 @@ function stdinOf(folder: TaskFolder, house: House, effect: RunEffect, work: Exec
     : join(folder.work, path);
 }
 
+/** How often a launcher may die under a task before the program has even started. */
+const LAUNCH_TRIES = 3;
+
 /** Lets a launcher run the script; returns when the program and all its descendants are dead. */
 async function launch(attempt: Attempt, command: Command): Promise<Ended> {
+  for (let tries = 1; ; tries += 1) {
+    const ended = await launchOnce(attempt, command);
+    if (tries === LAUNCH_TRIES || !(await neverStarted(ended, attempt))) return ended;
+  }
+}
+
+/**
+ * The launcher was dead already, or was killed before it took the task up; then another one can. It opens the files
+ * for the program's output right before it starts the program: without them there was none.
+ */
+async function neverStarted({ end }: Ended, { stop, folder }: Attempt): Promise<boolean> {
+  if (end.type !== "died" || stop.signal !== undefined) return false;
+  if (end.exitCode !== undefined && end.exitCode !== IDLE_TERM_STATUS) return false;
+  return (await sizeOf(folder.stdout)) === undefined;
+}
+
+async function launchOnce(attempt: Attempt, command: Command): Promise<Ended> {
   const { launchers } = attempt.house;
   const launcher = await launchers.take();
   try {

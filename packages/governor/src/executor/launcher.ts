@@ -2,12 +2,15 @@ import { spawn, type ChildProcess } from "node:child_process";
 import type { FileHandle } from "node:fs/promises";
 import { errorCode } from "../monitor/errno.ts";
 
+/** Status of a launcher that was asked to end while it ran no program. */
+export const IDLE_TERM_STATUS = 143;
+
 /**
  * At each line of stdin: runs the script, answers its status and the CPU times so far.
  * TERM to the group is for the program; the launcher itself must live to tell how the program ended, unless no
  * program runs: then it ends, and the task that was just coming never starts.
  */
-const LOOP = `trap 'test -n "$RAIN_S" || exit 143' TERM INT HUP
+const LOOP = `trap 'test -n "$RAIN_S" || exit ${IDLE_TERM_STATUS}' TERM INT HUP
 while read -r RAIN_N; do
   RAIN_S=1
   . "$1"
@@ -96,8 +99,12 @@ export class Launcher {
   /** Sets the script of the next run. */
   async load(script: string): Promise<void> {
     const bytes = Buffer.from(script);
-    for (let at = 0; at < bytes.length;)
-      at += (await this.#file.handle.write(bytes, at, bytes.length - at, at)).bytesWritten;
+    try {
+      for (let at = 0; at < bytes.length; )
+        at += (await this.#file.handle.write(bytes, at, bytes.length - at, at)).bytesWritten;
+    } catch (error) {
+      if (this.#alive) throw error; // of a dead launcher the file is closed; `run` reports that death
+    }
   }
 
   /** Runs the script. One at a time. Never rejects. */

@@ -1,19 +1,9 @@
-import type { AttemptRef, Digest } from "@rain/protocol";
+import type { AttemptRef } from "@rain/protocol";
 import type { GovernorEffect, RunOutcome } from "../core/types.ts";
+import type { Store } from "../store/index.ts";
 
 export type RunEffect = Extract<GovernorEffect, { readonly type: "run" }>;
-export type { RunOutcome };
-
-/** What the executor needs of the store of data objects: files named by their digest. */
-export interface Store {
-  has(sha256: Digest): boolean;
-  /** Absolute path of the read-only (0444) blob file. */
-  path(sha256: Digest): string;
-  putBytes(bytes: Uint8Array): Promise<{ sha256: Digest; size: number }>;
-  /** Hash the file, make it 0444 and move it into the store. */
-  adoptFile(path: string): Promise<{ sha256: Digest; size: number }>;
-  remove(sha256: Digest): Promise<void>;
-}
+export type { RunOutcome, Store };
 
 export type Log = (level: "info" | "warn" | "error", text: string) => void;
 export type LogStream = "stdout" | "stderr";

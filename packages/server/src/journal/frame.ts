@@ -6,7 +6,7 @@ import { crc32 } from "node:zlib";
  */
 export const FRAME_HEAD = 16;
 /** A payload may not be longer: above it a length is damage, and writing one is a mistake. */
-export const MAX_PAYLOAD = 1_073_741_824;
+const MAX_PAYLOAD = 1_073_741_824;
 
 /** Frame of a payload given in parts, bytes. */
 export function encodeFrame(sequence: number, parts: readonly Uint8Array[]): Uint8Array {

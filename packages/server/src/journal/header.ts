@@ -13,7 +13,7 @@ const magics: Readonly<Record<FileKind, Buffer>> = {
   snapshot: Buffer.from("RAINSNAP", "latin1"),
 };
 /** The format that this code writes, and the newest that it reads. */
-export const JOURNAL_FORMAT = 1;
+const JOURNAL_FORMAT = 1;
 const FIXED = 24;
 const MAX_CLUSTER_ID = 256;
 

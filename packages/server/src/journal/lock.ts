@@ -4,7 +4,7 @@ import { RainError } from "@rain/protocol";
 import { z } from "zod";
 
 /** Who holds a journal's folder. Pid, start time and boot together never name two processes. */
-export interface Holder {
+interface Holder {
   readonly pid: number;
   /** Field 22 of /proc/PID/stat: clock ticks since boot; absent where there is no /proc. */
   readonly startTicks?: string | undefined;
