@@ -3,6 +3,7 @@ import chain from "./chain.mjs";
 import echo from "./echo.mjs";
 import latency from "./latency.mjs";
 import memory from "./memory.mjs";
+import messages from "./messages.mjs";
 import restart from "./restart.mjs";
 import sleep from "./sleep.mjs";
 
@@ -10,4 +11,4 @@ import sleep from "./sleep.mjs";
  * In the order in which they run: those that need a quiet machine first.
  * @type {readonly import("./support/child.mjs").Benchmark[]}
  */
-export const benchmarks = [latency, chain, sleep, echo, memory, restart, core];
+export const benchmarks = [latency, chain, sleep, echo, memory, restart, messages, core];

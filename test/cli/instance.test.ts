@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -45,11 +45,8 @@ const write = (name: string, daemon: object): void => {
 };
 
 test("a daemon writes itself down, is listed and removed", () => {
-  const daemon = instances.writeDaemon(instance, {
-    role: "server",
-    name: "server",
-    url: "http://127.0.0.1:1",
-  });
+  const claimed = instances.claimDaemon(instance, { role: "server", name: "server", log: "/x/server.log" });
+  const daemon = instances.addUrl(claimed, "http://127.0.0.1:1");
   expect(daemon.pid).toBe(process.pid);
   expect(statSync(daemon.file).mode & 0o777).toBe(0o600);
   expect(statSync(instance.runDir).mode & 0o777).toBe(0o700);
@@ -95,16 +92,26 @@ test("damaged and foreign files in run/ are stale, other names are left alone", 
 });
 
 test("a file that another process took over is not removed by the first", async () => {
-  const first = instances.writeDaemon(instance, { role: "governor", name: "a" });
+  const first = instances.claimDaemon(instance, { role: "governor", name: "a" });
   const second = await start("sleep", "60");
   write("governor-a.json", { role: "governor", name: "a", ...second });
   instances.removeDaemon(first);
   expect(instances.readDaemon(first.file)?.pid).toBe(second.pid);
 });
 
+test("a place that another process has is refused; a stale one is taken", async () => {
+  const other = await start("sleep", "60");
+  write("governor-a.json", { role: "governor", name: "a", ...other });
+  expect(() => instances.claimDaemon(instance, { role: "governor", name: "a" })).toThrow(`pid ${other.pid}`);
+  expect(instances.readDaemon(join(instance.runDir, "governor-a.json"))?.pid).toBe(other.pid);
+  write("governor-a.json", { role: "governor", name: "a", ...other, startTime: "1" });
+  expect(instances.claimDaemon(instance, { role: "governor", name: "a" }).pid).toBe(process.pid);
+  expect(readdirSync(instance.runDir)).toEqual(["governor-a.json"]);
+});
+
 test("the server is listed before the governors", () => {
-  instances.writeDaemon(instance, { role: "governor", name: "a" });
-  instances.writeDaemon(instance, { role: "server", name: "server" });
+  instances.claimDaemon(instance, { role: "governor", name: "a" });
+  instances.claimDaemon(instance, { role: "server", name: "server" });
   expect(instances.listDaemons(instance).alive.map((one) => one.role)).toEqual(["server", "governor"]);
 });
 

@@ -5,9 +5,10 @@ import { join, resolve } from "node:path";
 import { Client } from "@rain/client";
 import { execa } from "execa";
 
-export const RAIN: string = resolve(import.meta.dirname, "../../packages/cli/bin/rain.mjs");
+const RAIN = resolve(import.meta.dirname, "../../packages/cli/bin/rain.mjs");
 
-const launchRain = (args: readonly string[], env: Record<string, string>) =>
+/** Starts a `rain` daemon; resolves when it ends, however it ends. */
+export const launchRain = (args: readonly string[], env: Record<string, string>) =>
   execa("node", [RAIN, ...args], { env, reject: false, all: true });
 type Daemon = ReturnType<typeof launchRain>;
 

@@ -3,9 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Client } from "@rain/client";
-import { execa } from "execa";
 import { afterEach, expect, it } from "vitest";
-import { RAIN, until } from "./cluster.ts";
+import { launchRain, until } from "./cluster.ts";
 
 /** A file system of 4 MiB; undefined where this user may not mount one. */
 function mountSmallDisk(): string | undefined {
@@ -30,8 +29,7 @@ it.skipIf(disk === undefined)(
   async () => {
     const home = disk ?? "";
     const env = { RAIN_HOME: home };
-    const start = (): ReturnType<typeof execa> =>
-      execa("node", [RAIN, "server", "--listen", "127.0.0.1:0"], { env, reject: false, all: true });
+    const start = (): ReturnType<typeof launchRain> => launchRain(["server", "--listen", "127.0.0.1:0"], env);
     const accessFile = join(home, "default", "access.json");
     const connect = (): Promise<Client | false> =>
       Client.connect({ accessFile, reconnectS: 0 }).catch(() => false);

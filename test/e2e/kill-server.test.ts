@@ -25,10 +25,8 @@ it("a server killed in the middle of a sweep loses nothing and runs nothing twic
 
   await until(async () => (await started()).length >= 6);
   await cluster.kill("server");
-  // Programs go on without a server: those that run finish, and wait to be reported.
-  await until(
-    async () => (await started()).length >= 8 || new Promise((done) => setTimeout(() => done(true), 800)),
-  );
+  // Programs go on without a server: those that ran finish meanwhile, and wait to be reported.
+  await new Promise((done) => setTimeout(done, 800));
   await cluster.startServer();
 
   expect(await numbers).toEqual(Array.from({ length: 20 }, (_, n) => 1000 + n));

@@ -104,7 +104,7 @@ export class Disk implements JournalStorage {
     this.#later(0.05, 2, () => {
       if (this.#appending === appending) this.#appending = undefined;
       file.bytes = Buffer.concat([file.bytes, bytes]);
-      this.written += recordsIn(bytes);
+      if (name.startsWith("journal")) this.written += recordsIn(bytes);
       file.marks.push({ end: file.bytes.length, records: this.written });
       done();
     });

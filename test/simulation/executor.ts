@@ -105,11 +105,14 @@ export class Executor {
     if (running.timer) running.timer.cancelled = true;
     const { ref } = running.run;
     const key = attemptKey(ref);
-    if (outcome.ok) for (const output of outcome.outputs) this.#process.store.claim(output.sha256, output.size);
+    const { store } = this.#process;
+    const outputs = outcome.ok ? outcome.outputs : [];
+    for (const { sha256 } of outputs) store.pin(sha256);
     this.#running.delete(key);
     this.ended.set(key, outcome);
     this.#process.awake(() => {
       this.#world.log(`${this.#process.name}: run of ${key} ended ${outcome.ok ? "well" : outcome.failure.message}`);
+      for (const { sha256 } of outputs) store.unpin(sha256);
       this.#process.input({ type: "run.ended", ref, outcome });
     });
   }

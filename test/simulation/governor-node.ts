@@ -163,13 +163,13 @@ export class GovernorProcess {
         this.#send(effect.message);
         break;
       case "acquire": {
-        const { sha256, size } = effect;
+        const { sha256 } = effect;
         if (this.#world.bugs.startBeforeInput) {
           this.#world.loop.after(0, () => this.input({ type: "acquired", sha256 }));
           break;
         }
         this.store.acquire(effect, (why) => {
-          this.awake(() => this.#acquired(sha256, size, why));
+          this.awake(() => this.#acquired(sha256, why));
         });
         break;
       }
@@ -180,7 +180,7 @@ export class GovernorProcess {
         this.executor.terminate(effect.ref, effect.force);
         break;
       case "remove":
-        this.store.release(effect.sha256, effect.claims);
+        this.store.remove(effect.sha256);
         break;
       case "exit":
         this.#world.log(`${this.name} exits: ${effect.reason}`);
@@ -192,9 +192,9 @@ export class GovernorProcess {
         break;
     }
   }
-  #acquired(sha256: Digest, size: number, why: string | undefined): void {
+  #acquired(sha256: Digest, why: string | undefined): void {
     if (why === undefined) {
-      this.store.claim(sha256, size);
+      this.store.add(sha256);
       this.input({ type: "acquired", sha256 });
     } else this.input({ type: "acquire.failed", sha256, why });
   }

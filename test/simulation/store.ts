@@ -19,13 +19,14 @@ export interface Cluster {
 export const sourceUrl = (governor: string, sha256: Digest): string => `http://${governor}/${sha256}`;
 type Acquire = Extract<GovernorEffect, { type: "acquire" }>;
 
-/** The bytes on one governor, by digest, with the number of claims on them. Gone with its process. */
+/** The bytes on one governor, by digest. Gone with its process. */
 export class Store {
   readonly #world: World;
   readonly #network: Network;
   readonly #cluster: Cluster;
   readonly #name: string;
-  readonly #blobs: Map<Digest, { claims: number; readonly size: number }> = new Map();
+  readonly #blobs: Set<Digest> = new Set();
+  readonly #pins: Map<Digest, number> = new Map();
 
   constructor(world: World, network: Network, cluster: Cluster, name: string) {
     this.#world = world;
@@ -40,26 +41,23 @@ export class Store {
   get size(): number {
     return this.#blobs.size;
   }
-  digests(): Digest[] {
-    return [...this.#blobs.keys()];
-  }
 
-  claim(sha256: Digest, size: number): void {
-    const blob = this.#blobs.get(sha256);
-    if (blob) blob.claims++;
-    else this.#blobs.set(sha256, { claims: 1, size });
+  add(sha256: Digest): void {
+    this.#blobs.add(sha256);
   }
-  release(sha256: Digest, claims: number): void {
-    const blob = this.#blobs.get(sha256);
-    const has = blob?.claims ?? 0;
-    this.#world.check(
-      has >= claims,
-      "claims",
-      () => `${this.#name} gives back ${claims} claims on ${sha256} and has ${has}`,
-    );
-    if (!blob) return;
-    blob.claims -= claims;
-    if (blob.claims > 0) return;
+  /** A run made these bytes, and its governor does not know of them yet: they stay until it does. */
+  pin(sha256: Digest): void {
+    this.#pins.set(sha256, (this.#pins.get(sha256) ?? 0) + 1);
+    this.add(sha256);
+  }
+  unpin(sha256: Digest): void {
+    const pins = (this.#pins.get(sha256) ?? 0) - 1;
+    if (pins > 0) this.#pins.set(sha256, pins);
+    else this.#pins.delete(sha256);
+  }
+  remove(sha256: Digest): void {
+    if (this.#pins.has(sha256)) return;
+    this.#world.check(this.has(sha256), "store", () => `${this.#name} removes ${sha256}, which is not there`);
     this.#cluster.removing(this.#name, sha256);
     this.#blobs.delete(sha256);
   }

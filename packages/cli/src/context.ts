@@ -22,7 +22,7 @@ export interface Context {
 export const instanceOf = (context: Context): Promise<Instance> => openInstance(context.globals.instance);
 
 /** The access file to use: --access-file, else RAIN_ACCESS_FILE, else that of the instance. */
-export function accessFileOf(context: Context, instance: Instance): string {
+function accessFileOf(context: Context, instance: Instance): string {
   const named = context.globals.accessFile ?? context.env["RAIN_ACCESS_FILE"];
   // An instance named on the command line is meant, whatever the environment says.
   if (context.globals.accessFile === undefined && context.globals.instance !== undefined)

@@ -19,53 +19,54 @@ const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 export async function runService(
   service: Service,
   parts: {
-    readonly daemon: Daemon;
     readonly log: Log;
     readonly ready: () => Promise<{ readonly url: string }>;
     readonly readyFile?: string;
   },
 ): Promise<number> {
-  const { daemon, log } = parts;
+  const { log } = parts;
+  const readyFile = parts.readyFile === undefined ? undefined : resolve(parts.readyFile);
   let stopping = false;
-  let stopFailed: ((reason: unknown) => void) | undefined;
-  const stopProblem = new Promise<never>((_, reject) => {
+  let failure: unknown;
+  let stopFailed: (reason: unknown) => void = () => undefined;
+  const stopFailure = new Promise<never>((_, reject) => {
     stopFailed = reject;
   });
-  const onSignal = (name: NodeJS.Signals): void => {
-    if (stopping) {
-      log("warn", `${name} again: ending at once`);
-      process.exit(name === "SIGINT" ? 130 : 143);
-    }
+  const stop = (): void => {
     stopping = true;
-    log("info", `stopping (${name})`);
-    service.stop().catch((error: unknown) => stopFailed?.(error));
+    service.stop().catch(stopFailed);
+  };
+  const onSignal = (name: NodeJS.Signals): void => {
+    log("info", stopping ? `${name} while stopping: ending at once` : `stopping (${name})`);
+    if (stopping) process.exit(name === "SIGINT" ? 130 : 143);
+    stop();
   };
   for (const name of stopSignals) process.on(name, onSignal);
-  const readyFile = parts.readyFile === undefined ? undefined : resolve(parts.readyFile);
   try {
-    const readiness = announce(parts.ready, readyFile).catch(async (error: unknown) => {
-      if (stopping) return; // not ready any more, and asked not to be
-      await service.stop();
-      throw error;
+    announce(parts.ready, readyFile).catch((error: unknown) => {
+      if (stopping) return; // it will not get ready any more, as was asked
+      failure = error;
+      stop();
     });
-    const { code, reason } = await Promise.race([
-      stopProblem,
-      readiness.then(() => service.exited),
-      // What ends before it is ready says why by its readiness: leave that the time to say it.
-      service.exited.then(async (end) => {
-        await Promise.race([readiness, new Promise((done) => setImmediate(done))]);
-        return end;
-      }),
-    ]);
+    const { code, reason } = await Promise.race([service.exited, stopFailure]);
+    if (failure !== undefined) throw failure;
     log(code === 0 ? "info" : "error", `ended: ${reason}`);
     return code;
-  } catch (error) {
-    if (daemon.log !== undefined) log("error", error instanceof Error ? error.message : String(error));
-    throw error;
   } finally {
     for (const name of stopSignals) process.off(name, onSignal);
-    removeDaemon(daemon);
     if (readyFile !== undefined) rmSync(readyFile, { force: true });
+  }
+}
+
+/** Does the work of a daemon and gives its place in run/ back at the end. An error goes to its log file as well. */
+export async function keepPlace(place: Daemon, log: Log, work: () => Promise<number>): Promise<number> {
+  try {
+    return await work();
+  } catch (error) {
+    if (place.log !== undefined) log("error", error instanceof Error ? error.message : String(error));
+    throw error;
+  } finally {
+    removeDaemon(place);
   }
 }
 

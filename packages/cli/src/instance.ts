@@ -1,6 +1,7 @@
 import {
   closeSync,
   fsyncSync,
+  linkSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -65,11 +66,13 @@ export interface Daemon extends ProcessIdentity {
   readonly file: string;
 }
 
-export const daemonFile = (instance: Instance, role: Role, name: string): string =>
+const daemonFile = (instance: Instance, role: Role, name: string): string =>
   join(instance.runDir, role === "server" ? "server.json" : `governor-${name}.json`);
 
 /** Writes a whole file or none: readers see the old text or the new one. */
-export function writeWhole(path: string, text: string): void {
+export const writeWhole = (path: string, text: string): void => renameSync(writeDraft(path, text), path);
+
+function writeDraft(path: string, text: string): string {
   const draft = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
   const fd = openSync(draft, "w", 0o600);
   try {
@@ -79,21 +82,62 @@ export function writeWhole(path: string, text: string): void {
   } finally {
     closeSync(fd);
   }
-  renameSync(draft, path);
+  return draft;
 }
 
-/** Writes this process down as a daemon of the instance. */
-export function writeDaemon(
+/**
+ * Writes this process down as a daemon of the instance, before it starts to serve, so that it can be stopped meanwhile.
+ * Throws (exit code 1) when another process has that place.
+ */
+export function claimDaemon(
   instance: Instance,
-  facts: { readonly role: Role; readonly name: string; readonly url?: string; readonly log?: string },
+  facts: { readonly role: Role; readonly name: string; readonly log?: string },
 ): Daemon {
   const identity = identify(process.pid);
   if (identity === undefined)
-    throw new Error("no /proc/self/stat: Rain's daemons need Linux with /proc mounted");
+    throw new CommandError(
+      exitCodes.failed,
+      "there is no /proc/self/stat: daemons need Linux with /proc mounted",
+    );
   const daemon: Daemon = { ...facts, ...identity, file: daemonFile(instance, facts.role, facts.name) };
   ensureDir(instance.runDir);
-  writeWhole(daemon.file, `${JSON.stringify({ ...daemon, file: undefined })}\n`);
+  const other = readDaemon(daemon.file);
+  if (other !== undefined && isAlive(other)) throw alreadyRuns(instance, other);
+  // A link, unlike a rename, fails when there is a file: of two that start at once, one gets the place.
+  rmSync(daemon.file, { force: true });
+  const draft = writeDraft(daemon.file, daemonText(daemon));
+  try {
+    linkSync(draft, daemon.file);
+  } catch (error) {
+    const first = readDaemon(daemon.file);
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST" || first === undefined) throw error;
+    throw alreadyRuns(instance, first);
+  } finally {
+    rmSync(draft);
+  }
   return daemon;
+}
+
+/** Adds the server's address to its file. */
+export function addUrl(daemon: Daemon, url: string): Daemon {
+  const changed = { ...daemon, url };
+  writeWhole(daemon.file, daemonText(changed));
+  return changed;
+}
+
+const daemonText = (daemon: Daemon): string => `${JSON.stringify({ ...daemon, file: undefined })}\n`;
+
+function alreadyRuns(instance: Instance, { role, name, pid, url }: Daemon): CommandError {
+  const what = role === "server" ? `its server${url === undefined ? "" : ` ${url}`}` : `governor ${name}`;
+  const remedy =
+    role === "server"
+      ? '"rain stop" ends it, --instance NAME starts another beside it'
+      : '"rain stop" ends it, --name NAME starts another beside it';
+  return new CommandError(
+    exitCodes.failed,
+    `instance ${instance.name} runs already: ${what} (pid ${pid}). ${remedy}`,
+    { instance: instance.name, pid, name, ...(url === undefined ? {} : { url }) },
+  );
 }
 
 /** Removes a daemon's file, unless another process has written itself there since. */
@@ -159,16 +203,10 @@ export function runningServer(instance: Instance): Daemon | undefined {
   return daemon !== undefined && isAlive(daemon) ? daemon : undefined;
 }
 
-/** Throws when the instance has a server on this machine: exit code 1, with its address, process and the remedy. */
+/** Throws (exit code 1) when the instance has a server on this machine. */
 export function refuseSecondServer(instance: Instance): void {
   const server = runningServer(instance);
-  if (server === undefined) return;
-  throw new CommandError(
-    exitCodes.failed,
-    `instance ${instance.name} runs already: server ${server.url ?? ""} (pid ${server.pid}). "rain stop" ends it, ` +
-      "--instance NAME starts another beside it",
-    { instance: instance.name, pid: server.pid, url: server.url ?? null },
-  );
+  if (server !== undefined) throw alreadyRuns(instance, server);
 }
 
 /** Removes the files of daemons that ended without doing so. */

@@ -1,4 +1,5 @@
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, existsSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -11,12 +12,18 @@ import { identify, isAlive, terminate, type ProcessIdentity } from "./processes.
 /** A daemon that `rain start` made, until it is ready. */
 export interface Launched {
   readonly name: string;
-  readonly child: ChildProcess;
+  /** Settles when it ends. */
+  readonly end: Promise<End>;
   readonly identity: ProcessIdentity;
   readonly log: string;
   /** Length of the log before this start, bytes. */
   readonly logStart: number;
   readonly readyFile: string;
+}
+
+interface End {
+  readonly exitCode: number | null;
+  readonly signal: NodeJS.Signals | null;
 }
 
 const rain = fileURLToPath(new URL("../bin/rain.mjs", import.meta.url));
@@ -36,6 +43,7 @@ export async function launch(
   const fd = openSync(log, "a", 0o600);
   const logStart = statSync(log).size;
   try {
+    // Not execa, which takes no file that is open already: the log must not pass through this process.
     const child = spawn(process.execPath, [rain, ...args, "--ready-file", readyFile], {
       cwd: instance.dir,
       detached: true,
@@ -43,14 +51,14 @@ export async function launch(
       // Files are read, written and hashed on the thread pool, whose default is 4 threads.
       env: { UV_THREADPOOL_SIZE: "16", ...process.env },
     });
-    await new Promise<void>((resolve, reject) => {
-      child.once("spawn", resolve);
-      child.once("error", reject);
+    const end = new Promise<End>((resolve) => {
+      child.once("exit", (exitCode, signal) => resolve({ exitCode, signal }));
     });
+    await once(child, "spawn"); // throws when it cannot be started
     child.unref();
     const pid = child.pid ?? 0;
     const identity = identify(pid) ?? { pid, startTime: "", bootId: "" };
-    return { name, child, identity, log, logStart, readyFile };
+    return { name, end, identity, log, logStart, readyFile };
   } finally {
     closeSync(fd);
   }
@@ -95,11 +103,8 @@ export async function waitReady(
 }
 
 async function endedEarly(daemon: Launched): Promise<CommandError> {
-  // The kernel knows of the end before Node does; its event brings the code.
-  for (let i = 0; i < 40 && daemon.child.exitCode === null && daemon.child.signalCode === null; i += 1)
-    await sleep(25);
-  const { exitCode, signalCode } = daemon.child;
-  const how = signalCode === null ? `with exit code ${exitCode ?? "unknown"}` : `by ${signalCode}`;
+  const { exitCode, signal } = await daemon.end; // the kernel knew of it before Node does
+  const how = signal === null ? `with exit code ${exitCode}` : `by ${signal}`;
   return new CommandError(
     exitCode === null || exitCode === 0 ? exitCodes.failed : exitCode,
     `${daemon.name} ended ${how} before it was ready; its log ${daemon.log} ends with:\n${logTail(daemon)}`,

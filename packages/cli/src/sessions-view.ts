@@ -40,7 +40,7 @@ const order: readonly TaskState[] = [
   "aborted",
 ];
 /** `12 running, 3 finished`: the states that have tasks. */
-export function countsText(counts: TaskCounts): string {
+function countsText(counts: TaskCounts): string {
   const parts = order.filter((state) => counts[state] > 0).map((state) => `${counts[state]} ${state}`);
   return parts.length === 0 ? "no tasks" : parts.join(", ");
 }

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { DEFAULT_PORT, RainError } from "@rain/protocol";
 import { accessFileName, instanceDir, loadAccess } from "@rain/protocol/access";
-import { checkNumber, show } from "./check.ts";
+import { checkNumber, show, wrongType } from "./check.ts";
 
 /** Where the server is, and what proves this client to it. The key is a secret. */
 export interface Address {
@@ -49,7 +49,7 @@ function urlOf(host: string | undefined, port: number | undefined, known: string
     host === undefined ? base.hostname : host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
   const text = `${base.protocol}//${name}:${number}`;
   if (!URL.canParse(text) || /[/?#@\s]/.test(name)) {
-    throw new TypeError(`connect: ${show(host)} is not the name or address of a host`);
+    throw wrongType(`connect: ${show(host)} is not the name or address of a host`);
   }
   return text;
 }

@@ -1,5 +1,5 @@
 import { limits, RainError, type Work } from "@rain/protocol";
-import { badRequest, checkNumber, checkOptions, show } from "./check.ts";
+import { badRequest, checkNumber, checkOptions, show, wrongType } from "./check.ts";
 import { isText } from "./content-types.ts";
 import type { DataObject } from "./data-object.ts";
 import type { Pattern } from "./pattern.ts";
@@ -10,8 +10,7 @@ const optionNames: ReadonlySet<string> = new Set(taskOptionNames);
 
 /** One object of the bytes of many, in order. Of one text type throughout it is of that type, else untyped. */
 export function concatPattern(objects: readonly ObjectLike[], options: TaskOptions): Pattern {
-  if (!Array.isArray(objects))
-    throw new TypeError(`concat: needs a list of data objects, not ${show(objects)}`);
+  if (!Array.isArray(objects)) throw wrongType(`concat: needs a list of data objects, not ${show(objects)}`);
   if (objects.length > limits.inputsPerTask) {
     throw new RainError(
       "limit-exceeded",
@@ -33,7 +32,7 @@ export function sleepPattern(object: ObjectLike, seconds: number, options: TaskO
 
 function readObject(what: string, given: unknown): DataObject {
   const object = asObject(given);
-  if (!object) throw new TypeError(`${what}: must be a data object or a task, not ${show(given)}`);
+  if (!object) throw wrongType(`${what}: must be a data object or a task, not ${show(given)}`);
   if (object.kind !== "blob") throw badRequest(`${what}: must be a blob, not a ${object.kind}`);
   return object;
 }

@@ -2,6 +2,9 @@ import { checkRelativePath, contentType as contentTypeSchema, limits, RainError 
 
 /** Checks of what users write. Each throws at once, and names the place (`what`), the rule and the value. */
 
+/** A wrong use of the library, told apart from an error in it. */
+export class UsageError extends TypeError {}
+export const wrongType = (message: string): TypeError => new UsageError(message);
 export const badRequest = (message: string): RainError => new RainError("bad-request", message);
 
 /** A value as an error shows it, cut where it is long. */
@@ -17,7 +20,7 @@ export function show(value: unknown): string {
 
 /** Text that can travel: no NUL, valid as UTF-8, at most `max` bytes. */
 export function checkText(what: string, value: unknown, max: number): string {
-  if (typeof value !== "string") throw new TypeError(`${what}: must be a string, not ${show(value)}`);
+  if (typeof value !== "string") throw wrongType(`${what}: must be a string, not ${show(value)}`);
   if (value.includes("\0")) throw badRequest(`${what}: contains a NUL character: ${show(value)}`);
   if (/\p{Surrogate}/u.test(value))
     throw badRequest(`${what}: is not valid as UTF-8 (a lone surrogate): ${show(value)}`);
@@ -40,14 +43,14 @@ export function checkLabel(what: string, value: unknown): string {
 }
 
 export function checkPath(what: string, value: unknown): string {
-  if (typeof value !== "string") throw new TypeError(`${what}: must be a string, not ${show(value)}`);
+  if (typeof value !== "string") throw wrongType(`${what}: must be a string, not ${show(value)}`);
   const problem = checkRelativePath(value);
   if (problem !== undefined) throw badRequest(`${what}: the path ${show(value)} ${problem}`);
   return checkText(what, value, limits.pathBytes);
 }
 
 export function checkContentType(what: string, value: unknown): string {
-  if (typeof value !== "string") throw new TypeError(`${what}: must be a string, not ${show(value)}`);
+  if (typeof value !== "string") throw wrongType(`${what}: must be a string, not ${show(value)}`);
   const parsed = contentTypeSchema.safeParse(value);
   if (!parsed.success) throw badRequest(`${what}: ${show(value)} is not ${parsed.error.issues[0]?.message}`);
   return value;
@@ -55,7 +58,7 @@ export function checkContentType(what: string, value: unknown): string {
 
 /** A number from `min` to `max`, whole if `whole`. */
 export function checkNumber(what: string, value: unknown, min: number, max: number, whole = false): number {
-  if (typeof value !== "number") throw new TypeError(`${what}: must be a number, not ${show(value)}`);
+  if (typeof value !== "number") throw wrongType(`${what}: must be a number, not ${show(value)}`);
   if (!(value >= min && value <= max) || (whole && !Number.isInteger(value))) {
     throw badRequest(`${what}: must be a ${whole ? "whole " : ""}number from ${min} to ${max}, not ${value}`);
   }
@@ -63,18 +66,22 @@ export function checkNumber(what: string, value: unknown, min: number, max: numb
 }
 
 export function checkFlag(what: string, value: unknown): boolean {
-  if (typeof value !== "boolean") throw new TypeError(`${what}: must be true or false, not ${show(value)}`);
+  if (typeof value !== "boolean") throw wrongType(`${what}: must be true or false, not ${show(value)}`);
   return value;
 }
 
 /** Options are a plain record with known names: a misspelt option would otherwise be ignored. */
 export function checkOptions(what: string, value: unknown, names: ReadonlySet<string>): void {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw new TypeError(`${what}: the options must be an object, not ${show(value)}`);
+    throw wrongType(`${what}: the options must be an object, not ${show(value)}`);
   }
   for (const name of Object.keys(value)) {
     if (!names.has(name)) {
-      throw new TypeError(`${what}: unknown option ${show(name)}; known are ${[...names].join(", ")}`);
+      throw wrongType(`${what}: unknown option ${show(name)}; known are ${[...names].join(", ")}`);
     }
   }
 }
+
+/** Names that no map of a message may have: in an object they mean something else. */
+export const isForbiddenName = (name: string): boolean =>
+  name === "__proto__" || name === "constructor" || name === "prototype";

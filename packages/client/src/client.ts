@@ -11,7 +11,7 @@ import {
 } from "@rain/protocol";
 import { nanoid } from "nanoid";
 import { readAddress } from "./address.ts";
-import { badRequest, checkFlag, checkName, checkNumber, checkOptions, show } from "./check.ts";
+import { badRequest, checkFlag, checkName, checkNumber, checkOptions, show, wrongType } from "./check.ts";
 import { Connection } from "./connection.ts";
 import { Http } from "./http.ts";
 import { readLogs, type LogChunk, type LogOptions } from "./logs.ts";
@@ -179,10 +179,10 @@ function readConnect(given: readonly unknown[]): ConnectArguments {
   }
   const [host, port] = rest;
   if (host !== undefined && (typeof host !== "string" || host === "")) {
-    throw new TypeError(`connect: the host must be a name or an address, not ${show(host)}`);
+    throw wrongType(`connect: the host must be a name or an address, not ${show(host)}`);
   }
   if (port !== undefined && typeof port !== "number") {
-    throw new TypeError(`connect: the port must be a number, not ${show(port)}`);
+    throw wrongType(`connect: the port must be a number, not ${show(port)}`);
   }
   return { host, port, options };
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { asDigest, limits } from "@rain/protocol";
-import { checkContentType, checkName, checkOptions, show } from "./check.ts";
+import { checkContentType, checkName, checkOptions, show, wrongType } from "./check.ts";
 import { DataObject, newRecord } from "./data-object.ts";
 
 export interface ConstantOptions {
@@ -18,12 +18,12 @@ export function blob(content: string | Uint8Array | ArrayBuffer, options: Consta
   checkOptions("blob", options, optionNames);
   if (typeof content === "string") {
     if (/\p{Surrogate}/u.test(content))
-      throw new TypeError("blob: the text is not valid as UTF-8 (a lone surrogate)");
+      throw wrongType("blob: the text is not valid as UTF-8 (a lone surrogate)");
     return constant("blob", Buffer.from(content), "text", options);
   }
   const bytes = content instanceof ArrayBuffer ? new Uint8Array(content) : content;
   if (!(bytes instanceof Uint8Array)) {
-    throw new TypeError(
+    throw wrongType(
       `blob: the content must be a string or bytes (Uint8Array, ArrayBuffer), not ${show(content)}`,
     );
   }
@@ -34,7 +34,7 @@ export function blob(content: string | Uint8Array | ArrayBuffer, options: Consta
 export function json(value: unknown, options: Omit<ConstantOptions, "contentType"> = {}): DataObject {
   checkOptions("json", options, new Set(["label"]));
   const text: string | undefined = JSON.stringify(value);
-  if (text === undefined) throw new TypeError(`json: ${show(value)} has no form in JSON`);
+  if (text === undefined) throw wrongType(`json: ${show(value)} has no form in JSON`);
   return constant("json", Buffer.from(text), "json", options);
 }
 

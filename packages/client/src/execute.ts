@@ -1,6 +1,15 @@
 import { limits, RainError, type Arg } from "@rain/protocol";
 import { quote } from "shlex";
-import { badRequest, checkFlag, checkOptions, checkPath, checkText, show } from "./check.ts";
+import {
+  badRequest,
+  checkFlag,
+  checkOptions,
+  checkPath,
+  checkText,
+  isForbiddenName,
+  show,
+  wrongType,
+} from "./check.ts";
 import type { DataObject } from "./data-object.ts";
 import { Slots, type Pattern } from "./pattern.ts";
 import { asObject, Input, Output, type ObjectLike } from "./slots.ts";
@@ -72,7 +81,7 @@ function readArguments(
   slots: Slots,
 ): Arg[] {
   if (typeof args !== "string" && !Array.isArray(args)) {
-    throw new TypeError(`${what}: the arguments must be a string or a list, not ${show(args)}`);
+    throw wrongType(`${what}: the arguments must be a string or a list, not ${show(args)}`);
   }
   const split = (line: string): string[] => (shell ? [line] : splitWords(what, line));
   const given = typeof args === "string" ? split(args) : (args as readonly Argument[]);
@@ -90,7 +99,7 @@ function readArgument(what: string, slots: Slots, given: Argument): Arg {
   const remedy =
     typeof given === "number" || typeof given === "boolean" ? `; write String(${String(given)})` : "";
   const allowed = "a string, a data object, a task, input(...) or output(...)";
-  throw new TypeError(`${what}: must be ${allowed}, not ${show(given)}${remedy}`);
+  throw wrongType(`${what}: must be ${allowed}, not ${show(given)}${remedy}`);
 }
 
 const asInput = (given: unknown): DataObject | Input | undefined =>
@@ -99,22 +108,20 @@ const asInput = (given: unknown): DataObject | Input | undefined =>
 function addCapture(what: string, slots: Slots, stream: "stdout" | "stderr", given: unknown): void {
   if (given === undefined || given === false) return;
   if (given !== true && typeof given !== "string" && !(given instanceof Output)) {
-    throw new TypeError(`${what}: ${stream}: must be true, a label or output(...), not ${show(given)}`);
+    throw wrongType(`${what}: ${stream}: must be true, a label or output(...), not ${show(given)}`);
   }
   slots.addCapture(stream, given);
 }
 
 function addStdin(what: string, slots: Slots, given: unknown): number {
   const object = asInput(given);
-  if (!object)
-    throw new TypeError(`${what}: must be a data object, a task or input(...), not ${show(given)}`);
+  if (!object) throw wrongType(`${what}: must be a data object, a task or input(...), not ${show(given)}`);
   return slots.addInput(object, object instanceof Input ? object.path : undefined);
 }
 
 function addInputPath(what: string, slots: Slots, given: unknown): void {
   const object = asInput(given);
-  if (!object)
-    throw new TypeError(`${what}: must be a data object, a task or input(...), not ${show(given)}`);
+  if (!object) throw wrongType(`${what}: must be a data object, a task or input(...), not ${show(given)}`);
   const path = (object instanceof Input ? object.path : undefined) ?? object.label;
   if (path === "")
     throw badRequest(`${what}: the object has no label to be its path; use input(label, { path, object })`);
@@ -122,30 +129,27 @@ function addInputPath(what: string, slots: Slots, given: unknown): void {
 }
 
 function readOutputPath(what: string, given: unknown): string | Output {
-  if (given instanceof Output) {
-    if (given.path === undefined && given.label !== undefined) checkPath(what, given.label);
-    return given;
-  }
+  if (given instanceof Output) return given;
   if (typeof given !== "string")
-    throw new TypeError(`${what}: must be a path or output(...), not ${show(given)}`);
+    throw wrongType(`${what}: must be a path or output(...), not ${show(given)}`);
   return checkPath(what, given);
 }
 
 function list(what: string, value: readonly unknown[] | undefined): readonly unknown[] {
   if (value === undefined) return [];
-  if (!Array.isArray(value)) throw new TypeError(`${what}: must be a list, not ${show(value)}`);
+  if (!Array.isArray(value)) throw wrongType(`${what}: must be a list, not ${show(value)}`);
   return value;
 }
 
 function readEnvironment(what: string, env: unknown): Record<string, string> {
   if (typeof env !== "object" || env === null || Array.isArray(env)) {
-    throw new TypeError(`${what}: must be an object of names and texts, not ${show(env)}`);
+    throw wrongType(`${what}: must be an object of names and texts, not ${show(env)}`);
   }
   const read: Record<string, string> = {};
   for (const [name, value] of Object.entries(env)) {
-    if (!/^[A-Za-z_][A-Za-z0-9_]{0,255}$/.test(name) || name === "__proto__") {
+    if (!/^[A-Za-z_][A-Za-z0-9_]{0,255}$/.test(name) || isForbiddenName(name)) {
       throw badRequest(
-        `${what}: ${show(name)}: a name is a letter or '_', then letters, digits, '_'; at most 256`,
+        `${what}: ${show(name)}: a name is a letter or '_', then letters, digits, '_', at most 256; not ${show("constructor")} or the like`,
       );
     }
     read[name] = checkText(`${what}: ${name}`, value, limits.argBytes);

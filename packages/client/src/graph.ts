@@ -1,3 +1,4 @@
+import { wrongType } from "./check.ts";
 import {
   asObjectId,
   asTaskId,
@@ -43,7 +44,7 @@ export class Graph {
   add(pattern: Pattern, origin: Origin): Task {
     const objects = pattern.inputs.map((slot) => {
       if (!slot.object) {
-        throw new TypeError(
+        throw wrongType(
           `${pattern.what}: input ${JSON.stringify(slot.label)} has no object; only a Program has slots`,
         );
       }

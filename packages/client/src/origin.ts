@@ -1,3 +1,5 @@
+import { RainError } from "@rain/protocol";
+import { UsageError } from "./check.ts";
 import { isAbsolute, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -17,6 +19,27 @@ export function captureOrigin<Name extends string>(
   Error.captureStackTrace(origin, owner[method]);
   Error.stackTraceLimit = limit;
   return origin;
+}
+
+type Called = ((...args: never[]) => unknown) | (new (...args: never[]) => unknown);
+
+/**
+ * Runs a part of a method of the library. The stack of an error of its user starts at the user's line: the frames of
+ * the library would push that line out of sight.
+ */
+export function atCaller<T, Name extends string>(
+  owner: Readonly<Record<Name, Called>>,
+  method: Name,
+  run: () => T,
+): T {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof UsageError || error instanceof RainError) {
+      Error.captureStackTrace(error, owner[method]);
+    }
+    throw error;
+  }
 }
 
 /** `sweep.mjs:12:5`, from the working folder when the file is in it; undefined when the engine does not tell. */

@@ -1,6 +1,6 @@
 import { limits, RainError, type Work } from "@rain/protocol";
 import { customAlphabet } from "nanoid";
-import { badRequest, show } from "./check.ts";
+import { badRequest, checkPath, show, wrongType } from "./check.ts";
 import type { DataObject } from "./data-object.ts";
 import { asObject, checkType, Input, Output } from "./slots.ts";
 import type { CommonSpec } from "./task-options.ts";
@@ -94,7 +94,7 @@ export class Slots {
     if (name === undefined || place === undefined) {
       throw badRequest(`${this.#what}: an output() that is not stdout or stderr needs a label or a path`);
     }
-    this.#takePath(place);
+    this.#takePath(checkPath(`${this.#what}: output ${show(name)}`, place));
     const index = this.#addOutput({
       label: name,
       contentType: contentType ?? "",
@@ -159,11 +159,11 @@ export function fillSlots(pattern: Pattern, given: Readonly<Record<string, unkno
   const inputs = pattern.inputs.map((slot) => {
     if (slot.object || slot.label === undefined) return slot;
     const what = `${pattern.what}: input ${show(slot.label)}`;
-    if (!rest.has(slot.label)) throw new TypeError(`${what} has no object`);
+    if (!rest.has(slot.label)) throw wrongType(`${what} has no object`);
     const value = rest.get(slot.label);
     rest.delete(slot.label);
     const object = asObject(value);
-    if (!object) throw new TypeError(`${what}: must be a data object or a task, not ${show(value)}`);
+    if (!object) throw wrongType(`${what}: must be a data object or a task, not ${show(value)}`);
     checkType(what, object, slot.contentType);
     return { ...slot, object };
   });
@@ -171,7 +171,7 @@ export function fillSlots(pattern: Pattern, given: Readonly<Record<string, unkno
   if (unknown !== undefined) {
     const slots = pattern.inputs.filter((slot) => !slot.object).map((slot) => show(slot.label));
     const known = slots.length === 0 ? "it has none" : `it has ${slots.join(", ")}`;
-    throw new TypeError(`${pattern.what}: there is no input ${show(unknown)} to fill; ${known}`);
+    throw wrongType(`${pattern.what}: there is no input ${show(unknown)} to fill; ${known}`);
   }
   return { ...pattern, inputs };
 }

@@ -1,3 +1,4 @@
+import { atCaller } from "./origin.ts";
 import { executePattern, type Argument, type ExecuteOptions } from "./execute.ts";
 import { fillSlots, type Pattern } from "./pattern.ts";
 import type { ObjectLike } from "./slots.ts";
@@ -14,7 +15,7 @@ export class Program {
   }
 
   constructor(args: string | readonly Argument[], options: ExecuteOptions = {}) {
-    this.#pattern = executePattern(args, options);
+    this.#pattern = atCaller({ Program }, "Program", () => executePattern(args, options));
   }
 
   /** Labels of the inputs that each run fills. */

@@ -13,7 +13,7 @@ import {
   type TaskId,
 } from "@rain/protocol";
 import { concatPattern, sleepPattern } from "./built-in.ts";
-import { badRequest, show } from "./check.ts";
+import { badRequest, show, wrongType } from "./check.ts";
 import type { Connection, RequestOptions } from "./connection.ts";
 import { DataObject, nameObject, recordOf } from "./data-object.ts";
 import { SessionError } from "./errors.ts";
@@ -24,7 +24,8 @@ import { Graph } from "./graph.ts";
 import type { Http } from "./http.ts";
 import type { DataInstance } from "./instance.ts";
 import { readLogs, type LogChunk, type LogOptions } from "./logs.ts";
-import { captureOrigin } from "./origin.ts";
+import { atCaller, captureOrigin } from "./origin.ts";
+import type { Pattern } from "./pattern.ts";
 import { fillProgram, type Program } from "./program.ts";
 import { SettledLog } from "./settled.ts";
 import type { ObjectLike } from "./slots.ts";
@@ -134,26 +135,22 @@ export class Session {
 
   /** Adds a task that runs a program: a line, split as a shell splits words, or a list of arguments. */
   execute(args: string | readonly Argument[], options: ExecuteOptions = {}): Task {
-    this.#check();
-    return this.#graph.add(executePattern(args, options), captureOrigin(this, "execute"));
+    return this.#add("execute", () => executePattern(args, options));
   }
 
   /** Adds a task whose one output has the bytes of all these objects, in order. */
   concat(objects: readonly ObjectLike[], options: TaskOptions = {}): Task {
-    this.#check();
-    return this.#graph.add(concatPattern(objects, options), captureOrigin(this, "concat"));
+    return this.#add("concat", () => concatPattern(objects, options));
   }
 
   /** Adds a task whose one output is the object, `seconds` later. */
   sleep(object: ObjectLike, seconds: number, options: TaskOptions = {}): Task {
-    this.#check();
-    return this.#graph.add(sleepPattern(object, seconds, options), captureOrigin(this, "sleep"));
+    return this.#add("sleep", () => sleepPattern(object, seconds, options));
   }
 
   /** Adds a task of a program, with an object for each of its inputs. */
   run(program: Program, inputs: Readonly<Record<string, ObjectLike>> = {}): Task {
-    this.#check();
-    return this.#graph.add(fillProgram(program, inputs), captureOrigin(this, "run"));
+    return this.#add("run", () => fillProgram(program, inputs));
   }
 
   /** Keeps every output of the tasks that are not submitted yet. */
@@ -343,13 +340,21 @@ export class Session {
     }
   }
 
+  /** Adds a task for the user's line that called the method. */
+  #add(method: "execute" | "concat" | "sleep" | "run", pattern: () => Pattern): Task {
+    return atCaller(this, method, () => {
+      this.#check();
+      return this.#graph.add(pattern(), captureOrigin(this, method));
+    });
+  }
+
   #check(): void {
     if (this.#fate.ended) throw this.#fate.ended;
   }
 
   #checkOwn(object: DataObject): void {
     if (!(object instanceof DataObject))
-      throw new TypeError(`must be a data object or a task, not ${show(object)}`);
+      throw wrongType(`must be a data object or a task, not ${show(object)}`);
     if (object.session !== this)
       throw badRequest(`${nameObject(object)} does not belong to ${this.#fate.name}`);
   }
@@ -365,12 +370,12 @@ export class Session {
 
   #tasksOf(items: readonly (Task | DataObject)[]): TaskId[] {
     if (!Array.isArray(items))
-      throw new TypeError(`wait: needs a list of tasks and data objects, not ${show(items)}`);
+      throw wrongType(`wait: needs a list of tasks and data objects, not ${show(items)}`);
     return items.map((item) => this.#taskOf(item)).filter((task) => task !== undefined);
   }
 
   #sentTask(task: Task): TaskId {
-    if (!(task instanceof Task)) throw new TypeError(`must be a task, not ${show(task)}`);
+    if (!(task instanceof Task)) throw wrongType(`must be a task, not ${show(task)}`);
     const { session, sent, id } = taskRecordOf(task);
     if (session !== this) throw badRequest(`${describeTask(task)} does not belong to ${this.#fate.name}`);
     if (!sent) throw badRequest(`${describeTask(task)} is not submitted; submit() comes first`);

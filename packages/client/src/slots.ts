@@ -6,6 +6,7 @@ import {
   checkOptions,
   checkPath,
   show,
+  wrongType,
 } from "./check.ts";
 import { DataObject, nameObject } from "./data-object.ts";
 import { isSubtype } from "./content-types.ts";
@@ -49,7 +50,7 @@ export class Input {
       options.contentType === undefined ? "" : checkContentType(`${what}: contentType`, options.contentType);
     this.object = asObject(options.object);
     if (options.object !== undefined && !this.object) {
-      throw new TypeError(`${what}: object must be a data object or a task, not ${show(options.object)}`);
+      throw wrongType(`${what}: object must be a data object or a task, not ${show(options.object)}`);
     }
     if (this.object) checkType(what, this.object, this.contentType);
   }

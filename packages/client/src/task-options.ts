@@ -1,5 +1,5 @@
 import { type Resources, type TaskSpec } from "@rain/protocol";
-import { badRequest, checkName, checkNumber, show } from "./check.ts";
+import { badRequest, checkName, checkNumber, isForbiddenName, show, wrongType } from "./check.ts";
 
 /** What every kind of task may be asked. */
 export interface TaskOptions {
@@ -60,11 +60,11 @@ function readRequest(what: string, { cpus = 1, gpus = 0, memory, resources = {} 
 
 function readNamed(what: string, resources: Readonly<Record<string, number>>): Record<string, number> {
   if (typeof resources !== "object" || resources === null || Array.isArray(resources)) {
-    throw new TypeError(`${what}: must be an object of names and amounts, not ${show(resources)}`);
+    throw wrongType(`${what}: must be an object of names and amounts, not ${show(resources)}`);
   }
   const named: Record<string, number> = {};
   for (const [name, amount] of Object.entries(resources)) {
-    if (!/^[A-Za-z][A-Za-z0-9_.-]{0,63}$/.test(name)) {
+    if (!/^[A-Za-z][A-Za-z0-9_.-]{0,63}$/.test(name) || isForbiddenName(name)) {
       throw badRequest(
         `${what}: ${show(name)}: a name is a letter, then at most 63 letters, digits, '_', '.', '-'`,
       );
@@ -79,7 +79,7 @@ const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, 
 /** Bytes of a number or of "512M", "4G", "1.5T". */
 export function readMemory(what: string, value: unknown): number {
   if (typeof value === "number") return checkNumber(what, value, 0, Number.MAX_SAFE_INTEGER, true);
-  if (typeof value !== "string") throw new TypeError(`${what}: must be bytes or "4G", not ${show(value)}`);
+  if (typeof value !== "string") throw wrongType(`${what}: must be bytes or "4G", not ${show(value)}`);
   const match = /^(\d{1,15}(?:\.\d{1,9})?) ?([KMGT]?)(?:i?B)?$/i.exec(value);
   const unit = UNITS[match?.[2]?.toUpperCase() ?? "none"];
   if (!match || unit === undefined) {

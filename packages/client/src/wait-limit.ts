@@ -1,3 +1,4 @@
+import { wrongType } from "./check.ts";
 import { TimeoutError } from "./errors.ts";
 
 /** How long to wait: at most `timeoutS` seconds (then `TimeoutError`), and until `signal` aborts (then its reason). */
@@ -72,6 +73,6 @@ export async function limitOperation<T>(
 
 function checkLimits(timeoutS: number | undefined): void {
   if (timeoutS !== undefined && !(typeof timeoutS === "number" && timeoutS >= 0)) {
-    throw new TypeError(`timeoutS: must be a number of seconds, 0 or more, not ${String(timeoutS)}`);
+    throw wrongType(`timeoutS: must be a number of seconds, 0 or more, not ${String(timeoutS)}`);
   }
 }

@@ -1,4 +1,4 @@
-import { show } from "./check.ts";
+import { show, wrongType } from "./check.ts";
 
 /**
  * Splits a line into words as a POSIX shell does: blanks and newlines part them, '...', "..." and \ quote. Nothing is
@@ -22,7 +22,7 @@ export function splitWords(what: string, line: string): string[] {
     const part = readPart(line, at);
     if (part === undefined) {
       const problem = char === "\\" ? "it ends with a backslash" : `the quote ${char} is not closed`;
-      throw new TypeError(`${what}: ${problem}, in ${show(line)}`);
+      throw wrongType(`${what}: ${problem}, in ${show(line)}`);
     }
     if (part.text !== undefined) word = (word ?? "") + part.text;
     at = part.end;

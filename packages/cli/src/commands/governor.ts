@@ -3,13 +3,12 @@ import { join, resolve } from "node:path";
 import type { Resources } from "@rain/protocol";
 import type { Access } from "@rain/protocol/access";
 import { instanceOf, requireAccessFile, type Context } from "../context.ts";
-import { catchStrayErrors, leaveSoon, runService } from "../daemon.ts";
+import { catchStrayErrors, keepPlace, leaveSoon, runService } from "../daemon.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { CommandError } from "../failure.ts";
-import { daemonFile, ensureDir, readDaemon, writeDaemon, type Instance } from "../instance.ts";
+import { claimDaemon, ensureDir, type Instance } from "../instance.ts";
 import { openLog } from "../logging.ts";
 import { formatAddress, isLoopback, type Address, type Cpus } from "../options.ts";
-import { isAlive } from "../processes.ts";
 
 export interface GovernorFlags {
   readonly cpus: Cpus;
@@ -30,43 +29,44 @@ export async function run(
   address: Address | undefined,
   flags: GovernorFlags,
 ): Promise<number> {
-  const { detectCapacity, startGovernor } = await import("@rain/governor");
   const instance = await instanceOf(context);
   const { url, key, clusterId } = await readAccess(context, instance, address);
+  const { detectCapacity, startGovernor } = await import("@rain/governor");
   const name = flags.name ?? defaultName();
-  refuseSecond(instance, name);
   const { log, file } = openLog(flags.logdir, `governor-${name}`);
   catchStrayErrors(log);
-  const workdir = flags.workdir === undefined ? join(instance.governorsDir, name) : resolve(flags.workdir);
-  ensureDir(workdir);
-  const capacity = withFlags(detectCapacity({ cpus: flags.cpus }), flags);
-  const governor = await startGovernor({
-    serverUrl: url,
-    key,
-    clusterId,
-    workdir,
-    name,
-    capacity,
-    labels: flags.labels,
-    log,
-  });
-  const daemon = writeDaemon(instance, {
+  const place = claimDaemon(instance, {
     role: "governor",
     name,
     ...(file === undefined ? {} : { log: file }),
   });
-  log(
-    "info",
-    `governor ${name} (pid ${daemon.pid}): ${capacity.cpus} cpus, work folder ${workdir}, server ${url}`,
-  );
-  const code = await runService(governor, {
-    daemon,
-    log,
-    ready: async () => {
-      log("info", `registered at ${url} as governor ${await governor.registered()}`);
-      return { url };
-    },
-    ...(flags.readyFile === undefined ? {} : { readyFile: flags.readyFile }),
+  const code = await keepPlace(place, log, async () => {
+    const workdir = flags.workdir === undefined ? join(instance.governorsDir, name) : resolve(flags.workdir);
+    ensureDir(workdir);
+    const capacity = withFlags(detectCapacity({ cpus: flags.cpus }), flags);
+    const { labels } = flags;
+    const governor = await startGovernor({
+      serverUrl: url,
+      key,
+      clusterId,
+      workdir,
+      name,
+      capacity,
+      labels,
+      log,
+    });
+    log(
+      "info",
+      `governor ${name}: ${capacity.cpus} cpus, work folder ${workdir}, server ${url}, pid ${place.pid}`,
+    );
+    return runService(governor, {
+      log,
+      ready: async () => {
+        log("info", `registered at ${url} as governor ${await governor.registered()}`);
+        return { url };
+      },
+      ...(flags.readyFile === undefined ? {} : { readyFile: flags.readyFile }),
+    });
   });
   leaveSoon(code, log);
   return code;
@@ -104,16 +104,6 @@ const defaultName = (): string =>
     .replaceAll(/[^A-Za-z0-9._-]/g, "-")
     .replace(/^[^A-Za-z0-9]+/, "")
     .slice(0, 64) || "governor";
-
-function refuseSecond(instance: Instance, name: string): void {
-  const other = readDaemon(daemonFile(instance, "governor", name));
-  if (other === undefined || other.pid === process.pid || !isAlive(other)) return;
-  throw new CommandError(
-    exitCodes.failed,
-    `governor ${name} of instance ${instance.name} runs already (pid ${other.pid}). Give this one another name with --name`,
-    { name, pid: other.pid },
-  );
-}
 
 function withFlags(detected: Resources, flags: GovernorFlags): Resources {
   return {

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { instanceOf, type Context } from "../context.ts";
-import { catchStrayErrors, leaveSoon, runService } from "../daemon.ts";
-import { ensureDir, refuseSecondServer, writeDaemon } from "../instance.ts";
+import { catchStrayErrors, keepPlace, leaveSoon, runService } from "../daemon.ts";
+import { addUrl, claimDaemon, ensureDir } from "../instance.ts";
 import { openLog } from "../logging.ts";
 import type { Address } from "../options.ts";
 import { version } from "../version.ts";
@@ -20,29 +20,29 @@ export async function run(context: Context, flags: ServerFlags): Promise<number>
   const { startServer } = await import("@rain/server");
   const instance = await instanceOf(context);
   ensureDir(instance.dir);
-  refuseSecondServer(instance);
   const { log, file } = openLog(flags.logdir, "server");
   catchStrayErrors(log);
-  const server = await startServer({
-    instanceDir: instance.dir,
-    ...(flags.journal === undefined ? {} : { journalDir: resolve(flags.journal) }),
-    listen: flags.listen,
-    ...(flags.lease === undefined ? {} : { leaseMs: flags.lease * 1_000 }),
-    version: version(),
-    log,
-  });
-  const daemon = writeDaemon(instance, {
+  const place = claimDaemon(instance, {
     role: "server",
     name: "server",
-    url: server.url,
     ...(file === undefined ? {} : { log: file }),
   });
-  log("info", `ready: instance ${instance.name} in ${instance.dir}, pid ${daemon.pid}`);
-  const code = await runService(server, {
-    daemon,
-    log,
-    ready: () => Promise.resolve({ url: server.url }),
-    ...(flags.readyFile === undefined ? {} : { readyFile: flags.readyFile }),
+  const code = await keepPlace(place, log, async () => {
+    const server = await startServer({
+      instanceDir: instance.dir,
+      ...(flags.journal === undefined ? {} : { journalDir: resolve(flags.journal) }),
+      listen: flags.listen,
+      ...(flags.lease === undefined ? {} : { leaseMs: flags.lease * 1_000 }),
+      version: version(),
+      log,
+    });
+    addUrl(place, server.url);
+    log("info", `ready: instance ${instance.name} in ${instance.dir}, pid ${place.pid}`);
+    return runService(server, {
+      log,
+      ready: () => Promise.resolve({ url: server.url }),
+      ...(flags.readyFile === undefined ? {} : { readyFile: flags.readyFile }),
+    });
   });
   leaveSoon(code, log);
   return code;

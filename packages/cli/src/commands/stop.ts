@@ -57,14 +57,14 @@ const line = ({ role, name, pid, how }: Stopped): string => {
   return `stopped ${role === "server" ? "server" : `governor ${name}`} (pid ${pid}${note})`;
 };
 
-/** Asks the server to stop with its governors. False when there is none that answers; the signals follow then. */
+/** Asks the server to stop with its governors. False when none answers: the signals follow then. */
 async function ask(
   context: Context,
   alive: readonly Daemon[],
   accessFile: string,
   timeoutMs: number,
 ): Promise<boolean> {
-  if (!alive.some((one) => one.role === "server")) return false;
+  if (!alive.some((one) => one.url !== undefined)) return false; // none, or one that does not listen yet
   try {
     await requestStop(accessFile, timeoutMs);
     return true;

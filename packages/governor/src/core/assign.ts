@@ -82,6 +82,8 @@ export function arrived(m: Machine, sha256: Digest, users: readonly string[]): v
 
 /** Longest reason of a missing input that a report may carry, characters. */
 const WHY_LENGTH = 4_096;
+/** Most objects with the same missing bytes that a report names: it must fit into a message. */
+const MISSING_ITEMS = 500;
 
 export function acquireFailed(m: Machine, sha256: Digest, reason: string): void {
   const why = reason.slice(0, WHY_LENGTH);
@@ -89,7 +91,8 @@ export function acquireFailed(m: Machine, sha256: Digest, reason: string): void 
     const attempt = m.attempts.byKey(key);
     if (!attempt || !isIn(attempt, "fetching")) continue;
     const objects = attempt.phase.job.inputs.filter((input) => input.sha256 === sha256);
-    const missing = [...new Set(objects.map((input) => input.object))].map((object) => ({ object, why }));
+    const ids = [...new Set(objects.map((input) => input.object))].slice(0, MISSING_ITEMS);
+    const missing = ids.map((object) => ({ object, why }));
     m.report(attempt, { type: "starved", ...attempt.ref, missing });
   }
   m.holdings.settle(sha256);

@@ -1,4 +1,4 @@
-import type { AttemptRef, Report } from "@rain/protocol";
+import { limits, type AttemptRef, type OutputReport, type Report, type TaskFailure } from "@rain/protocol";
 import { arrived } from "./assign.ts";
 import { isIn, type Attempt, type AttemptIn, type PhaseOf, type StopCause } from "./attempts.ts";
 import type { Machine } from "./machine.ts";
@@ -62,9 +62,31 @@ function reportOf(phase: PhaseOf<"running">, ref: AttemptRef, outcome: RunOutcom
       return { type: "fail", ...ref, failure: { reason: "timeout", message, stderr }, info: outcome.info };
     }
     case undefined:
-      if (outcome.ok) return { type: "finish", ...ref, outputs: outcome.outputs, info: outcome.info };
-      return { type: "fail", ...ref, failure: outcome.failure, info: outcome.info };
+      if (outcome.ok)
+        return { type: "finish", ...ref, outputs: withinMessage(outcome.outputs), info: outcome.info };
+      return { type: "fail", ...ref, failure: shortened(outcome.failure), info: outcome.info };
   }
+}
+
+/** Bytes ride along as long as the message has room for them; the server reads the others from here. */
+function withinMessage(outputs: readonly OutputReport[]): OutputReport[] {
+  let room = limits.inlineBytesPerMessage;
+  return outputs.map((output) => {
+    const { data, ...measured } = output;
+    if (data === undefined || data.length > room) return measured;
+    room -= data.length;
+    return output;
+  });
+}
+
+/** Longest message of a failure, characters: a thousand outputs may be missing at once. */
+const MESSAGE_LENGTH = 16_384;
+
+function shortened(failure: TaskFailure): TaskFailure {
+  const { message } = failure;
+  if (message.length <= MESSAGE_LENGTH) return failure;
+  const left = message.length - MESSAGE_LENGTH;
+  return { ...failure, message: `${message.slice(0, MESSAGE_LENGTH)}... (${left} characters more)` };
 }
 
 /** The attempt is not wanted any more: it never starts, or its program is ended and then reported. */

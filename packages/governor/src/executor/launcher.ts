@@ -100,7 +100,7 @@ export class Launcher {
   async load(script: string): Promise<void> {
     const bytes = Buffer.from(script);
     try {
-      for (let at = 0; at < bytes.length; )
+      for (let at = 0; at < bytes.length;)
         at += (await this.#file.handle.write(bytes, at, bytes.length - at, at)).bytesWritten;
     } catch (error) {
       if (this.#alive) throw error; // of a dead launcher the file is closed; `run` reports that death

@@ -8,10 +8,10 @@ import {
   type Report,
   type TaskFailure,
 } from "@rain/protocol";
-import { attemptKey, type Kernel } from "./kernel.ts";
+import { attemptKey, objectKey, type Kernel } from "./kernel.ts";
 import { movePhase, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
-import type { Task } from "./state.ts";
+import { isNeeded, type Task } from "./state.ts";
 import type { ConnectionId } from "./types.ts";
 
 /** How often a task may be sent to a governor that cannot get its inputs, before it fails. */
@@ -87,6 +87,7 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
     connection,
     synced: false,
     announced: new Set(),
+    dropped: new Set(),
     capacity,
     free: capacity,
     attempts: new Map(),
@@ -98,6 +99,8 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   governor.connection = connection;
   governor.synced = false;
   governor.announced.clear();
+  governor.dropped.clear();
+  for (const object of governor.replicas) k.updateAvailability(object);
   governor.capacity = capacity;
   governor.free = capacity;
   for (const held of governor.attempts.values()) governor.free = minus(governor.free, held.request);
@@ -163,7 +166,7 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
   for (const { sha256, ...ref } of message.objects) {
     const object = k.durable.sessions.get(ref.session)?.objects.get(ref.object);
     const is = object?.state.kind === "finished" && object.state.sha256 === sha256;
-    const isWanted = is && (object.keep || object.openConsumers > 0);
+    const isWanted = is && isNeeded(object) && !governor.dropped.has(objectKey(ref));
     if (!object || !isWanted) {
       k.drop(governor, ref);
       continue;
@@ -179,6 +182,7 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
     else k.removeReplica(object, governor);
   }
   governor.announced.clear();
+  governor.dropped.clear();
   k.rebuildLost();
   k.dirty = true;
 }
@@ -197,9 +201,7 @@ function report(k: Kernel, governor: LiveGovernor, message: Report): void {
   const ref = { session, task: id, attempt };
   const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref);
   k.free(governor, ref);
-  if (!task) {
-    if (message.type === "finish") dropStaleOutputs(k, governor, message);
-  } else {
+  if (task) {
     switch (message.type) {
       case "finish":
         finish(k, governor, task, message);
@@ -215,6 +217,7 @@ function report(k: Kernel, governor: LiveGovernor, message: Report): void {
         break;
     }
   }
+  if (message.type === "finish") takeOrDrop(k, governor, message);
   // Released only when the records above are durable.
   k.send(governor, { type: "ack", attempts: [ref] });
 }
@@ -232,6 +235,25 @@ function finish(k: Kernel, governor: LiveGovernor, task: Task, message: Governor
     return;
   }
   k.commit({ type: "finished", session, task: id, attempt, governor: governor.id, outputs, info });
+}
+
+/**
+ * Outputs that a governor reports are copies when they have the bytes that count and somebody needs them; all others
+ * go. A governor has one version of an object: bytes of another run took the place of the copy that it had.
+ */
+function takeOrDrop(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"finish">): void {
+  const session = k.durable.sessions.get(message.session);
+  for (const { object: id, sha256 } of message.outputs) {
+    const object = session?.objects.get(id);
+    if (object?.state.kind === "finished" && object.state.sha256 === sha256 && isNeeded(object)) {
+      k.addReplica(object, governor);
+      k.updateAvailability(object);
+      continue;
+    }
+    if (object) k.removeReplica(object, governor);
+    k.drop(governor, { session: message.session, object: id });
+  }
+  k.rebuildLost();
 }
 
 function fail(k: Kernel, governor: LiveGovernor, task: Task, message: GovernorMessageOf<"fail">): void {
@@ -270,16 +292,6 @@ function forgetCopies(k: Kernel, task: Task, id: ObjectId): void {
   for (const holder of k.live.replicas.get(object) ?? []) {
     k.removeReplica(object, holder);
     k.drop(holder, { session: object.session.id, object: object.id });
-  }
-}
-
-function dropStaleOutputs(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"finish">): void {
-  const task = k.durable.sessions.get(message.session)?.tasks.get(message.task);
-  for (const output of message.outputs) {
-    const object = task?.session.objects.get(output.object);
-    // The same report again, because its ack was lost: the copies are known and good.
-    if (object && governor.replicas.has(object)) continue;
-    k.drop(governor, { session: message.session, object: output.object });
   }
 }
 

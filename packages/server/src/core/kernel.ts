@@ -290,6 +290,7 @@ export class Kernel {
   }
 
   drop(governor: LiveGovernor, ref: ObjectRef): void {
+    if (!governor.synced) governor.dropped.add(objectKey(ref));
     const drops = this.#drops.get(governor);
     if (drops) drops.push(ref);
     else this.#drops.set(governor, [ref]);
@@ -313,7 +314,8 @@ export class Kernel {
       if (producer.state.kind !== "finished") continue;
       // What the producer reads may be gone in its turn.
       for (const input of producer.inputs) {
-        if (input.state.kind === "removed" || this.#isLost(input)) work.push(input);
+        const { kind } = input.state;
+        if (kind === "removed" || kind === "failed" || this.#isLost(input)) work.push(input);
       }
     }
     for (const [task, objects] of byProducer) this.#reopen(task, objects);
@@ -425,6 +427,7 @@ export class Kernel {
       connection: undefined,
       synced: false,
       announced: new Set(),
+      dropped: new Set(),
       capacity: none,
       free: none,
       attempts: new Map(),
@@ -453,4 +456,5 @@ export class Kernel {
   }
 }
 
+export const objectKey = (ref: ObjectRef): string => `${ref.session}/${ref.object}`;
 export const attemptKey = (ref: AttemptRef): string => `${ref.session}/${ref.task}/${ref.attempt}`;

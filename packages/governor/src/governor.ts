@@ -1,0 +1,322 @@
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { monitorEventLoopDelay, type IntervalHistogram } from "node:perf_hooks";
+import { RainError, timing, type AttemptRef, type GovernorId, type Resources } from "@rain/protocol";
+import { nanoid } from "nanoid";
+import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
+import { Executor } from "./executor/index.ts";
+import { readIdentity } from "./identity.ts";
+import { errorCode } from "./monitor/errno.ts";
+import { BlobStore, RunStore, secureWorkdir } from "./store/index.ts";
+import { Acquirer, DataPort, type AcquireEffect } from "./transfer/index.ts";
+import { Uplink } from "./uplink.ts";
+import { lockWorkdir } from "./workdir-lock.ts";
+
+export type Log = (level: "info" | "warn" | "error", text: string) => void;
+
+export interface GovernorOptions {
+  /** `http://host:port` of the server. */
+  readonly serverUrl: string;
+  /** Key of the governor's role. */
+  readonly key: string;
+  readonly clusterId?: string;
+  /** Folder of this governor alone; made when missing. */
+  readonly workdir: string;
+  /** For people; default: the machine's name. */
+  readonly name?: string;
+  /** What tasks may use; GPUs are whole. */
+  readonly capacity: Resources;
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Loopback address of the data port; default 127.0.0.1. */
+  readonly listenHost?: string;
+  readonly log: Log;
+  /** From TERM to KILL, milliseconds. */
+  readonly killGraceMs?: number;
+  /** Environment that tasks start from; default: this process's own. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+export interface Governor {
+  /** First successful registration. Rejects when the governor ends before it. */
+  registered(): Promise<GovernorId>;
+  /** Ends programs and exits; a second call kills at once. Resolves when all is over. */
+  stop(): Promise<void>;
+  /** Settles when the governor has ended. `code` is a process exit code: 0, 70 a bug, 1, 76 or 77 not accepted. */
+  readonly exited: Promise<{ readonly code: number; readonly reason: string }>;
+}
+
+const LOOPBACK = ["127.0.0.1", "::1", "localhost"];
+const EXIT_REFUSED = 1;
+const EXIT_BUG = 70;
+const EXIT_VERSION = 76;
+const EXIT_NOT_ALLOWED = 77;
+/** The longest time that a timer of Node can wait. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+const DELAY_RESOLUTION_MS = 20;
+
+/**
+ * Starts a governor: prepares its work folder, listens, and connects to the server, again and again until it is there.
+ * Throws RainError: "not-allowed" (work folder in use, or not safe), "bad-file" (damaged identity), "bad-request".
+ */
+export async function startGovernor(options: GovernorOptions): Promise<Governor> {
+  const listenHost = options.listenHost ?? "127.0.0.1";
+  if (!LOOPBACK.includes(listenHost)) {
+    throw new RainError(
+      "bad-request",
+      `the data port cannot listen on ${listenHost}: only loopback addresses (${LOOPBACK.join(", ")}) are served ` +
+        "without TLS, and TLS is not there yet",
+    );
+  }
+  if (!Number.isInteger(options.capacity.gpus)) {
+    throw new RainError("bad-request", `a capacity of ${options.capacity.gpus} gpus: GPUs are whole`);
+  }
+  const { workdir } = options;
+  await secureWorkdir(workdir);
+  const unlock = await lockWorkdir(workdir);
+  const undo: (() => Promise<void>)[] = [unlock];
+  try {
+    const identity = await readIdentity(workdir);
+    const store = await BlobStore.open(workdir);
+    const parts = new Shell(options, identity, store, unlock);
+    undo.push(() => parts.dispose());
+    await parts.start(listenHost);
+    return parts;
+  } catch (error) {
+    for (const step of undo.toReversed()) await step();
+    throw error;
+  }
+}
+
+/** The shell around the core: the link, the executor and transfers in, effects out. */
+class Shell implements Governor {
+  readonly exited: Promise<{ readonly code: number; readonly reason: string }>;
+  readonly #options: GovernorOptions;
+  readonly #identity: string;
+  readonly #store: BlobStore;
+  readonly #runStore: RunStore;
+  readonly #executor: Executor;
+  readonly #acquirer: Acquirer;
+  readonly #port: DataPort;
+  readonly #uplink: Uplink;
+  readonly #unlock: () => Promise<void>;
+  readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
+  readonly #registered: Promise<GovernorId>;
+  #resolveRegistered: (governor: GovernorId) => void = () => undefined;
+  #rejectRegistered: (error: unknown) => void = () => undefined;
+  #resolveExited: (end: { readonly code: number; readonly reason: string }) => void = () => undefined;
+  #core: GovernorCore | undefined;
+  readonly #inputs: GovernorInput[] = [];
+  #isHandling = false;
+  #timer: NodeJS.Timeout | undefined;
+  #isEnding = false;
+
+  constructor(options: GovernorOptions, identity: string, store: BlobStore, unlock: () => Promise<void>) {
+    const { serverUrl, key, clusterId, workdir, env, log, capacity } = options;
+    this.#options = options;
+    this.#identity = identity;
+    this.#unlock = unlock;
+    this.exited = new Promise((resolve) => (this.#resolveExited = resolve));
+    this.#registered = new Promise((resolve, reject) => {
+      this.#resolveRegistered = resolve;
+      this.#rejectRegistered = reject;
+    });
+    this.#registered.catch(() => undefined); // `exited` tells it too: nobody has to ask for this one
+    this.#store = store;
+    this.#runStore = new RunStore(store);
+    this.#executor = new Executor({
+      workdir: join(workdir, "executor"),
+      store: this.#runStore,
+      ...(env === undefined ? {} : { baseEnv: env }),
+      gpus: capacity.gpus,
+      onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
+      onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
+      log,
+    });
+    this.#acquirer = new Acquirer({ store, serverUrl });
+    this.#port = new DataPort({
+      store,
+      logFile: (session, task, stream) => this.#executor.logFile(session, task, stream),
+      log,
+    });
+    this.#uplink = new Uplink({
+      url: serverUrl,
+      key,
+      clusterId,
+      onUp: () => this.#input({ type: "link.up" }),
+      onDown: () => this.#input({ type: "link.down" }),
+      onMessage: (message) => {
+        if (message.type === "registered") this.#noteRegistration(message.governor);
+        this.#input({ type: "message", message });
+      },
+      onHopeless: (error) => this.#hopeless(error),
+      log,
+    });
+  }
+
+  async start(listenHost: string): Promise<void> {
+    const { name = hostname(), labels = {}, capacity, killGraceMs = timing.killGraceMs } = this.#options;
+    await this.#executor.start();
+    const dataUrl = await this.#port.listen(listenHost);
+    const incarnation = nanoid();
+    const hello = { identity: this.#identity, incarnation, name, dataUrl, capacity, labels };
+    this.#core = new GovernorCore({ hello, killGraceMs });
+    this.#loopDelay.enable();
+    this.#uplink.start();
+  }
+
+  registered(): Promise<GovernorId> {
+    return this.#registered;
+  }
+
+  async stop(): Promise<void> {
+    this.#input({ type: "stop" });
+    await this.exited;
+  }
+
+  /** Ends every part; the folder is somebody else's then. */
+  async dispose(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#loopDelay.disable();
+    await this.#uplink.stop();
+    await this.#executor.stop();
+    await this.#acquirer.stop();
+    await this.#port.close();
+    await this.#unlock();
+  }
+
+  // ------------------------------------------------------------------------------------------------- inputs
+
+  /** Gives the core one input after the other; what it wants done is done before the next. */
+  #input(input: GovernorInput): void {
+    this.#inputs.push(input);
+    if (this.#isHandling || this.#isEnding) return;
+    this.#isHandling = true;
+    try {
+      for (let next = this.#inputs.shift(); next && !this.#isEnding; next = this.#inputs.shift())
+        this.#step(next);
+    } catch (error) {
+      this.#fatal(error);
+    } finally {
+      this.#isHandling = false;
+    }
+  }
+
+  #step(input: GovernorInput): void {
+    if (!this.#core) throw new Error(`${input.type} before the core was there`);
+    const { effects, wakeAt } = this.#core.handle(input, performance.now());
+    for (const effect of effects) this.#perform(effect);
+    clearTimeout(this.#timer);
+    if (wakeAt === undefined || this.#isEnding) return;
+    // A timer may fire a little early; the core asks again then.
+    const wait = Math.min(Math.max(1, Math.ceil(wakeAt - performance.now())), LONGEST_TIMER_MS);
+    this.#timer = setTimeout(() => this.#input({ type: "tick", loopDelayMs: this.#takeLoopDelay() }), wait);
+  }
+
+  #takeLoopDelay(): number {
+    const worstMs = this.#loopDelay.max / 1e6;
+    this.#loopDelay.reset();
+    return Math.max(0, worstMs - DELAY_RESOLUTION_MS);
+  }
+
+  #noteRegistration(governor: GovernorId): void {
+    this.#uplink.registered();
+    this.#resolveRegistered(governor);
+  }
+
+  /** Within the run's chain of calls, so that the store knows whose pins to release. */
+  #runEnded(ref: AttemptRef, outcome: RunOutcome): void {
+    this.#input({ type: "run.ended", ref, outcome: this.#keepOutputs(outcome) });
+    this.#background(this.#runStore.end());
+  }
+
+  /** Outputs of a run that ended well stay, even if the bytes were to be removed when they were another object's. */
+  #keepOutputs(outcome: RunOutcome): RunOutcome {
+    if (!outcome.ok) return outcome;
+    const lost = outcome.outputs.filter(({ sha256 }) => !this.#store.keep(sha256));
+    if (lost.length === 0) return outcome;
+    const message = `outputs ${lost.map(({ object }) => object).join(", ")} are not in the store of their governor`;
+    this.#options.log("error", message);
+    return { ok: false, failure: { reason: "internal", message }, info: outcome.info };
+  }
+
+  // ------------------------------------------------------------------------------------------------- effects
+
+  #perform(effect: GovernorEffect): void {
+    switch (effect.type) {
+      case "send":
+        this.#uplink.send(effect.message);
+        break;
+      case "acquire":
+        this.#background(this.#acquire(effect));
+        break;
+      case "run":
+        this.#runStore.run(() => this.#executor.run(effect));
+        break;
+      case "terminate":
+        this.#executor.terminate(effect.ref, effect.force);
+        break;
+      case "remove":
+        this.#background(this.#store.remove(effect.sha256));
+        break;
+      case "forget":
+        this.#executor.forget(effect.ref);
+        break;
+      case "tickets":
+        this.#port.addKey(effect.epoch, effect.key);
+        break;
+      case "exit":
+        this.#end(effect.refused ? EXIT_REFUSED : 0, effect.reason);
+        break;
+      case "log":
+        this.#options.log(effect.level, effect.text);
+        break;
+    }
+  }
+
+  async #acquire(effect: AcquireEffect): Promise<void> {
+    const { sha256 } = effect;
+    try {
+      await this.#acquirer.acquire(effect);
+    } catch (error) {
+      // A problem of the sources, or of this machine's disk; anything else is a bug.
+      if (!(error instanceof RainError) && errorCode(error) === undefined) throw error;
+      const why = error instanceof Error ? error.message : String(error);
+      this.#input({ type: "acquire.failed", sha256, why });
+      return;
+    }
+    this.#input({ type: "acquired", sha256 });
+  }
+
+  #background(work: Promise<void>): void {
+    work.catch((error: unknown) => this.#fatal(error));
+  }
+
+  // ------------------------------------------------------------------------------------------------- the end
+
+  #hopeless(error: unknown): void {
+    if (!(error instanceof RainError)) return this.#fatal(error);
+    this.#rejectRegistered(error);
+    this.#end(error.code === "version-mismatch" ? EXIT_VERSION : EXIT_NOT_ALLOWED, error.message);
+  }
+
+  #fatal(error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#options.log("error", `this is a bug, the governor ends: ${text}`);
+    this.#end(EXIT_BUG, error instanceof Error ? error.message : String(error));
+  }
+
+  #end(code: number, reason: string): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    this.#rejectRegistered(
+      new RainError("connection", `the governor ended before it was registered: ${reason}`),
+    );
+    this.dispose().then(
+      () => this.#resolveExited({ code, reason }),
+      (error: unknown) => {
+        this.#options.log("error", `while ending: ${String(error)}`);
+        this.#resolveExited({ code: EXIT_BUG, reason: `${reason}; then, while ending: ${String(error)}` });
+      },
+    );
+  }
+}

@@ -1,0 +1,134 @@
+import { setTimeout as delay } from "node:timers/promises";
+import {
+  RainError,
+  serverToGovernor,
+  type ErrorCode,
+  type GovernorMessage,
+  type ServerToGovernor,
+} from "@rain/protocol";
+import { connectLink, type Link } from "@rain/protocol/link";
+
+export interface UplinkOptions {
+  readonly url: string;
+  readonly key: string;
+  readonly clusterId?: string | undefined;
+  readonly onUp: () => void;
+  readonly onDown: () => void;
+  readonly onMessage: (message: ServerToGovernor) => void;
+  /** No connection can be: there is no further try. */
+  readonly onHopeless: (error: unknown) => void;
+  readonly log: (level: "info" | "warn" | "error", text: string) => void;
+}
+
+const FIRST_PAUSE_MS = 50;
+const LONGEST_PAUSE_MS = 2_000;
+/** Answers that will be the same again, unless the server was there before and is being replaced. */
+const hopeless: readonly ErrorCode[] = ["unauthorized", "version-mismatch", "not-allowed", "bad-request"];
+
+/** The connection to the server: made again whenever it breaks, for ever, unless the very first try shows no hope. */
+export class Uplink {
+  readonly #options: UplinkOptions;
+  readonly #stopping = new AbortController();
+  #link: Link<ServerToGovernor, GovernorMessage> | undefined;
+  #wasRegistered = false;
+  #tries = 0;
+  #done: Promise<void> = Promise.resolve();
+
+  constructor(options: UplinkOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#done = this.#run().catch((error: unknown) => this.#options.onHopeless(error));
+  }
+
+  /** Does nothing while there is no connection. */
+  send(message: GovernorMessage): void {
+    this.#link?.send(message);
+  }
+
+  /** The server accepted this governor on the present connection. */
+  registered(): void {
+    this.#wasRegistered = true;
+    this.#tries = 0;
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#link?.close();
+    await this.#done;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopping;
+    let said = "";
+    while (!signal.aborted) {
+      try {
+        await this.#hold();
+        said = "";
+      } catch (error) {
+        if (!(error instanceof RainError)) throw error;
+        if (!this.#wasRegistered && hopeless.includes(error.code)) throw error;
+        // The same problem again and again is told once.
+        if (error.message !== said) this.#options.log("warn", `${error.message} Trying again.`);
+        said = error.message;
+      }
+      if (!signal.aborted) await this.#pause(signal);
+    }
+  }
+
+  /** One connection, from its beginning to its end. */
+  async #hold(): Promise<void> {
+    const { url, key, clusterId, onUp, onDown, onMessage, log } = this.#options;
+    const { signal } = this.#stopping;
+    const connecting = connectLink<ServerToGovernor, GovernorMessage>({
+      url,
+      role: "governor",
+      key,
+      clusterId,
+      schema: serverToGovernor,
+    });
+    const link = await unlessAborted(connecting, signal);
+    if (link === undefined) {
+      // A connection that still comes about is not wanted any more; one that does not is no news.
+      connecting.then(
+        (late) => late.close(),
+        () => undefined,
+      );
+      return;
+    }
+    this.#link = link;
+    const closed = await new Promise<string>((resolve) => {
+      link.onClose(({ code, reason }) => resolve(reason === "" ? `code ${code}` : reason));
+      onUp();
+      link.onMessage(onMessage);
+    });
+    this.#link = undefined;
+    onDown();
+    if (!signal.aborted) log("warn", `the connection to the server ended: ${closed}`);
+  }
+
+  async #pause(signal: AbortSignal): Promise<void> {
+    const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#tries, 10));
+    this.#tries += 1;
+    const jittered = longest * (0.5 + Math.random() / 2);
+    await delay(jittered, undefined, { signal }).catch((error: unknown) => {
+      if (!signal.aborted) throw error;
+    });
+  }
+}
+
+/** Undefined as soon as the signal is given. */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  if (signal.aborted) return undefined;
+  let stop: () => void = () => undefined;
+  const aborted = new Promise<undefined>((resolve) => {
+    stop = () => resolve(undefined);
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
