@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
 import { alternate, median } from "./support/figures.mjs";
+import { folderRate } from "./support/limits.mjs";
 import { spawnLoop, xargs } from "./support/programs.mjs";
 
 // Programs a second, with all that Rain does for each: a folder of its own, its output captured, journaled, fetched.
@@ -45,6 +46,7 @@ const benchmark = {
       rain: () => echoes(client, TASKS),
       pipe: () => pipe.measure(PEER_TASKS),
       quiet: () => quiet.measure(PEER_TASKS),
+      folders: () => folderRate(dir, 500),
       parallel: () => parallel?.measure(PEER_TASKS) ?? 0,
     });
     await client.close();
@@ -58,6 +60,7 @@ const benchmark = {
     };
     return [
       { ...rain, peer: { name: pipe.name, value: median(rates.pipe) } },
+      { ...rain, peer: { name: "folders and files of a task", value: median(rates.folders) } },
       { ...rain, peer: { name: quiet.name, value: median(rates.quiet) } },
       ...(parallel ? [{ ...rain, peer: { name: parallel.name, value: median(rates.parallel) } }] : []),
     ];

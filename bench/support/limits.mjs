@@ -1,5 +1,14 @@
 import { fork } from "node:child_process";
-import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fdatasyncSync,
+  mkdirSync,
+  openSync,
+  rmdirSync,
+  rmSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,6 +37,26 @@ export function syncTimes(dir, count) {
     closeSync(file);
     rmSync(path);
   }
+}
+
+/**
+ * How many tasks a second the file system allows: for each the folders and files that any program gets, made and
+ * removed, one after another. On some disks this costs more than the program.
+ * @param {string} dir
+ * @param {number} count
+ */
+export function folderRate(dir, count) {
+  const begin = performance.now();
+  for (let i = 0; i < count; i += 1) {
+    const root = join(dir, `task-${i}`);
+    const folders = [root, join(root, "work"), join(root, "tmp")];
+    const files = [join(root, "stdout"), join(root, "stderr")];
+    for (const folder of folders) mkdirSync(folder, { mode: 0o700 });
+    for (const file of files) closeSync(openSync(file, "wx", 0o600));
+    for (const file of files) unlinkSync(file);
+    for (const folder of folders.toReversed()) rmdirSync(folder);
+  }
+  return count / ((performance.now() - begin) / 1000);
 }
 
 /**

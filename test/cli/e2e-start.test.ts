@@ -1,5 +1,5 @@
 import { createServer, type AddressInfo } from "node:net";
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, statSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { isAlive } from "../../packages/cli/src/processes.ts";
 import { Home } from "./rain.ts";
@@ -74,6 +74,7 @@ test("start --simple, status, start again, stop, stop again", limit, async () =>
     ["local-1", "asked"],
   ]);
   expect(daemons.some(isAlive)).toBe(false);
+  expect(home.processes()).toEqual([]);
   expect(readdirSync(home.path("default", "run"))).toEqual([]);
   expect(await home.rain("stop")).toMatchObject({ code: 0, out: "nothing of instance default is running\n" });
   const without = await home.rain("status");
@@ -127,6 +128,28 @@ test("a governor that cannot start undoes the start and shows its log", limit, a
   expect(err).toContain("local-1");
   expect(err).toContain("ENOTDIR");
   expect(home.daemons()).toEqual([]);
+});
+
+test("a start that takes too long, or is interrupted, leaves nothing behind", limit, async () => {
+  // Governors that never get anywhere.
+  const hang = home.path("hang.mjs");
+  writeFileSync(
+    hang,
+    "if (process.argv[2] === 'governor') { setInterval(() => {}, 1e9); await new Promise(() => {}); }",
+  );
+  home.extra = { NODE_OPTIONS: `--import=${hang}` };
+  const late = await home.rain("start", "--simple", "--listen=0", "--timeout=3");
+  expect(late.code).toBe(1);
+  expect(late.err).toMatch(/^rain: (local-1|server) is not ready after/);
+  expect(home.processes()).toEqual([]);
+
+  const start = home.spawn("start", "--simple", "--listen=0");
+  await expect.poll(() => home.daemons()[0]?.url, { timeout: 60_000 }).toBeDefined();
+  start.child.kill("SIGINT");
+  expect(await start.ended).toBe(130);
+  expect(start.err()).toContain("given up");
+  expect(home.processes()).toEqual([]);
+  expect(readdirSync(home.path("default", "run"))).toEqual([]);
 });
 
 test("stop with a server that was killed ends its governors", limit, async () => {

@@ -1,5 +1,5 @@
 import { execFile, spawn, type ChildProcess } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -16,6 +16,16 @@ export interface Ran {
   readonly err: string;
 }
 
+/** A command that goes on. */
+export interface Running {
+  readonly child: ChildProcess;
+  /** What it wrote so far. */
+  readonly out: () => string;
+  readonly err: () => string;
+  /** Exit code, or the signal that ended it. */
+  readonly ended: Promise<number | string | null>;
+}
+
 export class Home {
   readonly dir: string;
   readonly #children: ChildProcess[] = [];
@@ -26,9 +36,11 @@ export class Home {
     return new Home(await mkdtemp(join(tmpdir(), "rain-e2e-")));
   }
 
+  /** Further environment of the commands. */
+  extra: NodeJS.ProcessEnv = {};
   get env(): NodeJS.ProcessEnv {
     const { RAIN_ACCESS_FILE: _, ...env } = process.env;
-    return { ...env, RAIN_HOME: this.dir };
+    return { ...env, RAIN_HOME: this.dir, ...this.extra };
   }
   path(...parts: string[]): string {
     return join(this.dir, ...parts);
@@ -53,28 +65,31 @@ export class Home {
     return JSON.parse(out) as T;
   }
 
-  /** Starts a command in the foreground. */
-  spawn(...args: string[]): {
-    readonly child: ChildProcess;
-    readonly err: () => string;
-    readonly ended: Promise<number | string | null>;
-  } {
+  /** Starts a command that goes on, with no terminal. */
+  spawn(...args: string[]): Running {
     const child = spawn(process.execPath, [bin, ...args], {
       env: this.env,
       cwd: this.dir,
-      stdio: ["ignore", "ignore", "pipe"],
+      stdio: ["ignore", "pipe", "pipe"],
     });
     this.#children.push(child);
-    let err = "";
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => (err += text));
+    const text = { out: "", err: "" };
+    child.stdout.setEncoding("utf8").on("data", (part: string) => (text.out += part));
+    child.stderr.setEncoding("utf8").on("data", (part: string) => (text.err += part));
     const ended = new Promise<number | string | null>((resolve) =>
       child.once("close", (code, signal) => resolve(code ?? signal)),
     );
-    return { child, err: () => err, ended };
+    return { child, out: () => text.out, err: () => text.err, ended };
   }
 
   daemons(name = "default"): Daemon[] {
     return listDaemons({ runDir: this.path(name, "run") } as Instance).alive;
+  }
+
+  /** Numbers of the processes that have a path of this home among their arguments. */
+  processes(): number[] {
+    const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+    return pids.map(Number).filter((pid) => commandLine(pid).includes(this.dir));
   }
 
   read(...parts: string[]): string | undefined {
@@ -86,5 +101,13 @@ export class Home {
     for (const child of this.#children) child.kill("SIGKILL");
     for (const name of instances) await terminate(this.daemons(name), 5_000);
     await rm(this.dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  }
+}
+
+function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return ""; // it ended since it was listed
   }
 }

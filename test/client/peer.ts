@@ -25,7 +25,7 @@ import { createAccess, loadAccess, type Access } from "@rain/protocol/access";
 import { Gate, type ClientPeer } from "@rain/protocol/link";
 
 /** Answers a request; undefined for no answer (yet). Throws the error to answer with. */
-export type Handler<T extends RequestType> = (
+type Handler<T extends RequestType> = (
   request: RequestOf<T>,
   link: ClientPeer,
 ) => ReplyOf<T> | undefined;
@@ -100,7 +100,7 @@ export class Peer {
       keys,
       audit: () => undefined,
       onLink: (link) => {
-        if (link.role === "client") this.#accept(link as ClientPeer);
+        if (link.role === "client") this.#accept(link);
       },
     });
     const server = createServer((request, response) => {
@@ -177,7 +177,7 @@ export class Peer {
       const handler = this.handlers[request.type] as Handler<RequestType> | undefined;
       try {
         if (!handler) throw new Error(`no handler for ${request.type}`);
-        const ok = handler(request as RequestOf<RequestType>, link);
+        const ok = handler(request, link);
         if (ok !== undefined) link.send({ type: "reply", req: request.req, ok });
       } catch (error) {
         link.send({ type: "error", req: request.req, error: toWireError(error) });

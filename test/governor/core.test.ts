@@ -258,6 +258,21 @@ describe("ends", () => {
     ]);
   });
 
+  it("lets no more bytes ride along than a message may carry, and shortens a long story", () => {
+    const bench = linked();
+    const data = new Uint8Array(65_536);
+    const outputs = Array.from({ length: 20 }, (_, index) => ({ ...output(index, index), data }));
+    bench.hear(assignment(1)).end(1, { ok: true, outputs, info: {} });
+    const failure = { reason: "output-missing", message: "x".repeat(1e6) } as const;
+    bench.hear(assignment(2)).end(2, { ok: false, failure, info: {} });
+    const [finish, fail] = bench.said();
+    if (finish?.type !== "finish" || fail?.type !== "fail") return expect.fail("other reports");
+    expect(finish.outputs.length).toBe(20);
+    expect(finish.outputs.filter(({ data }) => data !== undefined).length).toBe(16);
+    expect(fail.failure.message.length).toBeLessThan(17_000);
+    expect(fail.failure.message).toMatch(/xx\.\.\. \(983616 characters more\)$/);
+  });
+
   it("ends a program after its time: TERM, then KILL, then a failure that names the limit", () => {
     const bench = linked();
     bench.hear(assignment(1, { timeoutS: 0.25 })).give({ type: "run.started", ref: refOf(1), at: 5 });

@@ -247,7 +247,7 @@ describe("acquire", () => {
 });
 
 describe("the data port", () => {
-  const key = new Uint8Array(32).fill(7);
+  const key: Uint8Array = new Uint8Array(32).fill(7);
   const logs = new Map<string, { path: string; complete: boolean }>();
   let port: DataPort;
   let url: string;
@@ -281,7 +281,7 @@ describe("the data port", () => {
       request.on("error", reject);
     });
   }
-  const ticket = (path: string, epoch = 1, withKey = key): Record<string, string> => ({
+  const ticket = (path: string, epoch = 1, withKey: Uint8Array = key): Record<string, string> => ({
     Authorization: `Rain-Ticket ${signTicket(withKey, { method: "GET", path, epoch })}`,
   });
 

@@ -373,6 +373,14 @@ describe("losing a governor", () => {
     expect(failed?.type === "failed" && failed.failure.reason).toBe("crash-limit");
   });
 
+  it("is noticed however many inputs come meanwhile", () => {
+    const first = bench.core.handle({ type: "tick" }, bench.now).wakeAt ?? 0;
+    for (let n = 1; n < 100; n++) {
+      const step = bench.core.handle({ type: "client.gone", connection: n }, bench.now + n);
+      expect(step.wakeAt).toBe(first);
+    }
+  });
+
   it("is not held against anybody when the server itself stood still", () => {
     bench.join();
     const session = bench.open();

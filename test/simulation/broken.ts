@@ -1,5 +1,5 @@
 import type { AttemptRef, GovernorMessage } from "@rain/protocol";
-import type { ServerRecord } from "@rain/server/core";
+import { DurableState, type ServerRecord } from "@rain/server/core";
 import type { RecordSink } from "../../packages/server/src/driver.ts";
 import { plus } from "../../packages/server/src/core/resources.ts";
 import type { LiveGovernor } from "../../packages/server/src/core/live.ts";
@@ -21,6 +21,15 @@ export class BrokenSink implements RecordSink {
     if (!this.#bugs.acknowledgeBeforeSync) return this.#sink.commit(written, release);
     this.#sink.commit(written, () => undefined);
     release();
+  }
+}
+
+/** A state whose snapshots lose something. */
+export class ForgetfulState extends DurableState {
+  override *dump(): Iterable<unknown> {
+    for (const item of super.dump()) {
+      if ((item as { type: string }).type !== "settled") yield item;
+    }
   }
 }
 

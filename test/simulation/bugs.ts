@@ -24,6 +24,10 @@ export interface Bugs {
   readonly ignoreCancel?: boolean;
   /** A process of the server that is started again does not wait for its governors. */
   readonly forgetGovernorsAtRestart?: boolean;
-  /** The governor forgets a report as soon as it was sent. */
-  readonly unacknowledgedRegister?: boolean;
+  /** A governor does not tell at registration which attempts it has. */
+  readonly registerWithout?: boolean;
+  /** Every attempt gets the first GPUs. */
+  readonly reuseGpu?: boolean;
+  /** Snapshots of the journal lose the settled logs. */
+  readonly shortSnapshot?: boolean;
 }

@@ -60,7 +60,9 @@ export class Disk implements JournalStorage {
     this.#files = new Map(this.#durable);
     for (const file of this.#files.values()) {
       const end = random.int(file.synced, file.bytes.length);
-      file.bytes = file.bytes.subarray(0, end);
+      file.bytes = Buffer.from(file.bytes.subarray(0, end));
+      // The last sector of a write that was cut short may hold anything.
+      if (end > file.synced && random.chance(0.3)) file.bytes.fill(random.int(0, 255), random.int(file.synced, end - 1));
       while ((file.marks.at(-1)?.end ?? 0) > end) file.marks.pop();
       file.synced = end;
     }

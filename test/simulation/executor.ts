@@ -21,8 +21,6 @@ export class Executor {
   readonly #running: Map<string, Running> = new Map();
   /** How the runs of this process ended, by attempt. */
   readonly ended: Map<string, RunOutcome> = new Map();
-  /** Attempts that the server asked to stop. */
-  readonly terminated: Set<string> = new Set();
 
   constructor(world: World, process: GovernorProcess, capacity: Resources) {
     this.#world = world;
@@ -72,10 +70,9 @@ export class Executor {
   }
 
   terminate(ref: AttemptRef, force: boolean): void {
-    const { loop, random, bugs } = this.#world;
+    const { loop, random } = this.#world;
     const running = this.#running.get(attemptKey(ref));
-    this.terminated.add(attemptKey(ref));
-    if (!running || bugs.ignoreCancel || (!force && running.behaviour.stubborn)) return;
+    if (!running || (!force && running.behaviour.stubborn)) return;
     loop.after(random.skewed(1, 50), () => {
       const message = force ? "killed" : "ended by TERM";
       this.#end(running, { ok: false, failure: { reason: "signal", message, signal: "SIGTERM" }, info: {} });
@@ -94,7 +91,7 @@ export class Executor {
   #outcome({ run, behaviour }: Running): RunOutcome {
     const info = { durationS: behaviour.ms / 1000, exitCode: behaviour.exit };
     const exitCode = behaviour.exit || (this.#world.random.chance(behaviour.flaky) ? 9 : 0);
-    if (exitCode === 0) return { ok: true, outputs: produce(run.spec, run.inputs), info };
+    if (exitCode === 0) return { ok: true, outputs: produce(run.spec, run.inputs, this.#world.random.token("run")), info };
     const message = `the program ended with exit code ${exitCode}`;
     return { ok: false, failure: { reason: "exit", message, exitCode }, info: { ...info, exitCode } };
   }

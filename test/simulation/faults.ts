@@ -10,6 +10,8 @@ export interface Targets {
   readonly network: Network;
   readonly server: ServerNode;
   readonly governors: readonly GovernorNode[];
+  /** Governors with the identity of another, as when somebody copies a work folder. */
+  readonly twins: readonly GovernorNode[];
   readonly clients: readonly string[];
   readonly cluster: Cluster;
 }
@@ -58,6 +60,20 @@ const faults: Readonly<Record<string, Fault>> = {
     const ms = world.random.skewed(50, 30_000);
     if (governor.process) governor.process.stalledUntil = world.loop.now + ms;
     return `${governor.name} stands still for ${Math.round(ms)} ms`;
+  },
+  twin: ({ twins, world }) => {
+    const twin = world.random.pick(twins);
+    twin.start();
+    world.loop.after(sometimes(world), () => twin.takeOut());
+    return `${twin.name} starts with the identity of another governor`;
+  },
+  governorGone: ({ governors, world }) => {
+    // The first one stays: it is the only one that is surely large enough for every task.
+    const governor = world.random.pick(governors);
+    if (governor === governors[0]) return "no governor goes for good";
+    governor.isLost = true;
+    governor.end(world.random.chance(0.5));
+    return `${governor.name} goes for good`;
   },
   governorStop: ({ governors, world }) => {
     const governor = world.random.pick(governors);
@@ -135,12 +151,13 @@ export function scheduleFaults(targets: Targets, duration: number): void {
 }
 
 /** Faults are over: everything runs and every path is open. */
-export function endFaults({ network, server, governors, cluster }: Targets): void {
+export function endFaults({ network, server, governors, twins, cluster }: Targets): void {
   network.healAll();
   server.disk.slowness = 0;
   server.disk.failNext = undefined;
   cluster.corruption = 0;
   cluster.forgetfulness = 0;
   server.start();
+  for (const twin of twins) twin.takeOut();
   for (const governor of governors) governor.start();
 }

@@ -1,4 +1,4 @@
-import { serverToGovernor, type GovernorMessage, type Resources, type Digest } from "@rain/protocol";
+import { serverToGovernor, type AttemptRef, type GovernorMessage, type Resources, type Digest } from "@rain/protocol";
 import { GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
 import { Executor } from "./executor.ts";
 import type { Timer } from "./loop.ts";
@@ -9,6 +9,8 @@ import type { World } from "./world.ts";
 
 export const SERVER = "server";
 const KILL_GRACE_MS = 2_000;
+/** Until a cancelled program must be gone. */
+const CANCEL_MS = KILL_GRACE_MS + 500;
 
 /** One governor's machine: the production core with a simulated store and executor. Only its identity outlives it. */
 export class GovernorNode {
@@ -21,19 +23,36 @@ export class GovernorNode {
   /** Of the running process; undefined while there is none. */
   process: GovernorProcess | undefined;
   #starting = false;
+  /** It is taken away and does not start again by itself. */
+  #isOut = false;
+  /** It never comes back. */
+  isLost = false;
 
-  constructor(world: World, network: Network, cluster: Cluster, name: string, capacity: Resources) {
+  constructor(
+    world: World,
+    network: Network,
+    cluster: Cluster,
+    name: string,
+    capacity: Resources,
+    twinOf?: GovernorNode,
+  ) {
     this.#world = world;
     this.#network = network;
     this.#cluster = cluster;
     this.name = name;
     this.capacity = capacity;
-    this.identity = world.random.token(name);
+    this.identity = twinOf?.identity ?? world.random.token(name);
   }
 
+  /** Ends it for good, until `start`. */
+  takeOut(): void {
+    this.#isOut = true;
+    this.end(true);
+  }
   start(): void {
-    if (this.process) return;
     this.#starting = false;
+    if (this.process || this.isLost) return;
+    this.#isOut = false;
     this.#network.setUp(this.name, true);
     const again = (ms: number): void => {
       this.end(true);
@@ -44,9 +63,12 @@ export class GovernorNode {
     this.process.connect();
   }
   startAfter(ms: number): void {
-    if (this.#starting) return;
+    if (this.#starting || this.#isOut) return;
     this.#starting = true;
-    this.#world.loop.after(ms, () => this.start());
+    this.#world.loop.after(ms, () => {
+      if (this.#isOut) this.#starting = false;
+      else this.start();
+    });
   }
 
   /** The process is gone; `noticed`: its machine lives on and closes its connections. */
@@ -133,7 +155,26 @@ export class GovernorProcess {
     if (socket !== this.socket) return;
     const message = hear(serverToGovernor, bytes, "message of the server");
     this.#world.log(`${this.name} hears ${JSON.stringify(message, brief)}`);
+    if (message.type === "cancel") {
+      this.#checkStopped(message, CANCEL_MS);
+      if (this.#world.bugs.ignoreCancel) return;
+    }
     this.input({ type: "message", message });
+  }
+
+  /** A cancelled program is gone soon after its grace, unless the whole governor stood still meanwhile. */
+  #checkStopped(ref: AttemptRef, ms: number): void {
+    const { loop } = this.#world;
+    const since = loop.now;
+    loop.after(ms, () => {
+      if (!this.alive) return;
+      if (this.stalledUntil > since) return this.awake(() => this.#checkStopped(ref, ms));
+      this.#world.check(
+        !this.executor.isRunning(ref),
+        "cancel-in-time",
+        () => `${this.name} still runs ${ref.session}/${ref.task}/${ref.attempt}`,
+      );
+    });
   }
 
   /** Runs `act` now, or when the stall is over, unless the process is gone by then. */
@@ -174,7 +215,7 @@ export class GovernorProcess {
         break;
       }
       case "run":
-        this.executor.run(effect);
+        this.executor.run(this.#world.bugs.reuseGpu ? onFirstGpus(effect) : effect);
         break;
       case "terminate":
         this.executor.terminate(effect.ref, effect.force);
@@ -205,10 +246,19 @@ export class GovernorProcess {
       if (this.#reported.has(key)) return;
       this.#reported.add(key);
     }
+    if (this.#world.bugs.registerWithout && message.type === "register") {
+      return say(this.socket, { ...message, attempts: [] });
+    }
     if (message.type === "leaving") this.leaving = true;
     if (message.type !== "heartbeat") this.#world.log(`${this.name} says ${JSON.stringify(message, brief)}`);
     say(this.socket, message);
   }
+}
+
+/** For a planted bug: the units that every attempt gets. */
+function onFirstGpus(run: Extract<GovernorEffect, { type: "run" }>): typeof run {
+  const gpus = run.allocation.gpus.map((_index, at) => at);
+  return { ...run, allocation: { ...run.allocation, gpus } };
 }
 
 /** For the log: bytes as their number, specs and digests short. */

@@ -76,10 +76,15 @@ class History {
       nodes.set(node.name, node);
     }
     const governors = [...nodes.values()];
+    const twins = governors.slice(0, 1).map((governor) => {
+      const name = `${governor.name}-twin`;
+      return new GovernorNode(world, network, cluster, name, planCapacity(random, 2), governor);
+    });
+    for (const twin of twins) nodes.set(twin.name, twin);
     const http = this.#http(network, server, governors);
     const plans = Array.from({ length: random.int(1, 2) }, (_, n) => planClient(random, `c${n + 1}`, this.#safetyMs));
     this.#clients = plans.map((plan) => new ClientNode(world, network, http, plan));
-    this.#targets = { world, network, server, governors, clients: plans.map(({ name }) => name), cluster };
+    this.#targets = { world, network, server, governors, twins, clients: plans.map(({ name }) => name), cluster };
   }
 
   #http(network: Network, server: ServerNode, governors: readonly GovernorNode[]): Http {

@@ -1,19 +1,18 @@
-import { parseArgs } from "node:util";
 import { runHistory, type HistoryResult } from "./history.ts";
 
-/** The command line of the simulator; `scripts/simulate.mjs` starts it. Exit code 1: a rule was broken. */
-const { values } = parseArgs({
-  options: {
-    seeds: { type: "string", default: "1000" },
-    from: { type: "string", default: "1" },
-    seed: { type: "string" },
-    log: { type: "boolean", default: false },
-    keepGoing: { type: "boolean", default: false },
-  },
-});
-const PROGRESS_MS = 2_000;
+/** What `scripts/simulate.mjs` runs: one history, or many with a summary. Lines go to `print`. */
 
-function describeFailure(result: HistoryResult): string {
+export interface Summary {
+  readonly histories: number;
+  readonly faults: number;
+  readonly events: number;
+  /** Seeds that broke a rule. */
+  readonly broken: readonly number[];
+  readonly seconds: number;
+}
+type Print = (line: string) => void;
+
+export function describeFailure(result: HistoryResult): string {
   const { seed, violation, lastLines, events } = result;
   return [
     ...lastLines,
@@ -23,44 +22,37 @@ function describeFailure(result: HistoryResult): string {
   ].join("\n");
 }
 
-function runOne(seed: number): void {
-  const onLine = values.log ? (line: string): void => console.log(line) : undefined;
-  const result = runHistory({ seed, onLine });
-  if (result.violation) {
-    console.log(describeFailure(result));
-    process.exitCode = 1;
-  } else console.log(`Seed ${seed}: ${result.events} events, ${result.faults} faults, log ${result.digest.slice(0, 16)}`);
+/** Answers whether every rule held. With `log` each line of the history is printed as it happens. */
+export function simulateOne(seed: number, log: boolean, print: Print): boolean {
+  const result = runHistory({ seed, ...(log ? { onLine: print } : {}) });
+  if (result.violation) print(describeFailure(result));
+  else print(`Seed ${seed}: ${result.events} events, ${result.faults} faults, log ${result.digest.slice(0, 16)}`);
+  return !result.violation;
 }
 
-function runMany(from: number, count: number): void {
+/** Seeds `from`, `from + step`, ...: `count` of them. Stops at the first broken rule unless `keepGoing`. */
+export function simulateMany(
+  options: { readonly from: number; readonly count: number; readonly step: number; readonly keepGoing: boolean },
+  print: Print,
+  onProgress: (done: number) => void,
+): Summary {
   const started = performance.now();
-  let shown = started;
-  let faults = 0;
-  let events = 0;
-  let failures = 0;
-  let done = 0;
-  for (let seed = from; seed < from + count; seed++) {
+  const broken: number[] = [];
+  let [faults, events, histories, shown] = [0, 0, 0, started];
+  for (let seed = options.from; histories < options.count; seed += options.step) {
     const result = runHistory({ seed });
-    done++;
+    histories++;
     faults += result.faults;
     events += result.events;
     if (result.violation) {
-      failures++;
-      console.log(values.keepGoing ? `${seed} ${result.violation.message.split("\n")[0]}` : describeFailure(result));
-      process.exitCode = 1;
-      if (!values.keepGoing) break;
+      broken.push(seed);
+      print(options.keepGoing ? `Seed ${seed}: ${firstLine(result.violation.message)}` : describeFailure(result));
+      if (!options.keepGoing) break;
     }
-    if (performance.now() - shown > PROGRESS_MS) {
-      shown = performance.now();
-      console.log(`${done} of ${count} histories`);
-    }
+    if (performance.now() - shown < 2_000) continue;
+    shown = performance.now();
+    onProgress(histories);
   }
-  const seconds = (performance.now() - started) / 1000;
-  console.log(
-    `${done} histories (seeds ${from} to ${from + done - 1}), ${faults} faults, ${events} events in ${seconds.toFixed(1)} s: ` +
-      `${(done / seconds).toFixed(0)} histories/s; ${failures} with a broken rule`,
-  );
+  return { histories, faults, events, broken, seconds: (performance.now() - started) / 1000 };
 }
-
-if (values.seed !== undefined) runOne(Number(values.seed));
-else runMany(Number(values.from), Number(values.seeds));
+const firstLine = (text: string): string => text.split("\n", 1)[0] ?? "";

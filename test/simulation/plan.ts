@@ -39,6 +39,7 @@ interface Mood {
   readonly large: number;
   readonly failing: number;
   readonly flaky: number;
+  readonly random: number;
   readonly greedy: number;
   readonly fanIn: number;
 }
@@ -52,6 +53,7 @@ export function planClient(random: Random, name: string, safetyMs: number): Clie
     large: random.pick([0, 0.3, 0.8]),
     failing: random.pick([0, 0, 0.1]),
     flaky: random.pick([0, 0.3]),
+    random: random.pick([0, 0.2]),
     greedy: random.pick([0.1, 0.6]),
     fanIn: random.pick([1, 2, 5]),
   };
@@ -173,6 +175,7 @@ class Builder {
           exit: fails ? random.int(1, 5) : 0,
           flaky: random.chance(0.3) ? mood.flaky : 0,
           stubborn: random.chance(0.1),
+          random: random.chance(mood.random),
           sizes,
         }),
       },

@@ -11,6 +11,8 @@ export interface Behaviour {
   readonly flaky: number;
   /** Ignores TERM. */
   readonly stubborn: boolean;
+  /** Its outputs are other ones in every run, as those of a training that draws random numbers. */
+  readonly random: boolean;
   /** Sizes of its outputs, bytes. */
   readonly sizes: readonly number[];
 }
@@ -40,10 +42,14 @@ export function contentOf(text: string, size: number): Content {
   return { size, sha256: sha256(data), data };
 }
 
-/** The outputs of a program: the same for the same task and inputs, whoever runs it. */
-export function produce(spec: TaskSpec, inputs: readonly { readonly sha256: Digest }[]): OutputReport[] {
-  const { sizes } = behaviourOf(spec);
-  const from = inputs.map((input) => input.sha256).join();
+/** The outputs of a program: the same for the same task and inputs, whoever runs it; `salt` is for random programs. */
+export function produce(
+  spec: TaskSpec,
+  inputs: readonly { readonly sha256: string }[],
+  salt: string,
+): OutputReport[] {
+  const { sizes, random } = behaviourOf(spec);
+  const from = inputs.map((input) => input.sha256).join() + (random ? salt : "");
   return spec.outputs.map((output, at) => {
     const content = contentOf(`${spec.name} ${at} of ${from}`, sizes[at] ?? 0);
     const report = { object: output.object, contentType: output.contentType, ...content };

@@ -13,7 +13,7 @@ import {
 import { DurableState, isHint, type ServerConfig, type ServerEffect, type ServerInput } from "@rain/server/core";
 import { ServerDriver, type Clock, type RecordSink } from "../../packages/server/src/driver.ts";
 import { openJournal } from "../../packages/server/src/journal/open.ts";
-import { breakCore, BrokenSink } from "./broken.ts";
+import { breakCore, BrokenSink, ForgetfulState } from "./broken.ts";
 import { Disk } from "./disk.ts";
 import { brief, SERVER } from "./governor-node.ts";
 import type { Timer } from "./loop.ts";
@@ -66,7 +66,7 @@ export class ServerNode {
       {
         storage: this.disk,
         clusterId: CLUSTER_ID,
-        newState: () => new DurableState(),
+        newState: () => (this.#world.bugs.shortSnapshot ? new ForgetfulState() : new DurableState()),
         onFatal: (error) => process.fatal(error.message),
         onNote: (note) => this.#world.log(`journal: ${note.text}`),
         ...this.#sizes,

@@ -13,38 +13,62 @@ export interface Service {
 const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /**
- * Runs a service to its end: resolves with the exit code. The first SIGINT, SIGTERM or SIGHUP stops it gracefully, a
- * second one ends the process at once. `ready` may take its time; the service may end before.
+ * Does the work of a daemon, which takes its place in run/ and gives it back at the end. The first SIGINT, SIGTERM or SIGHUP fires
+ * `stopping`, also while the service still starts; a second one ends the process at once. An error goes to the log file
+ * too.
+ */
+export async function runDaemon(
+  claim: () => Daemon,
+  log: Log,
+  work: (place: Daemon, stopping: AbortSignal) => Promise<number>,
+): Promise<number> {
+  const stop = new AbortController();
+  const onSignal = (name: NodeJS.Signals): void => {
+    const again = stop.signal.aborted;
+    log("info", again ? `${name} while stopping: ending at once` : `stopping (${name})`);
+    if (again) process.exit(name === "SIGINT" ? 130 : 143);
+    stop.abort();
+  };
+  for (const name of stopSignals) process.on(name, onSignal);
+  let place: Daemon | undefined;
+  try {
+    place = claim(); // whoever reads of us there may send a signal at once
+    return await work(place, stop.signal);
+  } catch (error) {
+    if (place?.log !== undefined) log("error", error instanceof Error ? error.message : String(error));
+    throw error;
+  } finally {
+    for (const name of stopSignals) process.off(name, onSignal);
+    if (place !== undefined) removeDaemon(place);
+  }
+}
+
+/**
+ * Runs a service to its end: resolves with the exit code. `ready` may take its time; the service may end before, and
+ * is stopped when it throws.
  */
 export async function runService(
   service: Service,
   parts: {
     readonly log: Log;
+    readonly stopping: AbortSignal;
     readonly ready: () => Promise<{ readonly url: string }>;
     readonly readyFile?: string;
   },
 ): Promise<number> {
-  const { log } = parts;
+  const { log, stopping } = parts;
   const readyFile = parts.readyFile === undefined ? undefined : resolve(parts.readyFile);
-  let stopping = false;
   let failure: unknown;
   let stopFailed: (reason: unknown) => void = () => undefined;
   const stopFailure = new Promise<never>((_, reject) => {
     stopFailed = reject;
   });
-  const stop = (): void => {
-    stopping = true;
-    service.stop().catch(stopFailed);
-  };
-  const onSignal = (name: NodeJS.Signals): void => {
-    log("info", stopping ? `${name} while stopping: ending at once` : `stopping (${name})`);
-    if (stopping) process.exit(name === "SIGINT" ? 130 : 143);
-    stop();
-  };
-  for (const name of stopSignals) process.on(name, onSignal);
+  const stop = (): void => void service.stop().catch(stopFailed);
+  if (stopping.aborted) stop();
+  else stopping.addEventListener("abort", stop, { once: true });
   try {
     announce(parts.ready, readyFile).catch((error: unknown) => {
-      if (stopping) return; // it will not get ready any more, as was asked
+      if (stopping.aborted) return; // it will not get ready any more, as was asked
       failure = error;
       stop();
     });
@@ -53,20 +77,7 @@ export async function runService(
     log(code === 0 ? "info" : "error", `ended: ${reason}`);
     return code;
   } finally {
-    for (const name of stopSignals) process.off(name, onSignal);
     if (readyFile !== undefined) rmSync(readyFile, { force: true });
-  }
-}
-
-/** Does the work of a daemon and gives its place in run/ back at the end. An error goes to its log file as well. */
-export async function keepPlace(place: Daemon, log: Log, work: () => Promise<number>): Promise<number> {
-  try {
-    return await work();
-  } catch (error) {
-    if (place.log !== undefined) log("error", error instanceof Error ? error.message : String(error));
-    throw error;
-  } finally {
-    removeDaemon(place);
   }
 }
 

@@ -14,7 +14,7 @@ export interface Address {
 }
 
 /** The access file: as named, by `RAIN_ACCESS_FILE`, or of the default instance (in `RAIN_HOME` or ~/.rain). */
-export function accessPath(named: string | undefined): string {
+function accessPath(named: string | undefined): string {
   const fromEnvironment = process.env["RAIN_ACCESS_FILE"];
   if (named !== undefined) return named;
   return fromEnvironment ? fromEnvironment : join(instanceDir(), accessFileName);

@@ -58,7 +58,7 @@ export class Fate {
       taskId: found.task,
       state: "failed",
       task,
-      name: found.name,
+      name: found.name ?? task?.name,
       failure: found.failure,
       origin: found.origin ?? task?.origin,
     });

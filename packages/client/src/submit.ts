@@ -19,7 +19,7 @@ export const largeConstants = (batch: Batch): DataObject[] =>
   batch.constants.filter((object) => !isInline(object));
 
 /** The batch in parts that each fit into a message; made one by one, since a batch may be larger than the memory. */
-export function* partsOf(batch: Batch): Generator<Part, void, undefined> {
+function* partsOf(batch: Batch): Generator<Part, void, undefined> {
   let part: Part = { tasks: [], constants: [] };
   let bytes = 0;
   let items = 0;

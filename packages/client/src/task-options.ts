@@ -77,7 +77,7 @@ function readNamed(what: string, resources: Readonly<Record<string, number>>): R
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };
 
 /** Bytes of a number or of "512M", "4G", "1.5T". */
-export function readMemory(what: string, value: unknown): number {
+function readMemory(what: string, value: unknown): number {
   if (typeof value === "number") return checkNumber(what, value, 0, Number.MAX_SAFE_INTEGER, true);
   if (typeof value !== "string") throw wrongType(`${what}: must be bytes or "4G", not ${show(value)}`);
   const match = /^(\d{1,15}(?:\.\d{1,9})?) ?([KMGT]?)(?:i?B)?$/i.exec(value);

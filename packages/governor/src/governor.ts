@@ -188,8 +188,9 @@ class Shell implements Governor {
 
   /** Gives the core one input after the other; what it wants done is done before the next. */
   #input(input: GovernorInput): void {
+    if (this.#isEnding) return;
     this.#inputs.push(input);
-    if (this.#isHandling || this.#isEnding) return;
+    if (this.#isHandling) return;
     this.#isHandling = true;
     try {
       for (let next = this.#inputs.shift(); next && !this.#isEnding; next = this.#inputs.shift())

@@ -1,5 +1,6 @@
 import { DurableState } from "@rain/server/core";
 import { recover } from "../../../packages/server/src/journal/recover.ts";
+import { snapshotItems } from "../../../packages/server/src/core/snapshot.ts";
 import type { Disk } from "../disk.ts";
 import type { World } from "../world.ts";
 
@@ -18,7 +19,7 @@ export function checkJournal(world: World, disk: Disk, live: DurableState): void
 }
 
 const lines = (state: DurableState): string[] =>
-  [...state.dump()].map((item) => JSON.stringify(item, plain));
+  [...snapshotItems(state)].map((item) => JSON.stringify(item, plain));
 
 function plain(_key: string, value: unknown): unknown {
   return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value;

@@ -3,10 +3,10 @@ import { join, resolve } from "node:path";
 import type { Resources } from "@rain/protocol";
 import type { Access } from "@rain/protocol/access";
 import { instanceOf, requireAccessFile, type Context } from "../context.ts";
-import { catchStrayErrors, keepPlace, leaveSoon, runService } from "../daemon.ts";
+import { catchStrayErrors, leaveSoon, runDaemon, runService } from "../daemon.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { CommandError } from "../failure.ts";
-import { claimDaemon, ensureDir, type Instance } from "../instance.ts";
+import { claimDaemon, ensureDir, type Daemon, type Instance } from "../instance.ts";
 import { openLog } from "../logging.ts";
 import { formatAddress, isLoopback, type Address, type Cpus } from "../options.ts";
 
@@ -35,12 +35,9 @@ export async function run(
   const name = flags.name ?? defaultName();
   const { log, file } = openLog(flags.logdir, `governor-${name}`);
   catchStrayErrors(log);
-  const place = claimDaemon(instance, {
-    role: "governor",
-    name,
-    ...(file === undefined ? {} : { log: file }),
-  });
-  const code = await keepPlace(place, log, async () => {
+  const facts = { role: "governor", name, ...(file === undefined ? {} : { log: file }) } as const;
+  const claim = (): Daemon => claimDaemon(instance, facts);
+  const code = await runDaemon(claim, log, async (place, stopping) => {
     const workdir = flags.workdir === undefined ? join(instance.governorsDir, name) : resolve(flags.workdir);
     ensureDir(workdir);
     const capacity = withFlags(detectCapacity({ cpus: flags.cpus }), flags);
@@ -61,6 +58,7 @@ export async function run(
     );
     return runService(governor, {
       log,
+      stopping,
       ready: async () => {
         log("info", `registered at ${url} as governor ${await governor.registered()}`);
         return { url };

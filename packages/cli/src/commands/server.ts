@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { instanceOf, type Context } from "../context.ts";
-import { catchStrayErrors, keepPlace, leaveSoon, runService } from "../daemon.ts";
-import { addUrl, claimDaemon, ensureDir } from "../instance.ts";
+import { catchStrayErrors, leaveSoon, runDaemon, runService } from "../daemon.ts";
+import { addUrl, claimDaemon, ensureDir, type Daemon } from "../instance.ts";
 import { openLog } from "../logging.ts";
 import type { Address } from "../options.ts";
 import { version } from "../version.ts";
@@ -22,12 +22,9 @@ export async function run(context: Context, flags: ServerFlags): Promise<number>
   ensureDir(instance.dir);
   const { log, file } = openLog(flags.logdir, "server");
   catchStrayErrors(log);
-  const place = claimDaemon(instance, {
-    role: "server",
-    name: "server",
-    ...(file === undefined ? {} : { log: file }),
-  });
-  const code = await keepPlace(place, log, async () => {
+  const facts = { role: "server", name: "server", ...(file === undefined ? {} : { log: file }) } as const;
+  const claim = (): Daemon => claimDaemon(instance, facts);
+  const code = await runDaemon(claim, log, async (place, stopping) => {
     const server = await startServer({
       instanceDir: instance.dir,
       ...(flags.journal === undefined ? {} : { journalDir: resolve(flags.journal) }),
@@ -40,6 +37,7 @@ export async function run(context: Context, flags: ServerFlags): Promise<number>
     log("info", `ready: instance ${instance.name} in ${instance.dir}, pid ${place.pid}`);
     return runService(server, {
       log,
+      stopping,
       ready: () => Promise.resolve({ url: server.url }),
       ...(flags.readyFile === undefined ? {} : { readyFile: flags.readyFile }),
     });

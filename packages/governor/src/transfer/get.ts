@@ -77,7 +77,7 @@ export const stopping = (): SourceProblem =>
 /** An error of the connection in words. */
 export function problemOf(error: unknown): SourceProblem {
   if (error instanceof SourceProblem) return error;
-  switch (errorCode(error)) {
+  switch (errorCode(error) ?? "") {
     case "ECONNREFUSED":
       return new SourceProblem("refused the connection", "patient");
     case "ENOTFOUND":

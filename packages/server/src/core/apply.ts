@@ -287,7 +287,9 @@ function applyFailed(task: Task, record: Extract<ServerRecord, { type: "failed" 
       failure,
       origin: task.spec.origin,
     };
-    for (const other of session.open) cancelTask(other, changes);
+    // By number: the order of the set is another one after a snapshot, and the settled log must be the same.
+    const others = [...session.open].toSorted((a, b) => a.spec.id - b.spec.id);
+    for (const other of others) cancelTask(other, changes);
   } else {
     abortConsumers(outputsOf(task), task.spec.id, changes);
   }

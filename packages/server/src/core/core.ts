@@ -36,6 +36,8 @@ export type Location =
 export class ServerCore {
   readonly #k: Kernel;
   #lastInput: number | undefined;
+  /** The next look at leases: a fixed time, which inputs do not push further away. */
+  #tickAt: number;
 
   /** `durable` is empty, or what the journal's records made. */
   constructor(config: ServerConfig, durable: DurableState, now: number) {
@@ -43,6 +45,7 @@ export class ServerCore {
     this.#k.onNext = (session, waiter) => answerNext(this.#k, session, waiter);
     this.#k.onFetch = (object, waiter) => answerFetch(this.#k, object, waiter);
     this.#k.rebuild();
+    this.#tickAt = now + TICK_MS;
   }
 
   get durable(): DurableState {
@@ -77,7 +80,7 @@ export class ServerCore {
         this.#tick();
         break;
     }
-    return k.takeStep(k.dirty ? k.now : k.now + TICK_MS);
+    return k.takeStep(k.dirty ? k.now : this.#tickAt);
   }
 
   /** Our own loop stood still: everyone else may have spoken meanwhile, so leases start anew. */
@@ -93,6 +96,7 @@ export class ServerCore {
 
   #tick(): void {
     const k = this.#k;
+    this.#tickAt = k.now + TICK_MS;
     expireGovernors(k);
     this.#expireSessions();
     this.#schedule();
