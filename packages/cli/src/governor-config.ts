@@ -36,31 +36,26 @@ const number = (min: number, max: number, what: string): z.ZodNumber =>
   z.number(what).min(min, what).max(max, what);
 const whole = (min: number, max: number, what: string): z.ZodNumber => number(min, max, what).int(what);
 
+const isWhole = (value: string | number, min: number, max: number): boolean =>
+  Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max;
+const isSize = (value: string | number): boolean =>
+  typeof value === "string"
+    ? /^\d{1,15}(\.\d{1,6})?\s*([KMGT]i?B?|B)?$/i.test(value)
+    : isWhole(value, 0, Number.MAX_SAFE_INTEGER);
 const sizeText = 'must be bytes, or a text with a unit K, M, G or T, as "8G"';
-const size = z.union([
-  z.int().min(0),
-  z.string().refine((value) => /^\d{1,15}(\.\d{1,6})?\s*([KMGT]i?B?|B)?$/i.test(value)),
-]);
 const cpusText = 'must be a number of cpus, -N for all but N, or "detect"';
 const gpusText = 'must be a whole number of GPUs, or "detect"';
-const detect = z.literal("detect");
+/** A value of one of two types; a union of two schemas would have words of its own for what is wrong. */
+const either = (what: string, is: (value: string | number) => boolean): z.ZodType<string | number> =>
+  z.union([z.string(), z.number()], what).refine(is, what);
 
 const resources = z.strictObject({
-  cpus: z
-    .union(
-      [
-        detect,
-        z
-          .int()
-          .min(-9_999)
-          .max(99_999)
-          .refine((value) => value !== 0),
-      ],
-      cpusText,
-    )
-    .optional(),
-  gpus: z.union([detect, z.int().min(0).max(1_000)], gpusText).optional(),
-  memory: z.union([detect, ...size.options], `${sizeText}, or "detect"`).optional(),
+  cpus: either(
+    cpusText,
+    (value) => value === "detect" || (value !== 0 && isWhole(value, -9_999, 99_999)),
+  ).optional(),
+  gpus: either(gpusText, (value) => value === "detect" || isWhole(value, 0, 1_000)).optional(),
+  memory: either(`${sizeText}, or "detect"`, (value) => value === "detect" || isSize(value)).optional(),
   named: z
     .record(
       z.string().regex(/^[A-Za-z][A-Za-z0-9_.-]{0,63}$/, "a resource name starts with a letter"),
@@ -79,7 +74,7 @@ const environment = z.strictObject({
 const folders = z.strictObject({ work: text.optional(), logs: text.optional() });
 const limits = z.strictObject({
   kill_grace_s: number(0, 3_600, "must be seconds from 0 to 3,600").optional(),
-  capture: z.union(size.options, sizeText).optional(),
+  capture: either(sizeText, isSize).optional(),
   transfers: whole(1, 256, "must be a whole number from 1 to 256").optional(),
 });
 const schema = z.strictObject({
@@ -110,7 +105,7 @@ export function readGovernorConfig(path: string): GovernorConfigFile {
 export function parseGovernorConfig(source: string, file: string): GovernorConfigFile {
   const value = parseToml(source, file);
   const parsed = schema.safeParse(value);
-  if (!parsed.success) throw problemOf(parsed.error.issues[0], source, file);
+  if (!parsed.success) throw problemOf(parsed.error.issues, source, file);
   const { data } = parsed;
   const beside = (folder: string | undefined): string | undefined =>
     folder === undefined ? undefined : resolve(dirname(file), folder);
@@ -123,8 +118,8 @@ export function parseGovernorConfig(source: string, file: string): GovernorConfi
     costPerHour: data.cost_per_hour,
     pinCpus: data.pin_cpus,
     labels: data.labels ?? {},
-    cpus: given.cpus,
-    gpus: given.gpus === "detect" ? undefined : given.gpus,
+    cpus: given.cpus as Cpus | undefined,
+    gpus: typeof given.gpus === "number" ? given.gpus : undefined,
     memory: given.memory === "detect" ? undefined : bytes(given.memory),
     named: given.named ?? {},
     environments: Object.fromEntries(
@@ -152,7 +147,9 @@ function parseToml(source: string, file: string): unknown {
   }
 }
 
-function problemOf(issue: z.core.$ZodIssue | undefined, source: string, file: string): CommandError {
+function problemOf(issues: readonly z.core.$ZodIssue[], source: string, file: string): CommandError {
+  // A key that is not known is often the one that is missing, written wrongly.
+  const issue = issues.find((each) => each.code === "unrecognized_keys") ?? issues[0];
   const table = (issue?.path ?? []).map(String);
   if (issue?.code === "unrecognized_keys") {
     const key = [...table, issue.keys[0] ?? ""];
@@ -184,7 +181,8 @@ function lineOf(source: string, key: readonly string[]): number {
     if (has(head, key)) return before + 1;
     before = count;
   }
-  return lines.length;
+  // A key that is missing: the line of its table.
+  return key.length === 0 ? 1 : lineOf(source, key.slice(0, -1));
 }
 
 function has(value: unknown, key: readonly string[]): boolean {
