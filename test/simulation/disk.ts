@@ -61,8 +61,8 @@ export class Disk implements JournalStorage {
     for (const file of this.#files.values()) {
       const end = random.int(file.synced, file.bytes.length);
       file.bytes = Buffer.from(file.bytes.subarray(0, end));
-      // The last sector of a write that was cut short may hold anything.
-      if (end > file.synced && random.chance(0.3)) file.bytes.fill(random.int(0, 255), random.int(file.synced, end - 1));
+      // A file may have grown before it got its bytes: then there are zeros.
+      if (end > file.synced && random.chance(0.3)) file.bytes.fill(0, random.int(file.synced, end - 1));
       while ((file.marks.at(-1)?.end ?? 0) > end) file.marks.pop();
       file.synced = end;
     }

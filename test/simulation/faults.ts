@@ -40,7 +40,7 @@ const faults: Readonly<Record<string, Fault>> = {
   },
   serverStall: ({ server, world }) => {
     const ms = world.random.skewed(50, 30_000);
-    if (server.process) server.process.stalledUntil = world.loop.now + ms;
+    if (server.process) server.process.stall.until = world.loop.now + ms;
     return `the server stands still for ${Math.round(ms)} ms`;
   },
   governorKill: ({ governors, world }) => {
@@ -58,7 +58,7 @@ const faults: Readonly<Record<string, Fault>> = {
   governorStall: ({ governors, world }) => {
     const governor = world.random.pick(governors);
     const ms = world.random.skewed(50, 30_000);
-    if (governor.process) governor.process.stalledUntil = world.loop.now + ms;
+    if (governor.process) governor.process.stall.until = world.loop.now + ms;
     return `${governor.name} stands still for ${Math.round(ms)} ms`;
   },
   twin: ({ twins, world }) => {

@@ -3,6 +3,7 @@ import { GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/gov
 import { Executor } from "./executor.ts";
 import type { Timer } from "./loop.ts";
 import type { Network, Socket } from "./network.ts";
+import { Stall } from "./stall.ts";
 import { Store, type Cluster } from "./store.ts";
 import { hear, say } from "./wire.ts";
 import type { World } from "./world.ts";
@@ -96,7 +97,7 @@ export class GovernorProcess {
   /** It was told to stop and said so. */
   leaving = false;
   /** Does nothing until then: stopped by a signal, or a long pause of its loop. */
-  stalledUntil = 0;
+  readonly stall: Stall;
   /** Reports that were sent once; only for a planted bug. */
   readonly #reported: Set<string> = new Set();
 
@@ -110,6 +111,7 @@ export class GovernorProcess {
     this.#world = world;
     this.#network = network;
     this.#exit = exit;
+    this.stall = new Stall(world.loop);
     this.name = node.name;
     this.incarnation = world.random.token("run");
     this.#clockBase = world.random.between(0, 1e9);
@@ -168,7 +170,7 @@ export class GovernorProcess {
     const since = loop.now;
     loop.after(ms, () => {
       if (!this.alive) return;
-      if (this.stalledUntil > since) return this.awake(() => this.#checkStopped(ref, ms));
+      if (this.stall.until > since) return this.awake(() => this.#checkStopped(ref, ms));
       this.#world.check(
         !this.executor.isRunning(ref),
         "cancel-in-time",
@@ -179,10 +181,7 @@ export class GovernorProcess {
 
   /** Runs `act` now, or when the stall is over, unless the process is gone by then. */
   awake(act: () => void): void {
-    const { loop } = this.#world;
-    if (!this.alive) return;
-    if (loop.now < this.stalledUntil) loop.at(this.stalledUntil, () => this.awake(act));
-    else act();
+    if (this.alive) this.stall.awake(() => this.alive && act());
   }
 
   input(input: GovernorInput): void {

@@ -18,6 +18,7 @@ import { Disk } from "./disk.ts";
 import { brief, SERVER } from "./governor-node.ts";
 import type { Timer } from "./loop.ts";
 import type { Network, Socket } from "./network.ts";
+import { Stall } from "./stall.ts";
 import { sourceUrl } from "./store.ts";
 import { WatchedCore, type Watch } from "./watch/watch.ts";
 import { hear, say } from "./wire.ts";
@@ -112,7 +113,7 @@ export class ServerProcess {
   /** Parts of submits that are under way, by connection and key. */
   readonly #parts: Map<string, { tasks: object[]; constants: object[] }> = new Map();
   alive = true;
-  stalledUntil = 0;
+  readonly stall: Stall;
 
   constructor(world: World, network: Network, node: ServerNode, watch: Watch, exit: () => void) {
     this.#world = world;
@@ -120,6 +121,7 @@ export class ServerProcess {
     this.#node = node;
     this.#watch = watch;
     this.#exit = exit;
+    this.stall = new Stall(world.loop);
     this.#clockBase = world.random.between(0, 1e9);
   }
 
@@ -177,10 +179,7 @@ export class ServerProcess {
     this.#timer = this.#world.loop.at(at - this.#clockBase, () => this.awake(wake));
   }
   awake(act: () => void): void {
-    const { loop } = this.#world;
-    if (!this.alive) return;
-    if (loop.now < this.stalledUntil) loop.at(this.stalledUntil, () => this.awake(act));
-    else act();
+    if (this.alive) this.stall.awake(() => this.alive && act());
   }
   input(input: ServerInput): void {
     if (this.alive) this.#driver?.input(input);

@@ -18,6 +18,8 @@ export class RecordWatch {
   /** When the server's process heard each governor last, by its clock. */
   readonly #heard: Map<string, number> = new Map();
   #started = 0;
+  /** The process of each governor, as the last record says. */
+  readonly #incarnations: Map<GovernorId, string> = new Map();
   /** Tasks that were opened again for a lost output: `session/task`. */
   readonly reopened: Set<string> = new Set();
 
@@ -33,6 +35,7 @@ export class RecordWatch {
   /** A new process of the server: what it read is what was recorded. */
   restarted(core: ServerCore): void {
     this.#heard.clear();
+    for (const { id, incarnation } of core.durable.governors.values()) this.#incarnations.set(id, incarnation);
     this.#started = core.kernel.now;
     this.#tasks = new Map();
     for (const session of core.durable.sessions.keys()) this.#read(core, session);
@@ -87,8 +90,10 @@ export class RecordWatch {
         seen.open = true;
         break;
       }
-      case "session.opened":
       case "governor.registered":
+        this.#incarnations.set(record.governor, record.incarnation);
+        break;
+      case "session.opened":
       case "lost":
       case "cancelled":
       case "unkept":
@@ -164,7 +169,7 @@ export class RecordWatch {
   #process(core: ServerCore, id: GovernorId): GovernorNode["process"] {
     const known = core.durable.governors.get(id);
     const process = known && this.#governors.get(known.name)?.process;
-    return process?.incarnation === known?.incarnation ? process : undefined;
+    return process?.incarnation === this.#incarnations.get(id) ? process : undefined;
   }
 }
 

@@ -18,7 +18,7 @@ export interface Leaving {
 }
 
 /** How many attempts are remembered after their acknowledgement: for their logs, and to know them when asked again. */
-export const PAST_ATTEMPTS = 10_000;
+const PAST_ATTEMPTS = 10_000;
 
 /** The governor's whole state, and what the steps of the core have in common. */
 export class Machine {

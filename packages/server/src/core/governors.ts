@@ -325,12 +325,7 @@ export function governorGone(k: Kernel, connection: ConnectionId): void {
 }
 
 /** Everything that this governor had is somebody else's now; what it says later is out of date. */
-export function loseGovernor(
-  k: Kernel,
-  governor: LiveGovernor,
-  counts: "crash" | "nothing",
-  why: string,
-): void {
+function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "nothing", why: string): void {
   const name = governor.hello?.name ?? k.durable.governors.get(governor.id)?.name ?? "";
   k.log(
     "warn",
