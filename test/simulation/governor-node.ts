@@ -94,6 +94,8 @@ export class GovernorProcess {
   socket: Socket | undefined;
   #timer: Timer | undefined;
   alive = true;
+  /** Objects that the run which is just being reported made. */
+  making: readonly string[] = [];
   /** It was told to stop and said so. */
   leaving = false;
   /** Does nothing until then: stopped by a signal, or a long pause of its loop. */
@@ -186,6 +188,8 @@ export class GovernorProcess {
 
   input(input: GovernorInput): void {
     if (!this.alive) return;
+    const outputs = input.type === "run.ended" && input.outcome.ok ? input.outcome.outputs : [];
+    this.making = input.type === "run.ended" ? outputs.map(({ object }) => `${input.ref.session}/${object}`) : [];
     const step = this.core.handle(input, this.#clockBase + this.#world.loop.now);
     for (const effect of step.effects) {
       if (this.alive) this.#perform(effect);
