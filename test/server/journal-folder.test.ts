@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { lockJournal, openJournalFolder, type Journal } from "../../packages/server/src/journal/index.ts";
+import { lockFolder } from "@rain/protocol/lock";
+import { openJournalFolder, type Journal } from "../../packages/server/src/journal/index.ts";
 import { NodeJournalStorage } from "../../packages/server/src/journal/storage-node.ts";
 import { CLUSTER, ListState, padding, promise } from "./journal-support.ts";
 
@@ -103,6 +104,8 @@ describe("journal in a folder", () => {
   });
 });
 
+const lockJournal = (folder: string): Promise<() => Promise<void>> =>
+  lockFolder(folder, { what: "the journal", remedy: "stop that server" });
 const lockFile = (): string => join(folder, "lock");
 async function putLock(content: string): Promise<void> {
   await fs.mkdir(folder, { recursive: true });

@@ -181,7 +181,8 @@ export class Disk implements JournalStorage {
 /** Number of records in an append: the head of the array in its frame. Headers of files hold none. */
 function recordsIn(bytes: Uint8Array): number {
   const head = bytes[FRAME_HEAD];
-  if (head === undefined || bytes.subarray(0, 4).every((byte, at) => byte === "RAIN".charCodeAt(at))) return 0;
+  if (head === undefined || bytes.subarray(0, 4).every((byte, at) => byte === "RAIN".charCodeAt(at)))
+    return 0;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if ((head & 0xf0) === 0x90) return head & 0x0f;
   if (head === 0xdc) return view.getUint16(FRAME_HEAD + 1);

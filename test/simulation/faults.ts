@@ -21,7 +21,10 @@ const anyPath = ({ world, governors, clients }: Targets): [string, string] => {
   const { random } = world;
   const names = governors.map(({ name }) => name);
   const a = random.pick([...names, ...clients]);
-  const b = random.chance(0.7) || clients.includes(a) || names.length < 2 ? SERVER : random.pick(names.filter((name) => name !== a));
+  const b =
+    random.chance(0.7) || clients.includes(a) || names.length < 2
+      ? SERVER
+      : random.pick(names.filter((name) => name !== a));
   return random.chance(0.5) ? [a, b] : [b, a];
 };
 const sometimes = (world: World): number => world.random.skewed(50, 25_000);

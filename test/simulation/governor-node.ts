@@ -1,4 +1,10 @@
-import { serverToGovernor, type AttemptRef, type GovernorMessage, type Resources, type Digest } from "@rain/protocol";
+import {
+  serverToGovernor,
+  type AttemptRef,
+  type GovernorMessage,
+  type Resources,
+  type Digest,
+} from "@rain/protocol";
 import { GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
 import { Executor } from "./executor.ts";
 import type { Timer } from "./loop.ts";
@@ -189,7 +195,8 @@ export class GovernorProcess {
   input(input: GovernorInput): void {
     if (!this.alive) return;
     const outputs = input.type === "run.ended" && input.outcome.ok ? input.outcome.outputs : [];
-    this.making = input.type === "run.ended" ? outputs.map(({ object }) => `${input.ref.session}/${object}`) : [];
+    this.making =
+      input.type === "run.ended" ? outputs.map(({ object }) => `${input.ref.session}/${object}`) : [];
     const step = this.core.handle(input, this.#clockBase + this.#world.loop.now);
     for (const effect of step.effects) {
       if (this.alive) this.#perform(effect);

@@ -63,7 +63,11 @@ class History {
     const nodes = new Map<string, GovernorNode>();
     this.#watch = new Watch(world, nodes);
     const segmentBytes = random.pick([2_000, 20_000, 1_000_000]);
-    const sizes = { segmentBytes, compactAfterBytes: segmentBytes * random.int(1, 3), batchBytes: random.pick([500, 1_000_000]) };
+    const sizes = {
+      segmentBytes,
+      compactAfterBytes: segmentBytes * random.int(1, 3),
+      batchBytes: random.pick([500, 1_000_000]),
+    };
     const server = new ServerNode(world, network, this.#watch, sizes);
     const cluster: Cluster = {
       store: (name) => nodes.get(name)?.process?.store,
@@ -84,9 +88,19 @@ class History {
     });
     for (const twin of twins) nodes.set(twin.name, twin);
     const http = this.#http(network, server, governors);
-    const plans = Array.from({ length: random.int(1, 2) }, (_, n) => planClient(random, `c${n + 1}`, this.#safetyMs));
+    const plans = Array.from({ length: random.int(1, 2) }, (_, n) =>
+      planClient(random, `c${n + 1}`, this.#safetyMs),
+    );
     this.#clients = plans.map((plan) => new ClientNode(world, network, http, plan));
-    this.#targets = { world, network, server, governors, twins, clients: plans.map(({ name }) => name), cluster };
+    this.#targets = {
+      world,
+      network,
+      server,
+      governors,
+      twins,
+      clients: plans.map(({ name }) => name),
+      cluster,
+    };
   }
 
   #http(network: Network, server: ServerNode, governors: readonly GovernorNode[]): Http {
@@ -153,7 +167,11 @@ class History {
       if (attempts.length > 0) left.push(`${name} has ${attempts.length} attempts`);
       if (process && process.executor.count > 0) left.push(`${name} runs ${process.executor.count} programs`);
     }
-    for (const { id, attempts, replicas } of this.#targets.server.process?.core?.kernel.live.governors.values() ?? []) {
+    for (const {
+      id,
+      attempts,
+      replicas,
+    } of this.#targets.server.process?.core?.kernel.live.governors.values() ?? []) {
       if (attempts.size > 0) left.push(`the server counts ${attempts.size} attempts on governor ${id}`);
       if (replicas.size > 0) left.push(`the server counts ${replicas.size} copies on governor ${id}`);
     }
@@ -165,7 +183,11 @@ class History {
     while (!isDone() && loop.step(time)) {
       if (this.#world.violation) throw this.#world.violation;
       this.#watch.afterEvent();
-      this.#world.check(loop.events < MAX_EVENTS, "liveness", () => `${loop.events} events: ${this.#story()}`);
+      this.#world.check(
+        loop.events < MAX_EVENTS,
+        "liveness",
+        () => `${loop.events} events: ${this.#story()}`,
+      );
     }
   }
 

@@ -26,13 +26,21 @@ export function describeFailure(result: HistoryResult): string {
 export function simulateOne(seed: number, log: boolean, print: Print): boolean {
   const result = runHistory({ seed, ...(log ? { onLine: print } : {}) });
   if (result.violation) print(describeFailure(result));
-  else print(`Seed ${seed}: ${result.events} events, ${result.faults} faults, log ${result.digest.slice(0, 16)}`);
+  else
+    print(
+      `Seed ${seed}: ${result.events} events, ${result.faults} faults, log ${result.digest.slice(0, 16)}`,
+    );
   return !result.violation;
 }
 
 /** Seeds `from`, `from + step`, ...: `count` of them. Stops at the first broken rule unless `keepGoing`. */
 export function simulateMany(
-  options: { readonly from: number; readonly count: number; readonly step: number; readonly keepGoing: boolean },
+  options: {
+    readonly from: number;
+    readonly count: number;
+    readonly step: number;
+    readonly keepGoing: boolean;
+  },
   print: Print,
   onProgress: (done: number) => void,
 ): Summary {
@@ -46,7 +54,9 @@ export function simulateMany(
     events += result.events;
     if (result.violation) {
       broken.push(seed);
-      print(options.keepGoing ? `Seed ${seed}: ${firstLine(result.violation.message)}` : describeFailure(result));
+      print(
+        options.keepGoing ? `Seed ${seed}: ${firstLine(result.violation.message)}` : describeFailure(result),
+      );
       if (!options.keepGoing) break;
     }
     if (performance.now() - shown < 2_000) continue;

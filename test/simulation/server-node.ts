@@ -10,7 +10,13 @@ import {
   type ServerToGovernor,
   type SessionId,
 } from "@rain/protocol";
-import { DurableState, isHint, type ServerConfig, type ServerEffect, type ServerInput } from "@rain/server/core";
+import {
+  DurableState,
+  isHint,
+  type ServerConfig,
+  type ServerEffect,
+  type ServerInput,
+} from "@rain/server/core";
 import { ServerDriver, type Clock, type RecordSink } from "../../packages/server/src/driver.ts";
 import { openJournal } from "../../packages/server/src/journal/open.ts";
 import { breakCore, BrokenSink, ForgetfulState } from "./broken.ts";
@@ -156,10 +162,14 @@ export class ServerProcess {
     breakCore(core, bugs);
     this.core = core;
     this.#watch.serverStarted(core, this.#node.disk, this);
-    const real: RecordSink = bugs.acknowledgeBeforeSync || bugs.forgetHints ? new BrokenSink(journal, bugs) : journal;
+    const real: RecordSink =
+      bugs.acknowledgeBeforeSync || bugs.forgetHints ? new BrokenSink(journal, bugs) : journal;
     const sink: RecordSink = {
       commit: (records, release) => {
-        const ordinal = this.#watch.committed(records.length, records.some((each) => !isHint(each)));
+        const ordinal = this.#watch.committed(
+          records.length,
+          records.some((each) => !isHint(each)),
+        );
         real.commit(records, () => {
           if (!this.alive) return;
           this.#watch.releasing(ordinal);
@@ -248,7 +258,14 @@ export class ServerProcess {
         const { governor, epoch } = effect;
         const { heartbeatMs, leaseMs } = timing;
         const ticketKey = new Uint8Array(4);
-        this.#tell(effect.connection, { type: "registered", governor, epoch, heartbeatMs, leaseMs, ticketKey });
+        this.#tell(effect.connection, {
+          type: "registered",
+          governor,
+          epoch,
+          heartbeatMs,
+          leaseMs,
+          ticketKey,
+        });
         break;
       }
       case "assign":
@@ -293,7 +310,12 @@ export class ServerProcess {
   // ------------------------------------------------------------------------------------------------------- http
 
   /** A client reads the bytes of a large object: `done` gets the digest of what it got, or nothing. */
-  read(session: SessionId, object: ObjectId, governors: ReadonlyMap<string, ReadStore>, done: ReadDone): void {
+  read(
+    session: SessionId,
+    object: ObjectId,
+    governors: ReadonlyMap<string, ReadStore>,
+    done: ReadDone,
+  ): void {
     const where = this.core?.locate(session, object);
     if (!where) return done(undefined);
     if (where.kind === "data") return done(where.sha256);

@@ -1,6 +1,6 @@
 import type { Digest } from "@rain/protocol";
 import {
-  DurableState,
+  type DurableState,
   ServerCore,
   type ServerConfig,
   type ServerInput,
