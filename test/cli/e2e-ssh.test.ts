@@ -100,7 +100,9 @@ describe.skipIf(noSshd !== undefined)(
 
         const listed = await home.json<Governors>("governors");
         expect(
-          listed.governors.map(({ name, labels, capacity }) => [name, labels, capacity.cpus]).toSorted(),
+          listed.governors
+            .toSorted((a, b) => a.name.localeCompare(b.name))
+            .map(({ name, labels, capacity }) => [name, labels, capacity.cpus]),
         ).toEqual([
           ["a", { zone: "a" }, 2],
           ["b", { zone: "b", room: "the cellar" }, 1],
@@ -116,11 +118,8 @@ describe.skipIf(noSshd !== undefined)(
               stdout: true,
               ...(zone === undefined ? {} : { labels: { zone } }),
             });
-          const big = [
-            make("a", "x"),
-            make("b", "y"),
-            session.execute("seq 60000", { stdout: true, cpus: 1 }),
-          ];
+          const second = make("b", "y");
+          const big = [make("a", "x"), second, session.execute("seq 60000", { stdout: true, cpus: 1 })];
           const runs = ["a", "b"].flatMap((zone) =>
             Array.from({ length: 6 }, (_, n) =>
               session.execute(["sh", "-c", `cat "$@" | wc -c; echo ${n}`, "sh", ...big], {
@@ -130,7 +129,7 @@ describe.skipIf(noSshd !== undefined)(
             ),
           );
           for (const run of runs) run.output.keep();
-          big[1]?.output.keep();
+          second.output.keep();
           await session.submit();
           const texts = await Promise.all(runs.map(async (run) => (await run.output.fetch()).text()));
           const bytes =
@@ -138,7 +137,7 @@ describe.skipIf(noSshd !== undefined)(
             300_003 +
             Buffer.byteLength(Array.from({ length: 60_000 }, (_, n) => `${n + 1}\n`).join(""));
           expect(texts).toEqual(runs.map((_, n) => `${bytes}\n${n % 6}\n`));
-          const fetched = await (await big[1]!.output.fetch()).bytes();
+          const fetched = (await second.output.fetch()).bytes();
           expect(Buffer.from(fetched).toString("latin1")).toBe(`${"y".repeat(300_000)}yes`);
           for (const run of runs) await run.update();
           expect(new Set(runs.map((run) => run.info.governor))).toEqual(new Set(["a", "b"]));

@@ -9,6 +9,7 @@ import {
   type GovernorId,
   type Resources,
 } from "@rain/protocol";
+import { lockFolder } from "@rain/protocol/lock";
 import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
 import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
@@ -18,7 +19,6 @@ import { errorCode } from "./monitor/errno.ts";
 import { BlobStore, RunStore, secureWorkdir } from "./store/index.ts";
 import { Acquirer, DataPort, type AcquireEffect } from "./transfer/index.ts";
 import { Uplink } from "./uplink.ts";
-import { lockWorkdir } from "./workdir-lock.ts";
 
 export type Log = (level: "info" | "warn" | "error", text: string) => void;
 
@@ -98,7 +98,10 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
   }
   const { workdir } = options;
   await secureWorkdir(workdir);
-  const unlock = await lockWorkdir(workdir);
+  const unlock = await lockFolder(workdir, {
+    what: "the work folder",
+    remedy: "stop that governor, or give this one another work folder",
+  });
   const undo: (() => Promise<void>)[] = [unlock];
   try {
     const identity = await readIdentity(workdir);

@@ -16,6 +16,7 @@ import {
 } from "@rain/protocol";
 import { accessFileName, createAccess, saveAccessUrl, type Access } from "@rain/protocol/access";
 import { Gate, type ClientPeer, type GovernorPeer, type ServerLink } from "@rain/protocol/link";
+import { lockFolder } from "@rain/protocol/lock";
 import { signTicket } from "@rain/protocol/tickets";
 import { nanoid } from "nanoid";
 import {
@@ -30,7 +31,7 @@ import { ServerDriver } from "./driver.ts";
 import type { DataPort } from "./http/proxy.ts";
 import { respondText } from "./http/respond.ts";
 import { handleRequest, type RouteContext } from "./http/routes.ts";
-import { lockJournal, openJournalFolder, type Journal } from "./journal/index.ts";
+import { openJournalFolder, type Journal } from "./journal/index.ts";
 import { checkInlineBytes, errorReply, SubmitAssembly } from "./links.ts";
 import { BlobFolder } from "./objects/blobs.ts";
 import { NodeClock } from "./wake.ts";
@@ -81,7 +82,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
   await mkdir(options.instanceDir, { recursive: true, mode: 0o700 });
   const journalDir = options.journalDir ?? join(options.instanceDir, "journal");
-  const unlock = await lockJournal(journalDir);
+  const unlock = await lockFolder(journalDir, {
+    what: "the journal",
+    remedy: "stop that server, or give this one another folder",
+  });
   const http = createHttpServer();
   try {
     const port = await listenOn(http, listen.host, listen.port);

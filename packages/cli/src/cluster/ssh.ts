@@ -120,7 +120,7 @@ export async function remoteShell(
   return run("ssh", args, input);
 }
 
-export async function isOpen(target: Target, control: string): Promise<boolean> {
+async function isOpen(target: Target, control: string): Promise<boolean> {
   if (!existsSync(control)) return false;
   return (await run("ssh", ["-S", control, "-O", "check", "--", target.address])).code === 0;
 }

@@ -323,7 +323,11 @@ export class Kernel {
         if (kind === "removed" || kind === "failed" || this.#isLost(input)) work.push(input);
       }
     }
-    for (const [task, objects] of byProducer) this.#reopen(task, objects);
+    // What can never come is said last: it aborts everything that was opened for it.
+    const canRun = (task: Task): boolean => task.state.kind === "finished" || task.state.kind === "open";
+    const rebuilt = [...byProducer].filter(([task]) => canRun(task));
+    const hopeless = [...byProducer].filter(([task]) => !canRun(task));
+    for (const [task, objects] of [...rebuilt, ...hopeless]) this.#reopen(task, objects);
   }
 
   #isLost(object: DataObject): boolean {

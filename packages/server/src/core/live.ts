@@ -66,7 +66,7 @@ export interface ResourceClass {
 }
 
 /** An attempt that holds resources of a governor until its report comes. */
-export interface HeldAttempt {
+interface HeldAttempt {
   readonly session: SessionId;
   readonly task: TaskId;
   readonly attempt: Attempt;
