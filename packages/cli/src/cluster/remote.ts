@@ -9,10 +9,10 @@ import { CommandError } from "../failure.ts";
 import { writeWhole, type Instance } from "../instance.ts";
 import type { Host } from "./hosts.ts";
 import {
-  closeMaster,
+  closeConnection,
   forwardBack,
   freePort,
-  openMaster,
+  openConnection,
   quote,
   remoteShell,
   type Answer,
@@ -115,7 +115,7 @@ export async function startRemote(
     signal.throwIfAborted();
     const tunnel = { local: await freePort(), remote: randomInt(...DATA_PORTS) };
     try {
-      await openMaster(target, remote.control, join(parts.logDir, `ssh-${host.name}.log`), tunnel);
+      await openConnection(target, remote.control, join(parts.logDir, `ssh-${host.name}.log`), tunnel);
     } catch (error) {
       rmSync(recordFile(instance, host.name), { force: true }); // nothing of ours is there
       throw error;
@@ -126,7 +126,7 @@ export async function startRemote(
     const text = JSON.stringify({ ...access, url: `http://127.0.0.1:${back}` });
     const answer = await remoteShell(target, remote.control, line, text);
     if (answer.code === 0) return { name: host.name, address: host.address, ...readStarted(host, answer) };
-    await closeMaster(target, remote.control);
+    await closeConnection(target, remote.control);
     // Somebody over there has the port that was chosen for the governor's data.
     if (attempt < TRIES && answer.err.includes("EADDRINUSE")) continue;
     throw failed(host, answer);
@@ -225,7 +225,7 @@ export async function stopRemote(
   const target = targetOf(remote);
   const words = ["stop", "--forget-access", `--grace=${graceS}`, ...(asked ? ["--asked"] : [])];
   const answer = await remoteShell(target, remote.control, shellLine(remote, words));
-  await closeMaster(target, remote.control);
+  await closeConnection(target, remote.control);
   const { name, address } = remote;
   if (answer.code !== 0) {
     const said = messageOf(answer.err) ?? (answer.err.trim() || `code ${answer.code}`);

@@ -47,7 +47,7 @@ export async function run(program: "ssh" | "scp", args: readonly string[], input
  * Opens the connection to a host, with a tunnel from `local` (a port of this machine's loopback) to `remote` there. The
  * process goes on in the background; `control` is the socket by which it is found. Throws (exit code 1).
  */
-export async function openMaster(
+export async function openConnection(
   target: Target,
   control: string,
   log: string,
@@ -126,7 +126,7 @@ async function isOpen(target: Target, control: string): Promise<boolean> {
 }
 
 /** Ends the connection and its tunnels. */
-export async function closeMaster(target: Target, control: string): Promise<void> {
+export async function closeConnection(target: Target, control: string): Promise<void> {
   if (existsSync(control)) await run("ssh", ["-S", control, "-O", "exit", "--", target.address]);
 }
 

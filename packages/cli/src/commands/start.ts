@@ -189,9 +189,9 @@ async function startRemotes(
     for (let host = rest.shift(); host !== undefined; host = rest.shift())
       started.push(await startRemote({ instance, serverUrl, logDir }, host, options, signal));
   };
-  const workers = Array.from({ length: Math.min(AT_ONCE, hosts.length) }, () => work());
-  await Promise.allSettled(workers);
-  await Promise.all(workers);
+  const lanes = Array.from({ length: Math.min(AT_ONCE, hosts.length) }, () => work());
+  await Promise.allSettled(lanes);
+  await Promise.all(lanes);
   return started.toSorted((a, b) => a.name.localeCompare(b.name));
 }
 
