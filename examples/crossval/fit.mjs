@@ -11,7 +11,7 @@ if (!data || !model || !(rate > 0)) {
 }
 const EPOCHS = 20;
 const rows = readRows(readFileSync(data, "utf8"));
-const weights = Array.from({ length: classes }, () => new Array(features + 1).fill(0));
+const weights = Array.from({ length: classes }, () => Array.from({ length: features + 1 }, () => 0));
 for (let epoch = 0; epoch < EPOCHS; epoch++) {
   const step = rate / (1 + epoch);
   for (const { digit, pixels } of rows) {
