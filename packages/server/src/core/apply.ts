@@ -99,8 +99,15 @@ export class DurableState {
           incarnation: record.incarnation,
           name: record.name,
           epoch: record.epoch,
+          ...(this.#drains(record.governor, record.incarnation) ? { draining: true } : {}),
         });
         break;
+      case "governor.draining": {
+        const known = this.governors.get(record.governor);
+        if (!known) throw new Error(`governor ${record.governor} is drained, but was never registered`);
+        this.addGovernor({ ...known, draining: true });
+        break;
+      }
       case "assigned": {
         const task = this.task(record.session, record.task);
         moveTask(task, { kind: "open", attempt: record.attempt, governor: record.governor });
@@ -152,6 +159,12 @@ export class DurableState {
     this.sessionByKey.set(session.key, session);
     if (session.id >= this.nextSession) this.nextSession = asSessionId(session.id + 1);
   }
+  /** A process that is drained stays so when it registers again; another one of the same work folder is not. */
+  #drains(id: GovernorId, incarnation: string): boolean {
+    const known = this.governors.get(id);
+    return known?.draining === true && known.incarnation === incarnation;
+  }
+
   addGovernor(governor: KnownGovernor): void {
     this.governors.set(governor.id, governor);
     this.governorByIdentity.set(governor.identity, governor);

@@ -108,7 +108,14 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   governor.leaving = false;
   k.live.governors.set(id, governor);
   k.live.byConnection.set(connection, governor);
-  k.effect({ type: "registered", connection, governor: id, epoch, dataUrl: hello.dataUrl });
+  k.effect({
+    type: "registered",
+    connection,
+    governor: id,
+    epoch,
+    dataUrl: hello.dataUrl,
+    relay: hello.relay === true,
+  });
   k.log("info", `governor ${id} (${name}) registered, epoch ${epoch}, ${attempts.length} attempts with it`);
   reconcile(k, governor, attempts);
   k.dirty = true;

@@ -10,6 +10,7 @@ import {
   type ServerToGovernor,
 } from "@rain/protocol";
 import { type Changes, type DurableState } from "./apply.ts";
+import { demandKey, demandOf } from "./demand.ts";
 import { assignLevels } from "./levels.ts";
 import { Live, movePhase, type LiveGovernor, type LiveSession, type LiveTask, type Waiter } from "./live.ts";
 import { ReadyQueue } from "./queue.ts";
@@ -146,10 +147,14 @@ export class Kernel {
     for (const task of tasks) {
       if (task.state.kind !== "open") continue; // a later change of the same record settled it
       const request = toAmounts(task.spec.request);
-      const key = classKey(request);
+      const demand = demandOf(task.spec);
+      const key = classKey(request) + demandKey(demand);
       let of = this.live.classes.get(key);
       if (!of)
-        this.live.classes.set(key, (of = { request, queue: new ReadyQueue(), blockedSince: undefined }));
+        this.live.classes.set(
+          key,
+          (of = { request, demand, queue: new ReadyQueue(), blockedSince: undefined }),
+        );
       const entry: LiveTask = {
         task,
         class: of,

@@ -106,6 +106,8 @@ export interface KnownGovernor {
   readonly incarnation: string;
   readonly name: string;
   readonly epoch: Epoch;
+  /** Its process, as long as it is the same one, gets no new tasks. */
+  readonly draining?: boolean | undefined;
 }
 
 /** A session's constant stays until the session closes, so that lost objects can be rebuilt from it. */
