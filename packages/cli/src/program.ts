@@ -168,13 +168,20 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
         .argParser(collect(read.parseLabel, "--label"))
         .default({}, "none"),
     )
+    .addOption(
+      new Option("--executor <NAME=COMMAND>", "run tasks NAME/METHOD by this command; may be repeated")
+        .argParser(collect(read.parseExecutor, "--executor"))
+        .default({}, "none"),
+    )
     .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
     .option("--workdir <DIR>", "its data, on a fast disk (default: in the instance)")
     .addOption(logdirOption("log to governor-NAME.log there instead of stderr"))
     .addOption(readyFileOption())
-    .action(async (address, { resource, label, ...flags }) => {
+    .action(async (address, { resource, label, executor, ...flags }) => {
       const { run } = await import("./commands/governor.ts");
-      done(await run(context(), address, { ...flags, resources: resource, labels: label }));
+      done(
+        await run(context(), address, { ...flags, resources: resource, labels: label, executors: executor }),
+      );
     });
 }
 

@@ -5,7 +5,7 @@ import type { Access } from "@rain/protocol/access";
 import { instanceOf, requireAccessFile, type Context } from "../context.ts";
 import { catchStrayErrors, leaveSoon, runDaemon, runService } from "../daemon.ts";
 import { exitCodes } from "../exit-codes.ts";
-import { CommandError } from "../failure.ts";
+import { CommandError, usageError } from "../failure.ts";
 import { claimDaemon, ensureDir, type Daemon, type Instance } from "../instance.ts";
 import { openLog } from "../logging.ts";
 import { formatAddress, isLoopback, type Address, type Cpus } from "../options.ts";
@@ -17,6 +17,8 @@ export interface GovernorFlags {
   readonly memory?: number;
   readonly resources: Readonly<Record<string, number>>;
   readonly labels: Readonly<Record<string, string>>;
+  /** Commands of own executors, by their names. */
+  readonly executors: Readonly<Record<string, string>>;
   readonly name?: string;
   readonly workdir?: string;
   readonly logdir?: string;
@@ -31,6 +33,7 @@ export async function run(
 ): Promise<number> {
   const instance = await instanceOf(context);
   const { url, key, clusterId } = await readAccess(context, instance, address);
+  const executors = await splitCommands(flags.executors);
   const { detectCapacity, startGovernor } = await import("@rain/governor");
   const name = flags.name ?? defaultName();
   const { log, file } = openLog(flags.logdir, `governor-${name}`);
@@ -50,6 +53,7 @@ export async function run(
       name,
       capacity,
       labels,
+      executors,
       log,
     });
     log(
@@ -68,6 +72,24 @@ export async function run(
   });
   leaveSoon(code, log);
   return code;
+}
+
+/** The words of each executor's command, split as a shell does; no shell runs. */
+async function splitCommands(
+  commands: Readonly<Record<string, string>>,
+): Promise<Record<string, { readonly command: readonly string[] }>> {
+  const executors: Record<string, { readonly command: readonly string[] }> = {};
+  if (Object.keys(commands).length === 0) return executors;
+  const { splitWords } = await import("@rain/client/words");
+  for (const [name, line] of Object.entries(commands)) {
+    try {
+      executors[name] = { command: splitWords(`--executor ${name}`, line) };
+    } catch (error) {
+      if (error instanceof TypeError) throw usageError(error.message);
+      throw error;
+    }
+  }
+  return executors;
 }
 
 /** Where the server is, and the governor's key. ADDRESS, when given, replaces the address of the access file. */
