@@ -112,7 +112,7 @@ describe("labels and environments", () => {
       task(2, { labels: { zone: "a", instance_type: "cpu" } }),
       task(3, { labels: { zone: "a", instance_type: "cpu" } }, "torch"),
     );
-    expect(assigned(made).toSorted()).toEqual([
+    expect(assigned(made).toSorted(([a], [b]) => a - b)).toEqual([
       [0, 101],
       [1, 101],
       [2, 100],

@@ -289,7 +289,13 @@ function applyFinished(
 
 function applyFailed(task: Task, record: Extract<ServerRecord, { type: "failed" }>, changes: Changes): void {
   const failure: TaskFailure = record.failure;
-  moveTask(task, { kind: "failed", attempt: task.state.attempt, failure, info: record.info });
+  moveTask(task, {
+    kind: "failed",
+    attempt: task.state.attempt,
+    governor: governorOf(task),
+    failure,
+    info: record.info,
+  });
   settle(task, changes);
   failOutputs(task, task.spec.id, changes);
   const { session } = task;
@@ -355,7 +361,7 @@ function applyCancelled(session: Session, tasks: readonly TaskId[], changes: Cha
 }
 
 function cancelTask(task: Task, changes: Changes): void {
-  moveTask(task, { kind: "cancelled", attempt: task.state.attempt });
+  moveTask(task, { kind: "cancelled", attempt: task.state.attempt, governor: governorOf(task) });
   settle(task, changes);
   failOutputs(task, task.spec.id, changes);
 }
@@ -387,6 +393,9 @@ function settle(task: Task, changes: Changes): void {
     dropIfUnneeded(input, changes);
   }
 }
+
+const governorOf = ({ state }: Task): GovernorId | undefined =>
+  "governor" in state ? state.governor : undefined;
 
 function failOutputs(task: Task, cause: TaskId, changes: Changes): void {
   for (const output of outputsOf(task)) {

@@ -30,10 +30,12 @@ export type DurableTaskState =
   | {
       readonly kind: "failed";
       readonly attempt: Attempt;
+      /** Where its last attempt was, and its log files are. */
+      readonly governor: GovernorId | undefined;
       readonly failure: TaskFailure;
       readonly info: TaskInfo;
     }
-  | { readonly kind: "cancelled"; readonly attempt: Attempt }
+  | { readonly kind: "cancelled"; readonly attempt: Attempt; readonly governor: GovernorId | undefined }
   /** `cause` is the failed or cancelled task whose output can never come. */
   | { readonly kind: "aborted"; readonly attempt: Attempt; readonly cause: TaskId };
 
