@@ -23,6 +23,7 @@ interface Listed {
     };
     readonly labels: Record<string, string>;
     readonly environments: readonly string[];
+    readonly executors: readonly string[];
     readonly costPerHour: number | null;
   }[];
 }
@@ -41,6 +42,8 @@ test("a governor by its configuration file: environments, labels, pinned cpus", 
       'zone = "a"',
       "[environments.greeting]",
       'prefix = ["env", "GREETING=good day"]',
+      "[executors.echo]",
+      'command = ["cat"]',
       "[folders]",
       'work = "work"',
     ].join("\n"),
@@ -48,7 +51,14 @@ test("a governor by its configuration file: environments, labels, pinned cpus", 
   await home.json("start", "--local-governors=1", "--listen=0");
   // Flags win over the file.
   const up = await home.json<{ name: string; pid: number }>(
-    ...["governor", "--background", "--config=g.toml", "--memory=1G", "--label=zone=b"],
+    ...[
+      "governor",
+      "--background",
+      "--config=g.toml",
+      "--memory=1G",
+      "--label=zone=b",
+      "--executor=tea=tee x",
+    ],
   );
   expect(up.name).toBe("from-file");
   const { governors } = await home.json<Listed>("governors");
@@ -57,6 +67,7 @@ test("a governor by its configuration file: environments, labels, pinned cpus", 
     capacity: { cpus, memory: 2 ** 30, named: { licence: 2 } },
     labels: { instance_type: "4_v100_16gb", zone: "b" },
     environments: ["greeting"],
+    executors: ["echo", "tea"],
     costPerHour: 2.5,
   });
   expect(home.read("work", "identity")).toBeDefined();

@@ -23,6 +23,13 @@ describe("the configuration of a governor", () => {
       prefix = ["conda", "run", "-n", "torch"]
       [environments]
       plain.prefix = ["nice"]
+      [executors.py]
+      command = ["python3", "/opt/rain_executor.py"]
+      env = { OMP_NUM_THREADS = "1" }
+      concurrency = 2
+      idle_s = 0.5
+      [executors.plain]
+      command = ["plain"]
       [folders]
       work = "data"
       logs = "/var/log/rain"
@@ -41,6 +48,15 @@ describe("the configuration of a governor", () => {
       memory: 1.5 * 2 ** 30,
       named: { licence: 3 },
       environments: { torch: ["conda", "run", "-n", "torch"], plain: ["nice"] },
+      executors: {
+        py: {
+          command: ["python3", "/opt/rain_executor.py"],
+          env: { OMP_NUM_THREADS: "1" },
+          concurrency: 2,
+          idleS: 0.5,
+        },
+        plain: { command: ["plain"] },
+      },
       workdir: "/etc/rain/data",
       logdir: "/var/log/rain",
       killGraceMs: 500,
@@ -72,6 +88,13 @@ describe("the configuration of a governor", () => {
     ["[environments.torch]\nprefx = ['x']", ":2: environments.torch.prefx is not known; known here: prefix"],
     ["\n[environments.torch]\n\n", ":2: environments.torch.prefix must be a list of words"],
     ["[environments.'a b']\nprefix = ['x']", ":1: environments.a b an environment's name has letters"],
+    ["[executors.py]\ncommand = 'python3'", ":2: executors.py.command must be a list of words"],
+    ["[executors.py]\ncommand = []", ":2: executors.py.command has no word"],
+    [
+      "[executors.py]\ncomand = ['x']",
+      ":2: executors.py.comand is not known; known here: command, env, concurrency, idle_s",
+    ],
+    ["[executors.py]\ncommand = ['x']\nenv = { 'a-b' = 'x' }", ":3: executors.py.env.a-b a variable's name"],
     ["pin_cpus = 1", ":1: pin_cpus must be true or false"],
     ["x = 1 # a\nname = 'n'", ":1: x is not known"],
     ["name = ''", ":1: name the name has letters"],

@@ -134,6 +134,7 @@ test("the status of an empty server, and of one with work", () => {
           used: { ...amounts, cpus: 2, memory: 0 },
           labels: { zone: "a" },
           environments: [],
+          executors: [],
           costPerHour: null,
           draining: false,
           tasks: ["1/0"],

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import type { OwnExecutor } from "@rain/governor";
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import { exitCodes } from "./exit-codes.ts";
@@ -17,6 +18,7 @@ export interface GovernorConfigFile {
   readonly memory?: number | undefined;
   readonly named: Readonly<Record<string, number>>;
   readonly environments: Readonly<Record<string, readonly string[]>>;
+  readonly executors: Readonly<Record<string, OwnExecutor>>;
   readonly workdir?: string | undefined;
   readonly logdir?: string | undefined;
   readonly killGraceMs?: number | undefined;
@@ -71,6 +73,22 @@ const environment = z.strictObject({
     )
     .min(1, "has no word: leave the environment out, or name what to put before programs"),
 });
+const executor = z.strictObject({
+  command: z
+    .array(
+      text.min(1, "a word of the command is empty"),
+      'must be a list of words, as ["python3", "/opt/rain_executor.py"]',
+    )
+    .min(1, "has no word: name the program that is the executor"),
+  env: z
+    .record(
+      z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "a variable's name is a letter or '_', then digits too"),
+      text,
+    )
+    .optional(),
+  concurrency: whole(1, 10_000, "must be a whole number from 1 to 10,000").optional(),
+  idle_s: number(0, 1e6, "must be seconds from 0 to 1,000,000").optional(),
+});
 const folders = z.strictObject({ work: text.optional(), logs: text.optional() });
 const limits = z.strictObject({
   kill_grace_s: number(0, 3_600, "must be seconds from 0 to 3,600").optional(),
@@ -84,6 +102,7 @@ const schema = z.strictObject({
   labels: z.record(z.string().min(1).max(128), text).optional(),
   resources: resources.optional(),
   environments: z.record(name("an environment's name"), environment).optional(),
+  executors: z.record(name("an executor's name"), executor).optional(),
   folders: folders.optional(),
   limits: limits.optional(),
 });
@@ -91,6 +110,8 @@ const schema = z.strictObject({
 const keysOf = new Map<string, readonly string[]>([
   ["", Object.keys(schema.shape)],
   ["resources", Object.keys(resources.shape)],
+  ["environments.*", Object.keys(environment.shape)],
+  ["executors.*", Object.keys(executor.shape)],
   ["folders", Object.keys(folders.shape)],
   ["limits", Object.keys(limits.shape)],
 ]);
@@ -125,6 +146,9 @@ export function parseGovernorConfig(source: string, file: string): GovernorConfi
     environments: Object.fromEntries(
       Object.entries(data.environments ?? {}).map(([key, { prefix }]) => [key, prefix]),
     ),
+    executors: Object.fromEntries(
+      Object.entries(data.executors ?? {}).map(([key, own]) => [key, readExecutor(own)]),
+    ),
     workdir: beside(data.folders?.work),
     logdir: beside(data.folders?.logs),
     killGraceMs: graceS === undefined ? undefined : graceS * 1_000,
@@ -132,6 +156,18 @@ export function parseGovernorConfig(source: string, file: string): GovernorConfi
     transfers: data.limits?.transfers,
   };
 }
+
+const readExecutor = ({
+  command,
+  env,
+  concurrency,
+  idle_s: idleS,
+}: z.infer<typeof executor>): OwnExecutor => ({
+  command,
+  ...(env !== undefined && { env }),
+  ...(concurrency !== undefined && { concurrency }),
+  ...(idleS !== undefined && { idleS }),
+});
 
 const configError = (message: string): CommandError => new CommandError(exitCodes.usage, message);
 
@@ -153,7 +189,7 @@ function problemOf(issues: readonly z.core.$ZodIssue[], source: string, file: st
   const table = (issue?.path ?? []).map(String);
   if (issue?.code === "unrecognized_keys") {
     const key = [...table, issue.keys[0] ?? ""];
-    const known = keysOf.get(table.join(".")) ?? ["prefix"];
+    const known = keysOf.get(table.join(".")) ?? keysOf.get(`${table[0]}.*`) ?? [];
     return configError(
       `${file}:${lineOf(source, key)}: ${key.join(".")} is not known; known here: ${known.join(", ")}`,
     );

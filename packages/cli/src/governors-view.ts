@@ -10,6 +10,8 @@ export interface GovernorJson {
   readonly used: Resources;
   readonly labels: GovernorView["labels"];
   readonly environments: readonly string[];
+  /** Own executors. */
+  readonly executors: readonly string[];
   /** Null when its configuration does not say. */
   readonly costPerHour: number | null;
   /** It gets no new tasks. */
@@ -28,6 +30,7 @@ export const governorJson = (view: GovernorView): GovernorJson => ({
   used: view.used,
   labels: view.labels,
   environments: view.environments ?? [],
+  executors: view.executors ?? [],
   costPerHour: view.costPerHour ?? null,
   draining: view.draining === true,
   tasks: view.tasks.map(({ session, task }) => `${session}/${task}`),

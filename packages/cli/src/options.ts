@@ -113,6 +113,16 @@ export function parseLabel(option: string, text: string): readonly [string, stri
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
+/** `NAME=COMMAND`: an own executor and the line that starts it. */
+export function parseExecutor(option: string, text: string): readonly [string, string] {
+  const [, name, command] = /^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})=(.*\S.*)$/s.exec(text) ?? [];
+  if (name === undefined || command === undefined)
+    throw usageError(
+      `${option} ${quote(text)}: write NAME=COMMAND; a name has letters, digits, '_', '.', '-', 64 at most`,
+    );
+  return [name, command];
+}
+
 /** The name of an instance or governor is part of a path, so it is plain. */
 export function parseName(option: string, text: string): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text))

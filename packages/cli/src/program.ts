@@ -186,6 +186,11 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
         .argParser(collect(read.parseLabel, "--label"))
         .default({}, "none"),
     )
+    .addOption(
+      new Option("--executor <NAME=COMMAND>", "runs tasks NAME/METHOD; may be repeated")
+        .argParser(collect(read.parseExecutor, "--executor"))
+        .default({}, "none"),
+    )
     .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
     .option("--workdir <DIR>", "its data, on a fast disk (default: in the instance)")
     .option("--pin-cpus", "give each task whole cpus of its own (taskset)")
@@ -208,9 +213,11 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
         by(read.parseAddress, "--tunnel-to"),
       ),
     )
-    .action(async (address, { resource, label, ...flags }) => {
+    .action(async (address, { resource, label, executor, ...flags }) => {
       const { run } = await import("./commands/governor.ts");
-      done(await run(context(), address, { ...flags, resources: resource, labels: label }));
+      done(
+        await run(context(), address, { ...flags, resources: resource, labels: label, executors: executor }),
+      );
     });
 }
 

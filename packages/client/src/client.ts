@@ -48,6 +48,8 @@ export interface GovernorInfo {
   readonly labels: Readonly<Record<string, string>>;
   /** Environments of its configuration, for `execute(..., { environment })`. */
   readonly environments?: readonly string[] | undefined;
+  /** Its own executors, for `custom("NAME/METHOD")`. */
+  readonly executors?: readonly string[] | undefined;
   readonly costPerHour?: number | undefined;
   /** It gets no new tasks. */
   readonly draining?: boolean | undefined;

@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay, type IntervalHistogram } from "node:perf_hooks";
 import {
+  environmentLabel,
   RainError,
   timing,
   type AttemptRef,
@@ -13,7 +14,7 @@ import { lockFolder } from "@rain/protocol/lock";
 import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
 import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
-import { Executor } from "./executor/index.ts";
+import { Executor, type OwnExecutor } from "./executor/index.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
 import { BlobStore, RunStore, secureWorkdir } from "./store/index.ts";
@@ -37,6 +38,8 @@ export interface GovernorOptions {
   readonly labels?: Readonly<Record<string, string>>;
   /** Prefixes of the environments that tasks may name. */
   readonly environments?: Readonly<Record<string, readonly string[]>>;
+  /** Own executors by their names: programs for tasks NAME/METHOD, see docs/executors.md. */
+  readonly executors?: Readonly<Record<string, OwnExecutor>>;
   readonly costPerHour?: number;
   /** Give each task that asks for whole cpus so many of its own, by `taskset`. */
   readonly pinCpus?: boolean;
@@ -96,6 +99,7 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
   if (!Number.isInteger(options.capacity.gpus)) {
     throw new RainError("bad-request", `a capacity of ${options.capacity.gpus} gpus: GPUs are whole`);
   }
+  for (const [name, executor] of Object.entries(options.executors ?? {})) checkExecutor(name, executor);
   const { workdir } = options;
   await secureWorkdir(workdir);
   const unlock = await lockFolder(workdir, {
@@ -125,6 +129,19 @@ function cpusToPin(cpus: number): number[] {
     `tasks cannot be pinned to ${cpus} cpus: this process may run on ${allowed.length}; offer fewer, or turn pinning off`,
   );
 }
+
+function checkExecutor(name: string, { command, concurrency = 1, idleS = 0 }: OwnExecutor): void {
+  const bad = (what: string): RainError =>
+    new RainError("bad-request", `executor ${JSON.stringify(name.slice(0, 200))}: ${what}`);
+  if (!environmentLabel.safeParse(name).success)
+    throw bad("a name has letters, digits, '_', '.', '-', 64 at most");
+  if (command[0] === undefined || command[0] === "") throw bad("its command is empty");
+  if (!Number.isInteger(concurrency) || concurrency < 1)
+    throw bad(`a concurrency of ${concurrency}: it must be a whole number from 1`);
+  if (!(idleS >= 0 && idleS <= MAX_IDLE_S))
+    throw bad(`idleS ${idleS}: it must be seconds from 0 to ${MAX_IDLE_S}`);
+}
+const MAX_IDLE_S = 1_000_000;
 
 /** The shell around the core: the link, the executor and transfers in, effects out. */
 class Shell implements Governor {
@@ -168,6 +185,7 @@ class Shell implements Governor {
       ...(env === undefined ? {} : { baseEnv: env }),
       gpus: capacity.gpus,
       environments: new Map(Object.entries(options.environments ?? {})),
+      executors: new Map(Object.entries(options.executors ?? {})),
       ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
       onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
       onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
@@ -202,7 +220,7 @@ class Shell implements Governor {
 
   async start(listenHost: string): Promise<void> {
     const { name = hostname(), labels = {}, capacity, killGraceMs = timing.killGraceMs } = this.#options;
-    const { environments = {}, costPerHour, pinCpus, dataPort, tunnelTo } = this.#options;
+    const { environments = {}, executors = {}, costPerHour, pinCpus, dataPort, tunnelTo } = this.#options;
     const cpuIds = pinCpus === true ? cpusToPin(capacity.cpus) : undefined;
     await this.#executor.start();
     const listening = await this.#port.listen(listenHost, dataPort);
@@ -216,6 +234,7 @@ class Shell implements Governor {
       capacity,
       labels,
       environments: Object.keys(environments),
+      executors: Object.keys(executors),
       ...(costPerHour === undefined ? {} : { costPerHour }),
       ...(tunnelTo === undefined ? {} : { relay: true }),
     };

@@ -180,6 +180,8 @@ export interface GovernorView {
   readonly labels: Labels;
   /** Names of the environments of its configuration. */
   readonly environments?: readonly string[] | undefined;
+  /** Names of its own executors. */
+  readonly executors?: readonly string[] | undefined;
   /** What an hour of it costs, in whatever money its owner counts. */
   readonly costPerHour?: number | undefined;
   /** It gets no new tasks, and stops once it is not needed any more. */
@@ -190,6 +192,7 @@ export interface GovernorView {
 /** What a governor may tell of itself beside its resources; absent in what older ones say. */
 const governorTraits = {
   environments: z.array(environmentLabel).max(256).optional(),
+  executors: z.array(environmentLabel).max(256).optional(),
   costPerHour: z.number().min(0).max(1e9).optional(),
 };
 const governorView: z.ZodType<GovernorView> = z.strictObject({
@@ -477,6 +480,8 @@ export interface GovernorHello {
   readonly labels: Labels;
   /** Names of the environments of its configuration: tasks that name another one do not come here. */
   readonly environments?: readonly string[] | undefined;
+  /** Names of its own executors: tasks of another one do not come here. */
+  readonly executors?: readonly string[] | undefined;
   readonly costPerHour?: number | undefined;
   /** It is behind a tunnel and reaches no data port of others: the server passes their objects on to it. */
   readonly relay?: boolean | undefined;

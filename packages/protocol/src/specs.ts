@@ -139,6 +139,16 @@ export const environmentName: z.ZodString = z
   .max(256)
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment name: a letter or '_', then letters, digits, '_'");
 
+/** What an own executor is asked to do: its name in the governor's configuration and a method of it, `py/run`. */
+export const customMethod: z.ZodString = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\/[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/,
+    "NAME/METHOD: each of letters, digits, '_', '.', '-', 64 at most",
+  );
+/** The NAME of a NAME/METHOD. */
+export const executorOf = (method: string): string => method.slice(0, method.indexOf("/"));
+
 /** What a task does. Built-in kinds run without a process. */
 export type Work =
   | {
@@ -153,7 +163,9 @@ export type Work =
       readonly environment?: string | undefined;
     }
   | { readonly type: "concat" }
-  | { readonly type: "sleep"; readonly seconds: number };
+  | { readonly type: "sleep"; readonly seconds: number }
+  /** A call of an own executor, which is told where its inputs and outputs are. `config`: a JSON value, as text. */
+  | { readonly type: "custom"; readonly method: string; readonly config?: string | undefined };
 export const work: z.ZodType<Work> = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("execute"),
@@ -165,7 +177,21 @@ export const work: z.ZodType<Work> = z.discriminatedUnion("type", [
   }),
   z.strictObject({ type: z.literal("concat") }),
   z.strictObject({ type: z.literal("sleep"), seconds: z.number().min(0).max(1e9) }),
+  z.strictObject({
+    type: z.literal("custom"),
+    method: customMethod,
+    config: z.string().max(limits.argsBytes).refine(isJson, "the text of a JSON value").optional(),
+  }),
 ]);
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** One task of a submit. */
 export interface TaskSpec {

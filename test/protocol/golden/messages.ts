@@ -282,8 +282,27 @@ export const laterFields: {
       ],
       constants: [],
     },
+    "submit of an own executor's task": {
+      type: "submit",
+      req: 1,
+      session,
+      key: "submit-3",
+      part: 0,
+      last: true,
+      tasks: [
+        {
+          id: task,
+          work: { type: "custom", method: "py/run", config: '{"source":"def f(): return 1"}' },
+          inputs: [],
+          outputs: [],
+          request,
+        },
+      ],
+      constants: [],
+    },
   },
   governor: {
+    "register with executors": { ...governorMessages.register, executors: ["py", "wordcount"] },
     "register with traits": {
       ...governorMessages.register,
       labels: { instance_type: "4_v100_16gb" },

@@ -24,6 +24,8 @@ export interface GovernorFlags {
   readonly memory?: number;
   readonly resources: Readonly<Record<string, number>>;
   readonly labels: Readonly<Record<string, string>>;
+  /** Commands of own executors, by their names. */
+  readonly executors: Readonly<Record<string, string>>;
   readonly name?: string;
   readonly pinCpus?: boolean;
   readonly workdir?: string;
@@ -65,6 +67,7 @@ async function runHere(
   config: GovernorConfigFile | undefined,
 ): Promise<number> {
   const { url, key, clusterId } = await readAccess(context, instance, address);
+  const executors = await splitCommands(flags.executors);
   const { detectCapacity, startGovernor } = await import("@rain/governor");
   const { log, file } = openLog(flags.logdir ?? config?.logdir, `governor-${name}`);
   catchStrayErrors(log);
@@ -85,6 +88,7 @@ async function runHere(
       capacity,
       log,
       ...traits(flags, config),
+      executors: { ...config?.executors, ...executors },
     });
     log(
       "info",
@@ -102,6 +106,24 @@ async function runHere(
   });
   leaveSoon(code, log);
   return code;
+}
+
+/** The words of each executor's command, split as a shell does; no shell runs. */
+async function splitCommands(
+  commands: Readonly<Record<string, string>>,
+): Promise<Record<string, { readonly command: readonly string[] }>> {
+  const executors: Record<string, { readonly command: readonly string[] }> = {};
+  if (Object.keys(commands).length === 0) return executors;
+  const { splitWords } = await import("@rain/client/words");
+  for (const [name, line] of Object.entries(commands)) {
+    try {
+      executors[name] = { command: splitWords(`--executor ${name}`, line) };
+    } catch (error) {
+      if (error instanceof TypeError) throw usageError(error.message);
+      throw error;
+    }
+  }
+  return executors;
 }
 
 /** What a governor is beside its resources, as its configuration and then its flags say. */
@@ -211,6 +233,7 @@ function foregroundWords(
     ...option("tunnel-to", flags.tunnelTo && formatAddress(flags.tunnelTo)),
     ...Object.entries(flags.resources).flatMap(([key, value]) => option("resource", `${key}=${value}`)),
     ...Object.entries(flags.labels).flatMap(([key, value]) => option("label", `${key}=${value}`)),
+    ...Object.entries(flags.executors).flatMap(([key, value]) => option("executor", `${key}=${value}`)),
   ];
 }
 

@@ -113,7 +113,8 @@ async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepar
   return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr }, linked };
 }
 
-async function refuseModified(linked: readonly Linked[], house: House): Promise<void> {
+/** Throws when inputs were changed through their links. */
+export async function refuseModified(linked: readonly Linked[], house: House): Promise<void> {
   const modified = await checkLinked(linked, house.store);
   if (modified.length === 0) return;
   throw new TaskProblem(

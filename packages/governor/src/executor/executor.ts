@@ -9,6 +9,7 @@ import { runBuiltIn } from "./builtin.ts";
 import { instanceOf } from "./cookie.ts";
 import { baseEnvironment } from "./environment.ts";
 import { execute } from "./execute.ts";
+import { Executors, runCustom } from "./custom/index.ts";
 import { removeTree } from "./folder.ts";
 import type { House } from "./house.ts";
 import { Launcher } from "./launcher.ts";
@@ -70,6 +71,15 @@ export class Executor {
         reaper,
         log,
       }),
+      executors: new Executors({
+        executors: this.#options.executors ?? new Map(),
+        folder: this.#logs.folder,
+        instance,
+        baseEnv,
+        sweeper,
+        reaper,
+        log,
+      }),
       sweeper,
       usage: new UsageMonitor(table, (error) => log("warn", `sampling of tasks: ${String(error)}`)),
       programs: new Programs(),
@@ -121,6 +131,7 @@ export class Executor {
     await Promise.all(running.map(({ ended }) => ended));
     await Promise.all(this.#forgetting);
     await house?.launchers.stop();
+    await house?.executors.stop();
     await this.#reaper?.stop();
   }
 
@@ -140,6 +151,7 @@ export class Executor {
       refuseDirectories(effect);
       const { work } = effect.spec;
       if (work.type === "execute") return await execute(house, effect, work, stop, onStarted);
+      if (work.type === "custom") return await runCustom(house, effect, work, stop, onStarted);
       return await runBuiltIn(house, effect, work, stop, onStarted);
     } catch (error) {
       return { ok: false, failure: failureOf(error), info: {} };

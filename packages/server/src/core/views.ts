@@ -97,6 +97,7 @@ export function governorView(k: Kernel, governor: LiveGovernor): GovernorView | 
     used: fromAmounts(minus(governor.capacity, governor.free)),
     labels: hello.labels,
     ...(hello.environments === undefined ? {} : { environments: hello.environments }),
+    ...(hello.executors === undefined ? {} : { executors: hello.executors }),
     ...(hello.costPerHour === undefined ? {} : { costPerHour: hello.costPerHour }),
     ...(isDraining(k, governor.id) ? { draining: true } : {}),
     tasks: tasks.map(({ session, task }) => ({ session, task })),
