@@ -26,12 +26,14 @@ import {
   resources,
   taskInfo,
   taskSpec,
+  userAttributes,
   type ConstantSpec,
   type ObjectInfo,
   type ObjectKind,
   type Resources,
   type TaskInfo,
   type TaskSpec,
+  type UserAttributes,
 } from "./specs.ts";
 
 /**
@@ -105,7 +107,12 @@ const taskView: z.ZodType<TaskView> = z.strictObject({
   failure: taskFailure.optional(),
 });
 
-const objectInfo: z.ZodType<ObjectInfo> = z.strictObject({ size: byteSize, sha256: digest, contentType });
+const objectInfo: z.ZodType<ObjectInfo> = z.strictObject({
+  size: byteSize,
+  sha256: digest,
+  contentType,
+  user: userAttributes.optional(),
+});
 const kind: z.ZodType<ObjectKind> = z.enum(["blob", "directory"]);
 
 export interface ObjectView {
@@ -117,6 +124,8 @@ export interface ObjectView {
   /** The task that makes it; absent for a constant. */
   readonly producer?: TaskId | undefined;
   readonly info?: ObjectInfo | undefined;
+  /** Attributes given when it was declared. */
+  readonly user?: UserAttributes | undefined;
 }
 const objectView: z.ZodType<ObjectView> = z.strictObject({
   object: objectId,
@@ -126,6 +135,7 @@ const objectView: z.ZodType<ObjectView> = z.strictObject({
   keep: z.boolean(),
   producer: taskId.optional(),
   info: objectInfo.optional(),
+  user: userAttributes.optional(),
 });
 
 /** Number of tasks of a session in each state. */
@@ -433,6 +443,7 @@ export interface OutputReport {
   readonly sha256: Digest;
   readonly contentType: string;
   readonly data?: Uint8Array | undefined;
+  readonly user?: UserAttributes | undefined;
 }
 export const outputReport: z.ZodType<OutputReport> = z.strictObject({
   object: objectId,
@@ -440,6 +451,7 @@ export const outputReport: z.ZodType<OutputReport> = z.strictObject({
   sha256: digest,
   contentType,
   data: bytes.optional(),
+  user: userAttributes.optional(),
 });
 
 /** Who a governor is. */

@@ -181,6 +181,7 @@ function applySubmit(
       kind: constant.kind,
       label: constant.label,
       contentType: constant.contentType,
+      user: constant.user,
       producer: undefined,
       keep: constant.keep,
       state: {
@@ -205,6 +206,7 @@ function applySubmit(
         kind: output.kind,
         label: output.label,
         contentType: output.contentType,
+        user: output.user,
         producer: spec.id,
         keep: output.keep,
         state: { kind: "pending" },
@@ -267,6 +269,7 @@ function applyFinished(
       contentType: report.contentType,
       data: report.data,
       origin: record.governor,
+      user: report.user,
     };
     changes.finished.push(output);
   }
