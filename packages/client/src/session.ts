@@ -12,7 +12,16 @@ import {
   type SettledItem,
   type TaskId,
 } from "@rain/protocol";
-import { concatPattern, sleepPattern } from "./built-in.ts";
+import {
+  concatPattern,
+  loadPattern,
+  makeDirectoryPattern,
+  sleepPattern,
+  sliceDirectoryPattern,
+  storePattern,
+  type DirectoryItems,
+  type LoadOptions,
+} from "./built-in.ts";
 import { badRequest, show, wrongType } from "./check.ts";
 import type { Connection, RequestOptions } from "./connection.ts";
 import { DataObject, nameObject, recordOf } from "./data-object.ts";
@@ -146,6 +155,34 @@ export class Session {
   /** Adds a task whose one output is the object, `seconds` later. */
   sleep(object: ObjectLike, seconds: number, options: TaskOptions = {}): Task {
     return this.#add("sleep", () => sleepPattern(object, seconds, options));
+  }
+
+  /** Adds a task whose output is a file of the machine of the governor that runs it. The path is absolute. */
+  load(path: string, options: LoadOptions = {}): Task {
+    return this.#add("load", () => loadPattern("blob", path, options));
+  }
+
+  /** Adds a task whose output is a folder of the machine of the governor that runs it. The path is absolute. */
+  loadDir(path: string, options: TaskOptions = {}): Task {
+    return this.#add("loadDir", () => loadPattern("directory", path, options));
+  }
+
+  /**
+   * Adds a task that writes the object to a new file or folder of the machine of the governor that runs it. The path is
+   * absolute; folders above it are made, and the task fails when there is something already.
+   */
+  store(object: ObjectLike, path: string, options: TaskOptions = {}): Task {
+    return this.#add("store", () => storePattern(object, path, options));
+  }
+
+  /** Adds a task whose output is a directory of these objects: `{ "a/b": object }`, or nested `{ a: { b: object } }`. */
+  makeDirectory(items: DirectoryItems, options: TaskOptions = {}): Task {
+    return this.#add("makeDirectory", () => makeDirectoryPattern(items, options));
+  }
+
+  /** Adds a task whose output is a file of a directory (`a/b`), or a folder of it (`a/b/`). */
+  sliceDirectory(directory: ObjectLike, path: string, options: LoadOptions = {}): Task {
+    return this.#add("sliceDirectory", () => sliceDirectoryPattern(directory, path, options));
   }
 
   /** Adds a task of a program, with an object for each of its inputs. */
@@ -341,7 +378,7 @@ export class Session {
   }
 
   /** Adds a task for the user's line that called the method. */
-  #add(method: "execute" | "concat" | "sleep" | "run", pattern: () => Pattern): Task {
+  #add(method: BuildMethod, pattern: () => Pattern): Task {
     return atCaller(this, method, () => {
       this.#check();
       return this.#graph.add(pattern(), captureOrigin(this, method));
@@ -456,6 +493,10 @@ export class Session {
 
 const isUnfinished = (item: SettledItem | undefined): boolean =>
   item !== undefined && item.state !== "finished";
+
+/** Methods that add a task. */
+type BuildMethod =
+  "execute" | "concat" | "sleep" | "load" | "loadDir" | "store" | "makeDirectory" | "sliceDirectory" | "run";
 
 /** Numbers in one request. */
 const MANY = limits.submitChunk * 10;

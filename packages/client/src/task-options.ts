@@ -1,5 +1,5 @@
-import { type Resources, type TaskSpec } from "@rain/protocol";
-import { badRequest, checkName, checkNumber, isForbiddenName, show, wrongType } from "./check.ts";
+import type { Resources, TaskSpec, UserAttributes } from "@rain/protocol";
+import { badRequest, checkName, checkNumber, checkUser, isForbiddenName, show, wrongType } from "./check.ts";
 
 /** What every kind of task may be asked. */
 export interface TaskOptions {
@@ -18,6 +18,8 @@ export interface TaskOptions {
   readonly retries?: number | undefined;
   /** Larger is sooner. */
   readonly priority?: number | undefined;
+  /** Attributes of your own: JSON values by name. They are in the task's `spec` and `info`. */
+  readonly user?: UserAttributes | undefined;
 }
 export const taskOptionNames: readonly string[] = [
   "name",
@@ -28,13 +30,14 @@ export const taskOptionNames: readonly string[] = [
   "timeoutS",
   "retries",
   "priority",
+  "user",
 ];
 
 /** The part of a task's description that comes from its options. */
-export type CommonSpec = Pick<TaskSpec, "request" | "name" | "priority" | "timeoutS" | "retries">;
+export type CommonSpec = Pick<TaskSpec, "request" | "name" | "priority" | "timeoutS" | "retries" | "user">;
 
 export function readTaskOptions(what: string, options: TaskOptions): CommonSpec {
-  const { name, timeoutS, retries, priority } = options;
+  const { name, timeoutS, retries, priority, user } = options;
   if (timeoutS === 0) throw badRequest(`${what}: timeoutS: must be more than 0`);
   return {
     request: readRequest(what, options),
@@ -42,6 +45,7 @@ export function readTaskOptions(what: string, options: TaskOptions): CommonSpec 
     ...(priority !== undefined && {
       priority: checkNumber(`${what}: priority`, priority, -1_000_000, 1_000_000, true),
     }),
+    ...(user !== undefined && { user: checkUser(`${what}: user`, user) }),
     ...(timeoutS !== undefined && { timeoutS: checkNumber(`${what}: timeoutS`, timeoutS, 0, 1e9) }),
     ...(retries !== undefined && { retries: checkNumber(`${what}: retries`, retries, 0, 1_000, true) }),
   };
