@@ -4,7 +4,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import { RainError } from "../errors.ts";
 import { EnvelopeTap } from "./envelope.ts";
-import { readEntries } from "./read.ts";
+import { keepErrors, readEntries } from "./read.ts";
 import { treeLimits, type TreeEnvelope, type TreeOptions } from "./types.ts";
 import { TreeWriter } from "./unpack.ts";
 
@@ -34,8 +34,7 @@ export async function extractTree(
     dirname(target),
     `.${basename(target).slice(0, 200)}.${randomBytes(8).toString("hex")}.partial`,
   );
-  // An error may come before anyone reads.
-  source.on("error", () => undefined);
+  keepErrors(source);
   try {
     await refuseExisting(target);
     await refuseFull(dirname(target), expected?.size ?? 0, options);

@@ -1,6 +1,6 @@
 import { constants } from "node:fs";
 import { open, unlink } from "node:fs/promises";
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import type { Readable } from "node:stream";
 import { EnvelopeTap } from "./envelope.ts";
 import { TarGuard } from "./guard.ts";

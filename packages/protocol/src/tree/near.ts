@@ -21,7 +21,7 @@ export class NearMisses {
     const worst = this.#found.length < KEPT ? MAX_DISTANCE : (this.#found.at(-1)?.distance ?? 0) - 1;
     if (distance > worst) return;
     this.#found = [...this.#found, { text: kind === "directory" ? `${path}/` : path, distance }]
-      .sort((a, b) => a.distance - b.distance)
+      .toSorted((a, b) => a.distance - b.distance)
       .slice(0, KEPT);
   }
 

@@ -1,4 +1,4 @@
-import { Buffer, isUtf8 } from "node:buffer";
+import { type Buffer, isUtf8 } from "node:buffer";
 
 /** Keys that say nothing about where or how large a file is, and are ignored. All keys but these and the three are refused. */
 const ignored = new Set(["mtime", "atime", "ctime", "uid", "gid", "uname", "gname", "comment"]);

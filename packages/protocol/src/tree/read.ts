@@ -5,7 +5,7 @@ import { RainError } from "../errors.ts";
 import { TarGuard, type GuardedHeader } from "./guard.ts";
 import { linkProblem, pathProblem, shown } from "./names.ts";
 import { EntryOrder } from "./order.ts";
-import { treeLimits, type EntryKind, type ListedEntry, type TreeLimits, type TreeOptions } from "./types.ts";
+import { treeLimits, type EntryKind, type ListedEntry, type TreeOptions } from "./types.ts";
 import { Watchdog } from "./watchdog.ts";
 
 /** An entry as it passes by. `body` is to be read before the next entry is asked for, or not at all. */
@@ -22,6 +22,14 @@ type Source = Extract extends AsyncIterable<infer Entry> ? Entry : never;
 export interface Tap {
   push(chunk: Buffer): void;
   end(): void;
+}
+
+/**
+ * A source may fail before anyone reads it, and then nobody listens. The error is not lost: reading a failed stream
+ * throws what it failed with.
+ */
+export function keepErrors(source: Readable): void {
+  source.on("error", () => undefined);
 }
 
 /**
@@ -53,7 +61,7 @@ export async function* readEntries(
     for (;;) {
       const step = await watchdog.during(iterator.next());
       if (step.done === true) break;
-      const { entry, body } = checked(step.value, heads.shift(), order, watchdog);
+      const { entry, body } = checked(step.value, heads.shift(), order, watchdog, () => failure);
       yield entry;
       // tar-stream goes on only when the bytes of an entry were taken.
       if (!body.begun) step.value.resume();
@@ -116,6 +124,7 @@ function checked(
   head: GuardedHeader | undefined,
   order: EntryOrder,
   watchdog: Watchdog,
+  failure: () => unknown,
 ): { entry: ReadEntry; body: BodyState } {
   const { header } = stream;
   const kind = kinds[header.type];
@@ -139,7 +148,7 @@ function checked(
     ...(kind === "link" ? { target: target ?? "" } : {}),
     offset: byteOffset(header),
     missing,
-    body: header.size === 0 ? nothing : bodyOf(stream, body, watchdog),
+    body: header.size === 0 ? nothing : bodyOf(stream, body, watchdog, failure),
   };
   return { entry, body };
 }
@@ -154,7 +163,12 @@ const nothing: AsyncIterable<Buffer> = {
   async *[Symbol.asyncIterator]() {},
 };
 
-async function* bodyOf(stream: Source, state: BodyState, watchdog: Watchdog): AsyncGenerator<Buffer, void> {
+async function* bodyOf(
+  stream: Source,
+  state: BodyState,
+  watchdog: Watchdog,
+  failure: () => unknown,
+): AsyncGenerator<Buffer, void> {
   state.begun = true;
   const iterator = (stream as AsyncIterable<Buffer>)[Symbol.asyncIterator]();
   try {
@@ -163,6 +177,9 @@ async function* bodyOf(stream: Source, state: BodyState, watchdog: Watchdog): As
       if (step.done === true) return;
       yield step.value;
     }
+  } catch (error) {
+    // What ended the reading says more than "closed prematurely".
+    throw failure() ?? error;
   } finally {
     await iterator.return?.();
   }
@@ -172,5 +189,3 @@ const bad = (path: string, problem: string): RainError =>
   new RainError("bad-file", `not a tree of Rain: entry ${shown(path)} ${problem}`, {
     entry: path.slice(0, 300),
   });
-
-export const withDefaults = (options: TreeOptions): TreeLimits => ({ ...treeLimits, ...options });

@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import { RainError } from "../errors.ts";
 import { NearMisses } from "./near.ts";
 import { linkProblem, pathProblem, shown } from "./names.ts";
-import { readEntries } from "./read.ts";
+import { keepErrors, readEntries } from "./read.ts";
 import type { TreeOptions } from "./types.ts";
 import { writeTar, type Ready } from "./write.ts";
 
@@ -13,6 +13,7 @@ import { writeTar, type Ready } from "./write.ts";
  * spelled alike, or when a link in the folder leads out of it; and with what reading the tar fails with.
  */
 export function sliceTree(source: Readable, path: string, options: TreeOptions = {}): Readable {
+  keepErrors(source);
   if (path.endsWith("/")) return writeTar(folderIn(source, path.slice(0, -1), options), options);
   return Readable.from(fileIn(source, path, options), { objectMode: false });
 }

@@ -1,4 +1,4 @@
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import {
   constants,
   close as closeFd,
@@ -96,17 +96,16 @@ export class TreeWriter {
   async #file(entry: ReadEntry): Promise<void> {
     this.#bytes += entry.size;
     const mode = entry.executable ? 0o755 : 0o644;
-    if (entry.size > SMALL_BYTES)
-      return explained(entry.path, this.#write(entry.path, mode, pieces(entry.body)));
+    if (entry.size > SMALL_BYTES) return this.#write(entry.path, mode, pieces(entry.body));
     const data: Buffer[] = [];
     for await (const chunk of entry.body) data.push(chunk);
-    await this.#jobs.start(entry.size, () => explained(entry.path, this.#write(entry.path, mode, [data])));
+    await this.#jobs.start(entry.size, () => this.#write(entry.path, mode, [data]));
   }
 
   async #write(path: string, mode: number, parts: AsyncIterable<Buffer[]> | Buffer[][]): Promise<void> {
-    const fd = await open(this.#at(path), CREATE, mode);
+    const fd = await explained(path, open(this.#at(path), CREATE, mode));
     try {
-      for await (const part of parts) await writeAll(fd, part);
+      for await (const part of parts) await explained(path, writeAll(fd, part));
       if (this.#exact.has(mode)) return;
       if (((await fstat(fd)).mode & 0o7777) === mode) this.#exact.add(mode);
       else await fchmod(fd, mode);
@@ -144,11 +143,11 @@ async function writeAll(fd: number, parts: Buffer[]): Promise<void> {
 }
 
 /** Says which entry a system error is about. Its `code` stays: a full disk is still ENOSPC. */
-async function explained(path: string, work: Promise<void>): Promise<void> {
+async function explained<T>(path: string, work: Promise<T>): Promise<T> {
   try {
-    await work;
+    return await work;
   } catch (error) {
-    if (error instanceof RainError || !(error instanceof Error) || !("code" in error)) throw error;
+    if (!(error instanceof Error) || !("code" in error)) throw error;
     if (error.code === "EEXIST")
       throw new RainError(
         "bad-file",

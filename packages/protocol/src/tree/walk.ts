@@ -55,7 +55,7 @@ async function steps(folder: string): Promise<Step[]> {
     found.push({ key: entry.name, name, entry });
     if (entry.isDirectory()) found.push({ key: Buffer.from(`${name}/`), name });
   }
-  return found.sort((a, b) => Buffer.compare(a.key, b.key));
+  return found.toSorted((a, b) => Buffer.compare(a.key, b.key));
 }
 
 async function targetOf(source: string, path: string): Promise<string> {

@@ -1,4 +1,4 @@
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 import { Readable } from "node:stream";
 import { pack, type Header, type Pack } from "tar-stream";
 import { RainError } from "../errors.ts";
@@ -30,6 +30,8 @@ export function writeTar(entries: AsyncIterable<Ready>, options: TreeOptions): R
 async function* chunks(entries: AsyncIterable<Ready>, maxEntries: number): AsyncGenerator<Buffer, void> {
   const tar = pack({ highWaterMark: CHUNK_BYTES });
   let failure: unknown;
+  // Every failure of it comes through the promise below; without a listener it would be thrown as well.
+  tar.on("error", () => undefined);
   const filled = fill(tar, entries, maxEntries).catch((error: unknown) => {
     failure ??= error;
     tar.destroy(error instanceof Error ? error : new Error(String(error)));
@@ -59,7 +61,7 @@ async function* together(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer, 
 }
 const joined = (pieces: readonly Buffer[], bytes: number): Buffer => {
   const [first] = pieces;
-  return pieces.length === 1 && first !== undefined ? first : globalThis.Buffer.concat(pieces, bytes);
+  return pieces.length === 1 && first !== undefined ? first : Buffer.concat(pieces, bytes);
 };
 
 async function fill(tar: Pack, entries: AsyncIterable<Ready>, maxEntries: number): Promise<void> {
@@ -89,27 +91,38 @@ async function fill(tar: Pack, entries: AsyncIterable<Ready>, maxEntries: number
 
 async function put(tar: Pack, entry: Ready): Promise<void> {
   const header = headerOf(entry);
+  const { promise: finished, done } = outcome();
+  if (entry.kind !== "file") tar.entry(header, done);
+  else if (Buffer.isBuffer(entry.data)) tar.entry(header, entry.data, done);
+  else await pour(entry.data, tar.entry(header, done));
+  await finished;
+}
+
+/** A promise for what a callback is told. */
+function outcome(): { promise: Promise<void>; done: (error?: Error | null) => void } {
   let done: (error?: Error | null) => void = () => undefined;
-  const finished = new Promise<void>((resolve, reject) => {
+  const promise = new Promise<void>((resolve, reject) => {
     done = (error) => (error ? reject(error) : resolve());
   });
-  if (entry.kind !== "file") tar.entry(header, done);
-  else if (globalThis.Buffer.isBuffer(entry.data)) tar.entry(header, entry.data, done);
-  else {
-    const sink = tar.entry(header, done);
-    // The callback reports every failure; without a listener it would be thrown as well.
-    sink.on("error", () => undefined);
-    for await (const piece of entry.data) {
-      if (sink.write(piece)) continue;
-      await new Promise<void>((resolve) => {
-        sink.once("drain", resolve);
-        sink.once("close", resolve);
-      });
-      if (sink.destroying) break;
-    }
-    sink.end(null);
+  // Nobody waits for it when reading the file fails first.
+  promise.catch(() => undefined);
+  return { promise, done };
+}
+
+async function pour(data: AsyncIterable<Buffer>, sink: ReturnType<Pack["entry"]>): Promise<void> {
+  // The entry's callback is told of every failure; without a listener it would be thrown as well.
+  sink.on("error", () => undefined);
+  let resume: () => void = () => undefined;
+  sink.on("drain", () => resume());
+  sink.on("close", () => resume());
+  for await (const piece of data) {
+    if (sink.destroying) return;
+    const drained = new Promise<void>((resolve) => {
+      resume = resolve;
+    });
+    if (!sink.write(piece)) await drained;
   }
-  await finished;
+  sink.end(null);
 }
 
 function headerOf(entry: Ready): Partial<Header> & Pick<Header, "name"> {
