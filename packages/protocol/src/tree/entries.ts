@@ -4,7 +4,7 @@ import { RainError } from "../errors.ts";
 import { loadAll } from "./load.ts";
 import { parentOf, shown } from "./names.ts";
 import type { TreeEntry, TreeOptions } from "./types.ts";
-import { writeTar } from "./write.ts";
+import { checkEntry, writeTar } from "./write.ts";
 
 /**
  * The canonical tar of these entries, in any order; missing parent folders are added. The stream fails with
@@ -23,6 +23,7 @@ async function* sorted(
 ): AsyncGenerator<TreeEntry, void> {
   const byPath = new Map<string, TreeEntry>();
   for await (const entry of entries) {
+    checkEntry(entry);
     const other = byPath.get(entry.path);
     if (other === undefined) byPath.set(entry.path, entry);
     else if (other.kind !== "directory" || entry.kind !== "directory")

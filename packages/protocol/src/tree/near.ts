@@ -1,28 +1,41 @@
+import { parentOf } from "./names.ts";
 import type { EntryKind } from "./types.ts";
 
 const KEPT = 3;
 /** Spellings further apart than this are no misses. */
 const MAX_DISTANCE = 3;
 const MAX_LENGTH = 128;
+/** Comparing is slow: this many are enough for a hint. */
+const MAX_COMPARED = 10_000;
 
 /** Remembers the few entries that are spelled most like a wanted path. */
 export class NearMisses {
   readonly #wanted: string;
   readonly #name: string;
+  readonly #parent: string;
+  #compared = 0;
   #found: { readonly text: string; readonly distance: number }[] = [];
 
   constructor(wanted: string) {
     this.#wanted = wanted;
     this.#name = nameOf(wanted);
+    this.#parent = parentOf(wanted);
   }
 
   see(path: string, kind: EntryKind): void {
-    const distance = nameOf(path) === this.#name ? 0 : spelling(path, this.#wanted);
+    const distance = this.#distance(path);
     const worst = this.#found.length < KEPT ? MAX_DISTANCE : (this.#found.at(-1)?.distance ?? 0) - 1;
     if (distance > worst) return;
     this.#found = [...this.#found, { text: kind === "directory" ? `${path}/` : path, distance }]
       .toSorted((a, b) => a.distance - b.distance)
       .slice(0, KEPT);
+  }
+
+  /** Of an entry elsewhere with the same name, or of a neighbour spelled alike. */
+  #distance(path: string): number {
+    if (nameOf(path) === this.#name) return 0;
+    if (parentOf(path) !== this.#parent || ++this.#compared > MAX_COMPARED) return Number.POSITIVE_INFINITY;
+    return spelling(path, this.#wanted);
   }
 
   get best(): string[] {

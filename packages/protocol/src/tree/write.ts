@@ -3,7 +3,7 @@ import { Readable } from "node:stream";
 import { pack, type Header, type Pack } from "tar-stream";
 import { RainError } from "../errors.ts";
 import { linkProblem, pathProblem, shown } from "./names.ts";
-import { treeLimits, type TreeOptions } from "./types.ts";
+import { treeLimits, type EntryKind, type TreeOptions } from "./types.ts";
 
 /** An entry whose bytes are at hand, whole or as a stream of exactly `size` bytes. */
 export type Ready =
@@ -76,17 +76,21 @@ async function fill(tar: Pack, entries: AsyncIterable<Ready>, maxEntries: number
           limit: maxEntries,
         },
       );
-    const problem =
-      pathProblem(entry.path) ?? (entry.kind === "link" ? linkProblem(entry.path, entry.target) : undefined);
-    if (problem !== undefined) {
-      const to = entry.kind === "link" ? ` (a link to ${shown(entry.target)})` : "";
-      throw new RainError("bad-request", `${shown(entry.path)} cannot be in a tree: it ${problem}${to}`, {
-        entry: entry.path.slice(0, 300),
-      });
-    }
+    checkEntry(entry);
     await put(tar, entry);
   }
   tar.finalize();
+}
+
+/** Throws RainError("bad-request") when no tree may hold an entry of this name or target. */
+export function checkEntry(entry: { path: string; kind: EntryKind; target?: string }): void {
+  const { path, kind, target = "" } = entry;
+  const problem = pathProblem(path) ?? (kind === "link" ? linkProblem(path, target) : undefined);
+  if (problem === undefined) return;
+  const to = kind === "link" ? ` (a link to ${shown(target)})` : "";
+  throw new RainError("bad-request", `${shown(path)} cannot be in a tree: it ${problem}${to}`, {
+    entry: path.slice(0, 300),
+  });
 }
 
 async function put(tar: Pack, entry: Ready): Promise<void> {
