@@ -15,6 +15,7 @@ export function decodeCbor(bytes: Uint8Array): unknown {
 /** The table of Arrow bytes (IPC stream or file). The package is large and few need it: it is an optional peer. */
 export function decodeArrow(bytes: Uint8Array): unknown {
   const { tableFromIPC } = loadArrow();
+  if (!isIpc(bytes)) throw new RainError("bad-request", "the data is not Arrow; take bytes()");
   try {
     return tableFromIPC(bytes);
   } catch (error) {
@@ -22,6 +23,11 @@ export function decodeArrow(bytes: Uint8Array): unknown {
     throw new RainError("bad-request", `the data is not Arrow: ${why}; take bytes()`, {}, { cause: error });
   }
 }
+
+/** A stream begins with a message (0xffffffff, its length), a file with its name; apache-arrow takes anything. */
+const isIpc = (bytes: Uint8Array): boolean =>
+  Buffer.from(bytes.subarray(0, 6)).toString("latin1") === "ARROW1" ||
+  (bytes.length >= 8 && bytes.subarray(0, 4).every((byte) => byte === 0xff));
 
 const arrowName = "apache-arrow";
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readlinkSync, statSync, type Dirent } from "node:fs";
+import { readdirSync, readlinkSync, realpathSync, statSync, type Dirent } from "node:fs";
 import { basename, isAbsolute, join, resolve } from "node:path";
 import { asDigest, limits, RainError, type UserAttributes } from "@rain/protocol";
 import { packTree } from "@rain/protocol/tree";
@@ -23,15 +23,15 @@ const optionNames = new Set(["label", "user"]);
 export function directory(path: string, options: DirectoryOptions = {}): DataObject {
   if (typeof path !== "string") throw wrongType(`directory: the path must be a string, not ${show(path)}`);
   checkOptions("directory", options, optionNames);
-  const folder = resolve(path);
-  checkFolder(folder, path);
-  const label = options.label === undefined ? basename(folder) : checkName("directory: label", options.label);
+  const folder = checkFolder(resolve(path), path);
+  const label =
+    options.label === undefined ? basename(resolve(path)) : checkName("directory: label", options.label);
   const user = options.user === undefined ? undefined : checkUser("directory: user", options.user);
   return new DataObject(newRecord({ kind: "directory", label, contentType: "", folder, user }));
 }
 
-/** Finds out now what would be refused at the submit. */
-function checkFolder(folder: string, path: string): void {
+/** Finds out now what would be refused at the submit. Answers where the folder is, past all links. */
+function checkFolder(folder: string, path: string): string {
   const found = statSync(folder, { throwIfNoEntry: false });
   if (!found) throw badRequest(`directory: ${show(path)} does not exist`);
   if (!found.isDirectory()) throw badRequest(`directory: ${show(path)} is not a folder; use blob for a file`);
@@ -41,6 +41,7 @@ function checkFolder(folder: string, path: string): void {
     const problem = entry.isSymbolicLink() ? linkProblem(place) : `is ${kindOf(entry)}`;
     if (problem !== undefined) throw badRequest(`directory: ${show(place)} ${problem}; it cannot be sent`);
   }
+  return realpathSync(folder);
 }
 
 function linkProblem(place: string): string | undefined {

@@ -185,9 +185,9 @@ export class Session {
     return this.#add("sliceDirectory", () => sliceDirectoryPattern(directory, path, options));
   }
 
-  /** Adds a task of a program, with an object for each of its inputs. */
-  run(program: Program, inputs: Readonly<Record<string, ObjectLike>> = {}): Task {
-    return this.#add("run", () => fillProgram(program, inputs));
+  /** Adds a task of a program, with an object for each of its inputs; `options` take the place of the program's own. */
+  run(program: Program, inputs: Readonly<Record<string, ObjectLike>> = {}, options: TaskOptions = {}): Task {
+    return this.#add("run", () => fillProgram(program, inputs, options));
   }
 
   /** Keeps every output of the tasks that are not submitted yet. */

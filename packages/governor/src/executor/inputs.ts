@@ -1,4 +1,4 @@
-import { constants, createReadStream } from "node:fs";
+import { constants, createReadStream, type BigIntStats } from "node:fs";
 import { chmod, copyFile, link, lstat, mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { formatObject, isSubtype, RainError, type InputSpec } from "@rain/protocol";
@@ -11,8 +11,14 @@ import type { RunEffect, Store } from "./types.ts";
 
 type ReadyInput = RunEffect["inputs"][number];
 
-/** Up to this size an input is copied: cheaper than to watch over a link. */
-const COPY_BYTES = 1_048_576;
+/** Modes do not bind the superuser: what its programs wrote to is found out afterwards. */
+const modesAreVoid = process.getuid?.() === 0;
+
+/**
+ * Up to this size an input is copied: cheaper than to watch over a link. A program of the superuser writes through a
+ * link without noticing, and what it spoils is everybody's: there only what is costly to copy is linked.
+ */
+const COPY_BYTES = modesAreVoid ? 67_108_864 : 1_048_576;
 const AT_ONCE = 8;
 
 /** Tells, once the program is dead, whether it changed what it may only read. */
@@ -86,9 +92,6 @@ export async function watchStdin(effect: RunEffect, store: Store, index: number)
   }
 }
 
-/** Modes do not bind the superuser: what its programs wrote to is found out afterwards. */
-const modesAreVoid = process.getuid?.() === 0;
-
 async function mapBlob(
   store: Store,
   input: ReadyInput,
@@ -111,7 +114,7 @@ async function mapBlob(
   } catch (error) {
     if (errorCode(error) === "EEXIST" || errorCode(error) === "ENOENT") throw error;
   }
-  const watch = await watchStored(store, input);
+  const watch = await watchStored(store, input, target);
   await link(source, target);
   return watch;
 }
@@ -144,18 +147,23 @@ async function watchFile(path: string): Promise<Watch> {
 }
 
 /** The store's own file: when it was changed its bytes are not what its digest says, and it leaves the store. */
-async function watchStored(store: Store, { sha256 }: ReadyInput): Promise<Watch> {
+async function watchStored(store: Store, { sha256 }: ReadyInput, linked?: string): Promise<Watch> {
   const path = store.path(sha256);
   const before = await stat(path, { bigint: true });
+  /** The file as it is now; undefined when it has left the store and the folder: nobody will read it. */
+  const find = async (): Promise<BigIntStats | undefined> => {
+    const own = linked === undefined ? undefined : await lstat(linked, { bigint: true }).catch(absent);
+    return own?.ino === before.ino ? own : await stat(path, { bigint: true }).catch(absent);
+  };
   return {
     isChanged: async () => {
-      const now = await stat(path, { bigint: true }).catch(absent); // removed meanwhile: nobody will read it
+      const now = await find();
       if (now === undefined) return false;
       if (now.size !== before.size || now.mtimeNs !== before.mtimeNs) {
         await store.remove(sha256);
         return true;
       }
-      if (now.mode !== before.mode) await chmod(path, Number(before.mode & 0o777n));
+      if (now.mode !== before.mode) await chmod(path, Number(before.mode & 0o777n)).catch(absent);
       return false;
     },
   };

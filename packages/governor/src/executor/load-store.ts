@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
 import { constants, createReadStream } from "node:fs";
-import { chmod, link, lstat, mkdir, open, rename, rm } from "node:fs/promises";
+import { chmod, link, lstat, mkdir, open, realpath, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -26,8 +26,8 @@ export async function load(
   const isFolder = effect.spec.outputs[0]?.kind === "directory";
   try {
     if (isFolder) {
-      await checkFolder(path);
-      return await storeTar(addAbortSignal(signal, packTree(path)), copy, house.store);
+      const tar = packTree(await findFolder(path));
+      return await storeTar(addAbortSignal(signal, tar), copy, house.store);
     }
     await copyFrom(path, copy, signal);
     return await takeFile(copy, { root: house.tasks }, house.store);
@@ -38,10 +38,10 @@ export async function load(
   }
 }
 
-async function checkFolder(path: string): Promise<void> {
-  // A link to a folder is one: the path is the user's own, not a program's.
+async function findFolder(path: string): Promise<string> {
   const folder = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
   await folder.close();
+  return await realpath(path); // a link to a folder is one: the path is the user's own, not a program's
 }
 
 async function copyFrom(path: string, copy: string, signal: AbortSignal): Promise<void> {
@@ -90,28 +90,38 @@ export async function storeAt(
 ): Promise<void> {
   const input = readyInput(effect, 0);
   const target = path.replace(/\/+$/, "");
-  if (target === "") throw new TaskProblem("launch", "store: the root folder cannot be a target");
-  const partial = join(dirname(target), `.${basename(target).slice(0, 200)}.${randomUUID()}.tmp`);
+  if (target === "") throw existing("/");
   try {
-    if (await exists(target)) {
-      const isDone = effect.ref.attempt > 1 && (await isStored(house, target, input));
-      if (isDone) return;
-      throw existing(path);
+    if (!(await exists(target))) {
+      await mkdir(dirname(target), { recursive: true });
+      return await write(house, input, target, signal);
     }
-    await mkdir(dirname(target), { recursive: true });
-    const source = createReadStream(house.store.path(input.sha256));
-    if (input.kind === "directory") {
-      const { size, sha256 } = input;
+    if (effect.ref.attempt > 1 && (await isStored(house, target, input))) return;
+  } catch (error) {
+    throw storeProblem(error, path);
+  }
+  throw existing(path);
+}
+
+async function write(
+  house: House,
+  input: ReturnType<typeof readyInput>,
+  target: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const { kind, size, sha256 } = input;
+  const partial = join(dirname(target), `.${basename(target).slice(0, 200)}.${randomUUID()}.tmp`);
+  const source = createReadStream(house.store.path(sha256));
+  try {
+    if (kind === "directory") {
       await extractTree(addAbortSignal(signal, source), partial, { size, sha256 });
-      if (await exists(target)) throw existing(path);
+      if (await exists(target)) throw existing(target);
       await rename(partial, target);
     } else {
       await writeStream(source, partial, signal);
       await chmod(partial, 0o644);
       await link(partial, target); // fails when there is something, unlike a rename
     }
-  } catch (error) {
-    throw storeProblem(error, path);
   } finally {
     await removeTree(partial);
   }
@@ -121,7 +131,7 @@ async function exists(path: string): Promise<boolean> {
   return await lstat(path).then(
     () => true,
     (error: unknown) => {
-      if (errorCode(error) === "ENOENT") return false;
+      if (errorCode(error) === "ENOENT" || errorCode(error) === "ENOTDIR") return false;
       throw error;
     },
   );
