@@ -32,7 +32,8 @@ export async function readAttributes(path: string): Promise<Attributes> {
     return parse(text);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
-    return { info: { debug: `the file of RAIN_INFO is not used: ${why}`.slice(0, 4_096) }, outputs: {} };
+    // The reason may quote the file, which may hold anything.
+    return { info: { debug: noteOf(`the file of RAIN_INFO is not used: ${why}`) }, outputs: {} };
   }
 }
 
