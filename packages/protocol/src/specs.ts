@@ -107,7 +107,7 @@ export const userAttributes: z.ZodType<UserAttributes> = z
   .refine(
     (value) => JSON.stringify(value).length <= limits.userBytes,
     `at most ${limits.userBytes} characters as JSON`,
-  ) as z.ZodType<UserAttributes>;
+  );
 
 /** Resources of a request or a capacity. `cpus` and `gpus` in units, `memory` in bytes, others counted by name. */
 export interface Resources {
