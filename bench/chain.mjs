@@ -7,19 +7,22 @@ import { roundTrips, syncTimes } from "./support/limits.mjs";
 const LENGTH = 1_000;
 const ROUNDS = 3;
 
-/** @param {import("@rain/client").Client} client */
-async function runChain(client) {
+/**
+ * @param {import("@rain/client").Client} client
+ * @param {number} length
+ */
+async function runChain(client, length) {
   const session = await client.newSession("bench chain");
   const took = await time(async () => {
     let last = session.sleep(blob("end"), 0);
-    for (let i = 1; i < LENGTH; i += 1) last = session.sleep(last, 0);
+    for (let i = 1; i < length; i += 1) last = session.sleep(last, 0);
     last.output.keep();
     await session.submit();
     const text = (await last.output.fetch()).text();
     if (text !== "end") throw new Error(`the chain ended with ${JSON.stringify(text)}`);
   });
   await session.close();
-  return LENGTH / (took / 1000);
+  return length / (took / 1000);
 }
 
 /** @type {import("./support/child.mjs").Benchmark} */
@@ -31,11 +34,11 @@ const benchmark = {
     await instance.startServer();
     await instance.startGovernor();
     const client = await instance.connect();
-    await runChain(client); // warms up
+    await runChain(client, 200); // warms up
     const rates = [];
     const turns = [];
     for (let round = 0; round < ROUNDS; round += 1) {
-      rates.push(await runChain(client));
+      rates.push(await runChain(client, LENGTH));
       turns.push(median(syncTimes(dir, 50)) + median(await roundTrips(200)));
     }
     await client.close();

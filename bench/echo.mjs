@@ -6,7 +6,7 @@ import { spawnLoop, xargs } from "./support/programs.mjs";
 // Programs a second, with all that Rain does for each: a folder of its own, its output captured, journaled, fetched.
 
 const TASKS = 1_000;
-const PEER_TASKS = 2_000;
+const PEER_TASKS = 1_000;
 const ROUNDS = 3;
 
 /**

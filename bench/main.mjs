@@ -19,7 +19,7 @@ const LIMIT_MS = 120_000;
 const child = fileURLToPath(new URL("./support/child.mjs", import.meta.url));
 
 /** Ends what runs now; set while a benchmark runs. */
-let interrupt = () => undefined;
+let interrupt = () => {};
 
 /**
  * Runs one benchmark in a process group of its own, and ends that group whatever happens.
@@ -29,14 +29,14 @@ let interrupt = () => undefined;
 async function measure(name) {
   const dir = mkdtempSync(join(tmpdir(), `rain-bench-${name}-`));
   const runner = fork(child, [name, dir], { detached: true, execArgv: ["--expose-gc"], stdio: "inherit" });
-  const gone = new Promise((resolve) => runner.once("exit", resolve));
+  const gone = new Promise((resolve) => runner.once("exit", resolve).once("error", resolve));
   try {
     return await new Promise((resolve, reject) => {
       const late = setTimeout(
         () => reject(new Error(`not done after ${LIMIT_MS / 1000} s, the limit of a benchmark`)),
         LIMIT_MS,
       );
-      interrupt = () => void reject(new Error("interrupted"));
+      interrupt = () => reject(new Error("interrupted"));
       runner.once("error", reject);
       runner.once("exit", (code, signal) => reject(new Error(`ended without a result (${signal ?? code})`)));
       runner.once("message", (/** @type {any} */ answer) =>
@@ -45,7 +45,7 @@ async function measure(name) {
       void gone.then(() => clearTimeout(late));
     });
   } finally {
-    interrupt = () => undefined;
+    interrupt = () => {};
     killGroup(runner.pid);
     await gone;
     rmSync(dir, { recursive: true, force: true, maxRetries: 5 });

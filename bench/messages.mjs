@@ -63,7 +63,7 @@ function checked() {
   parse(governorMessage, decode(encode(finish)), "bench");
 }
 // JSON has no bytes, so its text goes as text.
-const { outputs, ...plain } = /** @type {Extract<typeof finish, { type: "finish" }>} */ (finish);
+const { outputs, ...plain } = finish;
 const finishText = { ...plain, outputs: outputs.map((output) => ({ ...output, data: "hello\n" })) };
 function json() {
   JSON.parse(JSON.stringify(assign));

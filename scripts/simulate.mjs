@@ -68,11 +68,20 @@ async function job() {
 
 function runJobs(jobs) {
   const total = number("seeds", 1);
-  const done = new Array(jobs).fill(0);
+  const done = Array.from({ length: jobs }, () => 0);
   const summaries = [];
   let shown = 0;
   const children = done.map((_, index) => {
-    const args = ["--seeds", values.seeds, "--from", values.from, "--jobs", String(jobs), "--job", String(index)];
+    const args = [
+      "--seeds",
+      values.seeds,
+      "--from",
+      values.from,
+      "--jobs",
+      String(jobs),
+      "--job",
+      String(index),
+    ];
     if (values["keep-going"]) args.push("--keep-going");
     const child = fork(fileURLToPath(import.meta.url), args);
     child.on("message", (message) => {

@@ -1,7 +1,8 @@
 // One benchmark in a process of its own: a heap of its own, and a process group that is killed when it is over.
+import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { benchmarks } from "../benchmarks.mjs";
 import { Instance } from "./instance.mjs";
-import { join } from "node:path";
 
 /**
  * What a benchmark is given.
@@ -16,25 +17,34 @@ import { join } from "node:path";
  * @property {(bench: Bench) => Promise<readonly import("./figures.mjs").Figure[]>} run
  */
 
-// The parent is gone, so nobody will end this group.
-process.on("disconnect", () => process.kill(0, "SIGKILL"));
-
 const [name = "", dir = ""] = process.argv.slice(2);
 const benchmark = benchmarks.find((one) => one.name === name);
 if (benchmark === undefined || process.send === undefined) throw new Error("started by bench/main.mjs only");
 
 /** @type {Instance[]} */
 const instances = [];
+/** @type {(error: Error) => void} */
+let onDeath = () => {};
+const died = new Promise((_, reject) => {
+  onDeath = reject;
+});
 const newInstance = () => {
-  const instance = new Instance(join(dir, `instance-${instances.length}`));
+  const instance = new Instance(join(dir, `instance-${instances.length}`), onDeath);
   instances.push(instance);
   return instance;
 };
 
+// The parent is gone, so nobody else will end this group and clear away.
+process.on("disconnect", () => {
+  for (const { child } of instances.flatMap(({ daemons }) => daemons)) child.kill("SIGKILL");
+  rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 });
+  process.kill(0, "SIGKILL");
+});
+
 /** @type {{ figures: readonly import("./figures.mjs").Figure[] } | { error: string }} */
 let answer;
 try {
-  answer = { figures: await benchmark.run({ dir, newInstance }) };
+  answer = { figures: await Promise.race([benchmark.run({ dir, newInstance }), died]) };
   for (const instance of instances) await instance.stop();
 } catch (error) {
   answer = { error: error instanceof Error ? (error.stack ?? error.message) : String(error) };

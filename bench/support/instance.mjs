@@ -17,9 +17,13 @@ const memoryProbe = new URL("./memory-probe.mjs", import.meta.url).href;
 
 /** A private instance: real server and governor processes, all they write in a folder of their own. */
 export class Instance {
-  /** @param {string} home an empty folder */
-  constructor(home) {
+  /**
+   * @param {string} home an empty folder
+   * @param {(error: Error) => void} onDeath told when a daemon ends that nobody stopped
+   */
+  constructor(home, onDeath) {
     this.home = home;
+    this.onDeath = onDeath;
     this.accessFile = join(home, "bench", "access.json");
     /** @type {Daemon[]} */
     this.daemons = [];
@@ -94,10 +98,14 @@ export class Instance {
       },
     };
     this.daemons.push(daemon);
+    const lastWords = () => readFileSync(logFile, "utf8").slice(-2000);
+    child.once("exit", (code, signal) => {
+      if (!this.daemons.includes(daemon)) return;
+      this.onDeath(new Error(`${name} ended (${signal ?? code}) and nobody stopped it:\n${lastWords()}`));
+    });
     while (!existsSync(readyFile)) {
-      if (child.exitCode !== null || child.signalCode !== null) {
-        throw new Error(`${name} ended before it was ready:\n${readFileSync(logFile, "utf8").slice(-2000)}`);
-      }
+      if (child.exitCode !== null || child.signalCode !== null)
+        throw new Error(`${name} ended before it was ready:\n${lastWords()}`);
       await sleep(2);
     }
     rmSync(readyFile, { force: true });

@@ -7,7 +7,7 @@
  */
 
 /** @param {number} value */
-export function formatNumber(value) {
+function formatNumber(value) {
   const size = Math.abs(value);
   if (size >= 1000) return Math.round(value).toLocaleString("en-US");
   if (size >= 100) return value.toFixed(0);

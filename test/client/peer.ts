@@ -25,10 +25,7 @@ import { createAccess, loadAccess, type Access } from "@rain/protocol/access";
 import { Gate, type ClientPeer } from "@rain/protocol/link";
 
 /** Answers a request; undefined for no answer (yet). Throws the error to answer with. */
-type Handler<T extends RequestType> = (
-  request: RequestOf<T>,
-  link: ClientPeer,
-) => ReplyOf<T> | undefined;
+type Handler<T extends RequestType> = (request: RequestOf<T>, link: ClientPeer) => ReplyOf<T> | undefined;
 type Handlers = { [T in RequestType]?: Handler<T> };
 
 /**

@@ -50,8 +50,8 @@ it.skipIf(disk === undefined)(
     }
     const ended = await server;
     expect(ended.exitCode).toBe(74);
-    expect(String(ended.all)).toContain("ENOSPC");
-    expect(String(ended.all)).toContain(join(home, "default", "journal"));
+    expect(ended.all).toContain("ENOSPC");
+    expect(ended.all).toContain(join(home, "default", "journal"));
     await client.close();
 
     // Room again: everything acknowledged is there, and nothing of what was not.

@@ -54,7 +54,7 @@ it("an object that only the killed governor had is made again", async () => {
   await cluster.kill("g0");
   await cluster.startGovernor("g1", 1);
   await until(async () => (await client.serverInfo()).governors.every((each) => each.name === "g1"));
-  expect((await (await bigger.output.fetch()).bytes()).length).toBe(400_000);
+  expect((await bigger.output.fetch()).bytes().length).toBe(400_000);
   await session.close();
   await client.close();
 }, 120_000);

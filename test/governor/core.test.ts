@@ -178,6 +178,9 @@ describe("inputs", () => {
     bench.end(1, { ok: true, outputs: [output(2, 5)], info: {} });
     expect(bench.said()).toMatchObject([{ type: "finish" }]);
     drop(2);
+    expect(bench.take()).toEqual([]); // said before the server knew of this version: an older one is meant
+    bench.hear({ type: "ack", attempts: [refOf(1)] });
+    drop(2);
     expect(bench.take()).toEqual([{ type: "remove", sha256: digestOf(5) }]);
     drop(2);
     expect(bench.take()).toEqual([]);

@@ -29,7 +29,4 @@ if (line !== undefined)
     inputs: [],
     allocation: { cpus: 1, gpus: [], memory: 0 },
   });
-process.stdin.resume().on("end", async () => {
-  await executor.stop();
-  console.log("stopped");
-});
+process.stdin.resume().on("end", () => void executor.stop().then(() => console.log("stopped")));

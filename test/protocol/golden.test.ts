@@ -9,7 +9,15 @@ import {
 } from "@rain/protocol";
 import { decode, encode, parse } from "@rain/protocol/codec";
 import { describe, expect, test } from "vitest";
-import { error, governorMessages, laterMessages, replies, requests, toGovernor } from "./golden/messages.ts";
+import {
+  error,
+  governorMessages,
+  laterFields,
+  laterMessages,
+  replies,
+  requests,
+  toGovernor,
+} from "./golden/messages.ts";
 
 const golden = new Map<string, string>(
   Object.entries(
@@ -34,6 +42,8 @@ add("governor", governorMessages, governorMessage);
 add("to governor", toGovernor, serverToGovernor);
 cases.set("request submit, later parts", { message: laterMessages.request, schema: clientRequest });
 cases.set("governor finish, later parts", { message: laterMessages.finish, schema: governorMessage });
+add("request", laterFields.requests, clientRequest);
+add("governor", laterFields.governor, governorMessage);
 cases.set("error", { message: error, schema: serverToClient });
 for (const type of requestTypes)
   cases.set(`reply ${type}`, {

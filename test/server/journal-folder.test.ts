@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { once } from "node:events";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { lockJournal, openJournalFolder, type Journal } from "../../packages/server/src/journal/index.ts";
+import { lockFolder } from "@rain/protocol/lock";
+import { openJournalFolder, type Journal } from "../../packages/server/src/journal/index.ts";
 import { NodeJournalStorage } from "../../packages/server/src/journal/storage-node.ts";
 import { CLUSTER, ListState, padding, promise } from "./journal-support.ts";
 
@@ -103,6 +104,8 @@ describe("journal in a folder", () => {
   });
 });
 
+const lockJournal = (folder: string): Promise<() => Promise<void>> =>
+  lockFolder(folder, { what: "the journal", remedy: "stop that server" });
 const lockFile = (): string => join(folder, "lock");
 async function putLock(content: string): Promise<void> {
   await fs.mkdir(folder, { recursive: true });
@@ -150,6 +153,31 @@ describe("lock of a journal", () => {
       await (
         await lockJournal(folder)
       )();
+    },
+  );
+
+  it.runIf(process.platform === "linux")(
+    "is taken over from a killed process that nobody reaps",
+    async () => {
+      // The inner sleep ends at once and stays a zombie, since its parent has become a program that never waits.
+      const parent = spawn("sh", ["-c", "sleep 0 & echo $!; exec sleep 600"], {
+        stdio: ["ignore", "pipe", "ignore"],
+      });
+      const [line] = (await once(parent.stdout, "data")) as [Buffer];
+      const pid = Number(line.toString());
+      const fields = async (): Promise<string[]> => {
+        const stat = await fs.readFile(`/proc/${pid}/stat`, "utf8");
+        return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      };
+      while ((await fields())[0] !== "Z") await new Promise((done) => setTimeout(done, 10));
+      await putLock(JSON.stringify({ ...(await ownHolder()), pid, startTicks: (await fields())[19] }));
+      try {
+        const unlock = await lockJournal(folder);
+        await unlock();
+      } finally {
+        parent.kill("SIGKILL");
+        await once(parent, "exit");
+      }
     },
   );
 

@@ -174,4 +174,5 @@ export const everyRecord: readonly ServerRecord[] = [
     ],
     info: { user: { accuracy: 0.5 }, debug: "note" },
   },
+  { type: "governor.draining", governor: asGovernorId(2) },
 ];

@@ -47,7 +47,8 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
   }
   if (bugs.acceptOldAttempt) {
     core.before = (input) => {
-      if (input.type === "governor.message" && input.message.type === "finish") acceptAnything(core, input.message, input.connection);
+      if (input.type === "governor.message" && input.message.type === "finish")
+        acceptAnything(core, input.message, input.connection);
     };
   }
   if (bugs.forgetSubmitKey) {

@@ -7,16 +7,14 @@ import {
   type RequestOf,
   type RequestType,
   type SessionId,
-  type SettledItem,
   type TaskId,
-  type TaskSpec,
   type WireError,
 } from "@rain/protocol";
 import { parse } from "@rain/protocol/codec";
+import { ClientMemory } from "./client-memory.ts";
 import { SERVER } from "./governor-node.ts";
 import type { Network, Socket } from "./network.ts";
 import type { ClientPlan, SubmitPlan } from "./plan.ts";
-import { behaviourOf, produce } from "./programs.ts";
 import { hear, say } from "./wire.ts";
 import type { World } from "./world.ts";
 
@@ -49,19 +47,13 @@ export class ClientNode {
   readonly #calls: Map<number, Call> = new Map();
   readonly #openKey: string;
   session: SessionId | undefined;
-  /** The settled log as it was read. */
-  readonly #log: SettledItem[] = [];
-  readonly #settled: Map<TaskId, SettledItem> = new Map();
-  readonly #acknowledged: SubmitPlan[] = [];
+  readonly #memory: ClientMemory;
   #refused = 0;
-  #sessionFailed = false;
   #closing = false;
   closed = false;
   gone = false;
   /** Everything that it wanted is answered. */
   done = false;
-  readonly #expected: Map<ObjectId, string> = new Map();
-  readonly #fetched: Map<ObjectId, string> = new Map();
   readonly #unkept: Set<ObjectId> = new Set();
   #fetching = false;
   #nexting = false;
@@ -73,6 +65,9 @@ export class ClientNode {
     this.plan = plan;
     this.name = plan.name;
     this.#openKey = world.random.token("open");
+    this.#memory = new ClientMemory(world, plan.name, (task) => {
+      return this.session !== undefined && http.wasReopened(this.session, task);
+    });
     for (const submit of plan.submits) {
       for (const { objects } of submit.unkeeps) for (const object of objects) this.#unkept.add(object);
     }
@@ -133,12 +128,18 @@ export class ClientNode {
       const { session } = this;
       if (session !== undefined && !this.#closing) {
         const req = ++this.#reqs;
-        const attach: Call = { req, messages: [{ type: "session.attach", req, session }], onReply: () => undefined, onError: (error) => this.#unexpected("session.attach", error) };
+        const attach: Call = {
+          req,
+          messages: [{ type: "session.attach", req, session }],
+          onReply: () => undefined,
+          onError: (error) => this.#unexpected("session.attach", error),
+        };
         this.#calls.set(req, attach);
         say(socket, attach.messages[0] ?? {});
       }
       for (const call of this.#calls.values()) {
-        if (call.messages[0]?.type !== "session.attach") for (const message of call.messages) say(socket, message);
+        if (call.messages[0]?.type !== "session.attach")
+          for (const message of call.messages) say(socket, message);
       }
       // Those of an earlier connection were answered by its end.
       if (session !== undefined && random.chance(0.3)) this.#audit();
@@ -181,7 +182,6 @@ export class ClientNode {
     this.#check(false, "client-error", `${what}: ${error.code}: ${error.message}`);
   }
   #failed(): void {
-    this.#sessionFailed = true;
     this.done = true;
   }
 
@@ -215,19 +215,33 @@ export class ClientNode {
     const messages: ClientRequest[] = [];
     if (inParts) {
       const half = Math.ceil(tasks.length / 2);
-      messages.push({ ...head, req: ++this.#reqs, part: 0, last: false, tasks: tasks.slice(0, half), constants });
-      messages.push({ ...head, req: ++this.#reqs, part: 1, last: true, tasks: tasks.slice(half), constants: [] });
+      messages.push({
+        ...head,
+        req: ++this.#reqs,
+        part: 0,
+        last: false,
+        tasks: tasks.slice(0, half),
+        constants,
+      });
+      messages.push({
+        ...head,
+        req: ++this.#reqs,
+        part: 1,
+        last: true,
+        tasks: tasks.slice(half),
+        constants: [],
+      });
     } else messages.push({ ...head, req: ++this.#reqs, part: 0, last: true, tasks, constants });
     const onReply = (): void => {
-      this.#acknowledged.push(plan);
-      this.#expect(plan);
+      this.#memory.acknowledge(plan);
       this.#later(plan);
       this.#next();
       this.#submit(at + 1);
     };
     const onError = (error: WireError): void => {
       // What an earlier submit should have made never came.
-      const follows = error.code === "object-failed" || (this.#refused > 0 && error.code === "unknown-object");
+      const follows =
+        error.code === "object-failed" || (this.#refused > 0 && error.code === "unknown-object");
       if (!follows) return this.#unexpected("submit", error);
       this.#refused++;
       this.#submit(at + 1);
@@ -237,29 +251,20 @@ export class ClientNode {
     for (const message of messages) say(this.#socket, message);
   }
 
-  /** What the submitted programs will make. */
-  #expect(plan: SubmitPlan): void {
-    for (const { id, sha256 } of plan.constants) this.#expected.set(id, sha256);
-    for (const task of plan.tasks) {
-      const inputs = task.inputs.map(({ object }) => ({ sha256: this.#expected.get(object) ?? "" }));
-      // What a random program makes, or what comes from it, cannot be foretold.
-      if (behaviourOf(task).random || inputs.some(({ sha256 }) => sha256 === "")) continue;
-      for (const output of produce(task, inputs, "")) this.#expected.set(output.object, output.sha256);
-    }
-  }
-
   #later(plan: SubmitPlan): void {
     const { session } = this;
     const { loop, random } = this.#world;
     if (session === undefined) return;
     for (const { after, objects } of plan.unkeeps) {
       loop.after(after, () => {
-        if (!this.gone && !this.#closing) this.#call("unkeep", { type: "unkeep", session, objects }, () => undefined);
+        if (!this.gone && !this.#closing)
+          this.#call("unkeep", { type: "unkeep", session, objects }, () => undefined);
       });
     }
     for (const { after, tasks } of plan.cancels) {
       loop.after(after, () => {
-        if (!this.gone && !this.#closing) this.#call("cancel", { type: "cancel", session, tasks }, () => undefined);
+        if (!this.gone && !this.#closing)
+          this.#call("cancel", { type: "cancel", session, tasks }, () => undefined);
       });
     }
     for (const object of this.#keptOf(plan)) if (random.chance(0.2)) this.#fetch(object, () => undefined);
@@ -271,45 +276,35 @@ export class ClientNode {
     const { session } = this;
     if (this.#nexting || session === undefined || this.#closing) return;
     this.#nexting = true;
-    const from = this.#log.length;
+    const from = this.#memory.log.length;
     this.#call("next", { type: "next", session, from }, (reply) => {
       this.#nexting = false;
       if (reply.failure) {
-        this.#check(this.plan.onError === "fail", "client-error", "the session failed in spite of onError: continue");
+        this.#check(
+          this.plan.onError === "fail",
+          "client-error",
+          "the session failed in spite of onError: continue",
+        );
         return this.#failed();
       }
       this.#check(reply.from === from, "settled-changed", `asked from ${from}, got from ${reply.from}`);
-      for (const item of reply.items) {
-        this.#log.push(item);
-        this.#settles(item);
-      }
+      for (const item of reply.items) this.#memory.settles(item);
       this.#next();
       this.#progress();
     });
   }
 
-  #settles(item: SettledItem): void {
-    const { session } = this;
-    const before = this.#settled.get(item.task);
-    const mayChange = session !== undefined && this.#http.wasReopened(session, item.task);
-    this.#check(
-      !before || before.state === item.state || (before.state === "finished" && mayChange),
-      "settled-changed",
-      `task ${item.task} was ${before?.state} and is ${item.state}`,
-    );
-    this.#settled.set(item.task, item);
-  }
-
   #progress(): void {
     if (this.#fetching || this.done) return;
-    if (this.#acknowledged.length + this.#refused < this.plan.submits.length) return;
-    const tasks = this.#acknowledged.flatMap((plan) => plan.tasks);
-    if (tasks.some(({ id }) => !this.#settled.has(id))) return;
+    const { acknowledged, hasSettled } = this.#memory;
+    if (acknowledged.length + this.#refused < this.plan.submits.length || !hasSettled) return;
     this.#fetching = true;
-    this.#fetchAll(this.#acknowledged.flatMap((plan) => this.#keptOf(plan)));
+    this.#fetchAll(acknowledged.flatMap((plan) => this.#keptOf(plan)));
   }
   #keptOf(plan: SubmitPlan): ObjectId[] {
-    const outputs = plan.tasks.flatMap((task) => task.outputs.filter(({ keep }) => keep).map(({ object }) => object));
+    const outputs = plan.tasks.flatMap((task) =>
+      task.outputs.filter(({ keep }) => keep).map(({ object }) => object),
+    );
     const constants = plan.constants.filter(({ keep }) => keep).map(({ id }) => id);
     return [...outputs, ...constants].filter((object) => !this.#unkept.has(object));
   }
@@ -330,47 +325,32 @@ export class ClientNode {
       this.#world.loop.after(500, () => this.#fetch(object, done));
     };
     const onError = (error: WireError): void => {
-      const producer = this.#producer(object);
-      const state = producer && this.#settled.get(producer.id)?.state;
-      const isSure = state === "finished" && !this.#http.wasReopened(session, producer?.id ?? (0 as TaskId));
-      if (error.code === "object-failed" && producer && !isSure) return done();
-      this.#unexpected(`fetch of o${object} (${state})`, error);
+      if (error.code === "object-failed" && this.#memory.mayFail(object)) return done();
+      this.#unexpected(`fetch of o${object}`, error);
     };
-    this.#call("fetch", { type: "fetch", session, object }, (reply) => {
-      if (reply.data) {
-        this.#got(object, reply.info.sha256);
-        return done();
-      }
-      this.#http.read(this.name, session, object, (sha256) => {
-        if (sha256 === undefined) return again();
-        this.#got(object, sha256);
-        done();
-      });
-    }, onError);
+    this.#call(
+      "fetch",
+      { type: "fetch", session, object },
+      (reply) => {
+        if (reply.data) {
+          this.#memory.got(object, reply.info.sha256);
+          return done();
+        }
+        this.#http.read(this.name, session, object, (sha256) => {
+          if (sha256 === undefined) return again();
+          this.#memory.got(object, sha256);
+          done();
+        });
+      },
+      onError,
+    );
   }
-  #producer(object: ObjectId): TaskSpec | undefined {
-    for (const plan of this.#acknowledged) {
-      for (const task of plan.tasks) if (task.outputs.some((output) => output.object === object)) return task;
-    }
-    return undefined;
-  }
-  #got(object: ObjectId, sha256: string): void {
-    const before = this.#fetched.get(object);
-    const expected = this.#expected.get(object);
-    const producer = this.#producer(object);
-    const mayChange = producer && this.session !== undefined && this.#http.wasReopened(this.session, producer.id);
-    const isSame = before === undefined || before === sha256 || (expected === undefined && mayChange === true);
-    this.#check(isSame, "fetched-changed", `o${object} had other bytes before`);
-    this.#check((expected ?? sha256) === sha256, "fetched-wrong", `o${object} is not what its task makes`);
-    this.#fetched.set(object, sha256);
-  }
-
   /** Asks again for things that were answered before. */
   #audit(): void {
     const { session } = this;
     const { random } = this.#world;
     if (session === undefined || this.#closing || this.done) return;
-    const tasks = this.#acknowledged.flatMap((plan) => plan.tasks.map(({ id }) => id));
+    const tasks = this.#memory.tasks.map(({ id }) => id);
     if (tasks.length > 0) {
       this.#call("task.get", { type: "task.get", session, tasks }, () => undefined);
       this.#call("explain", { type: "explain", session, task: random.pick(tasks) }, () => undefined);
@@ -378,18 +358,10 @@ export class ClientNode {
     const from = 0 as TaskId;
     this.#call("session.describe", { type: "session.describe", session, from, max: 1_000 }, () => undefined);
     this.#call("server.info", { type: "server.info" }, () => undefined);
-    const seen = this.#log.length;
+    const seen = this.#memory.log.length;
     if (seen === 0) return;
     this.#call("next", { type: "next", session, from: 0 }, ({ items, failure }) => {
-      if (failure) return;
-      this.#check(items.length >= seen, "settled-changed", `the log had ${seen} entries and has ${items.length}`);
-      for (let at = 0; at < seen; at++) {
-        const [a, b] = [this.#log[at], items[at]];
-        this.#check(a?.task === b?.task, "settled-changed", `entry ${at} of the log was task ${a?.task}, is ${b?.task}`);
-      }
+      if (!failure) this.#memory.readAgain(items, seen);
     });
-  }
-  get hasFailed(): boolean {
-    return this.#sessionFailed;
   }
 }

@@ -61,8 +61,8 @@ export class Disk implements JournalStorage {
     for (const file of this.#files.values()) {
       const end = random.int(file.synced, file.bytes.length);
       file.bytes = Buffer.from(file.bytes.subarray(0, end));
-      // The last sector of a write that was cut short may hold anything.
-      if (end > file.synced && random.chance(0.3)) file.bytes.fill(random.int(0, 255), random.int(file.synced, end - 1));
+      // A file may have grown before it got its bytes: then there are zeros.
+      if (end > file.synced && random.chance(0.3)) file.bytes.fill(0, random.int(file.synced, end - 1));
       while ((file.marks.at(-1)?.end ?? 0) > end) file.marks.pop();
       file.synced = end;
     }
@@ -181,7 +181,8 @@ export class Disk implements JournalStorage {
 /** Number of records in an append: the head of the array in its frame. Headers of files hold none. */
 function recordsIn(bytes: Uint8Array): number {
   const head = bytes[FRAME_HEAD];
-  if (head === undefined || bytes.subarray(0, 4).every((byte, at) => byte === "RAIN".charCodeAt(at))) return 0;
+  if (head === undefined || bytes.subarray(0, 4).every((byte, at) => byte === "RAIN".charCodeAt(at)))
+    return 0;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if ((head & 0xf0) === 0x90) return head & 0x0f;
   if (head === 0xdc) return view.getUint16(FRAME_HEAD + 1);

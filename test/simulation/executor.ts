@@ -91,7 +91,8 @@ export class Executor {
   #outcome({ run, behaviour }: Running): RunOutcome {
     const info = { durationS: behaviour.ms / 1000, exitCode: behaviour.exit };
     const exitCode = behaviour.exit || (this.#world.random.chance(behaviour.flaky) ? 9 : 0);
-    if (exitCode === 0) return { ok: true, outputs: produce(run.spec, run.inputs, this.#world.random.token("run")), info };
+    if (exitCode === 0)
+      return { ok: true, outputs: produce(run.spec, run.inputs, this.#world.random.token("run")), info };
     const message = `the program ended with exit code ${exitCode}`;
     return { ok: false, failure: { reason: "exit", message, exitCode }, info: { ...info, exitCode } };
   }
@@ -108,7 +109,9 @@ export class Executor {
     this.#running.delete(key);
     this.ended.set(key, outcome);
     this.#process.awake(() => {
-      this.#world.log(`${this.#process.name}: run of ${key} ended ${outcome.ok ? "well" : outcome.failure.message}`);
+      this.#world.log(
+        `${this.#process.name}: run of ${key} ended ${outcome.ok ? "well" : outcome.failure.message}`,
+      );
       for (const { sha256 } of outputs) store.unpin(sha256);
       this.#process.input({ type: "run.ended", ref, outcome });
     });
@@ -124,7 +127,8 @@ export class Executor {
       used.cpus += request.cpus;
       used.gpus += request.gpus;
       used.memory += request.memory;
-      for (const [each, amount] of Object.entries(request.named)) named.set(each, (named.get(each) ?? 0) + amount);
+      for (const [each, amount] of Object.entries(request.named))
+        named.set(each, (named.get(each) ?? 0) + amount);
       for (const gpu of run.allocation.gpus) {
         this.#world.check(!indices.has(gpu), "gpu-twice", () => `${name} gives gpu ${gpu} to two attempts`);
         this.#world.check(gpu < this.#capacity.gpus, "oversubscribed", () => `${name} has no gpu ${gpu}`);

@@ -21,7 +21,10 @@ const anyPath = ({ world, governors, clients }: Targets): [string, string] => {
   const { random } = world;
   const names = governors.map(({ name }) => name);
   const a = random.pick([...names, ...clients]);
-  const b = random.chance(0.7) || clients.includes(a) || names.length < 2 ? SERVER : random.pick(names.filter((name) => name !== a));
+  const b =
+    random.chance(0.7) || clients.includes(a) || names.length < 2
+      ? SERVER
+      : random.pick(names.filter((name) => name !== a));
   return random.chance(0.5) ? [a, b] : [b, a];
 };
 const sometimes = (world: World): number => world.random.skewed(50, 25_000);
@@ -40,7 +43,7 @@ const faults: Readonly<Record<string, Fault>> = {
   },
   serverStall: ({ server, world }) => {
     const ms = world.random.skewed(50, 30_000);
-    if (server.process) server.process.stalledUntil = world.loop.now + ms;
+    if (server.process) server.process.stall.until = world.loop.now + ms;
     return `the server stands still for ${Math.round(ms)} ms`;
   },
   governorKill: ({ governors, world }) => {
@@ -58,7 +61,7 @@ const faults: Readonly<Record<string, Fault>> = {
   governorStall: ({ governors, world }) => {
     const governor = world.random.pick(governors);
     const ms = world.random.skewed(50, 30_000);
-    if (governor.process) governor.process.stalledUntil = world.loop.now + ms;
+    if (governor.process) governor.process.stall.until = world.loop.now + ms;
     return `${governor.name} stands still for ${Math.round(ms)} ms`;
   },
   twin: ({ twins, world }) => {
@@ -132,7 +135,7 @@ const faults: Readonly<Record<string, Fault>> = {
     return "sources deny objects";
   },
 };
-export const faultNames: readonly string[] = Object.keys(faults);
+const faultNames: readonly string[] = Object.keys(faults);
 
 /** Each history has its own mixture: some kinds of faults, and a number of them within `duration` ms. */
 export function scheduleFaults(targets: Targets, duration: number): void {

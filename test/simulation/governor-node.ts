@@ -1,8 +1,15 @@
-import { serverToGovernor, type AttemptRef, type GovernorMessage, type Resources, type Digest } from "@rain/protocol";
+import {
+  serverToGovernor,
+  type AttemptRef,
+  type GovernorMessage,
+  type Resources,
+  type Digest,
+} from "@rain/protocol";
 import { GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
 import { Executor } from "./executor.ts";
 import type { Timer } from "./loop.ts";
 import type { Network, Socket } from "./network.ts";
+import { Stall } from "./stall.ts";
 import { Store, type Cluster } from "./store.ts";
 import { hear, say } from "./wire.ts";
 import type { World } from "./world.ts";
@@ -93,10 +100,12 @@ export class GovernorProcess {
   socket: Socket | undefined;
   #timer: Timer | undefined;
   alive = true;
+  /** Objects that the run which is just being reported made. */
+  making: readonly string[] = [];
   /** It was told to stop and said so. */
   leaving = false;
   /** Does nothing until then: stopped by a signal, or a long pause of its loop. */
-  stalledUntil = 0;
+  readonly stall: Stall;
   /** Reports that were sent once; only for a planted bug. */
   readonly #reported: Set<string> = new Set();
 
@@ -110,6 +119,7 @@ export class GovernorProcess {
     this.#world = world;
     this.#network = network;
     this.#exit = exit;
+    this.stall = new Stall(world.loop);
     this.name = node.name;
     this.incarnation = world.random.token("run");
     this.#clockBase = world.random.between(0, 1e9);
@@ -168,7 +178,7 @@ export class GovernorProcess {
     const since = loop.now;
     loop.after(ms, () => {
       if (!this.alive) return;
-      if (this.stalledUntil > since) return this.awake(() => this.#checkStopped(ref, ms));
+      if (this.stall.until > since) return this.awake(() => this.#checkStopped(ref, ms));
       this.#world.check(
         !this.executor.isRunning(ref),
         "cancel-in-time",
@@ -179,14 +189,14 @@ export class GovernorProcess {
 
   /** Runs `act` now, or when the stall is over, unless the process is gone by then. */
   awake(act: () => void): void {
-    const { loop } = this.#world;
-    if (!this.alive) return;
-    if (loop.now < this.stalledUntil) loop.at(this.stalledUntil, () => this.awake(act));
-    else act();
+    if (this.alive) this.stall.awake(() => this.alive && act());
   }
 
   input(input: GovernorInput): void {
     if (!this.alive) return;
+    const outputs = input.type === "run.ended" && input.outcome.ok ? input.outcome.outputs : [];
+    this.making =
+      input.type === "run.ended" ? outputs.map(({ object }) => `${input.ref.session}/${object}`) : [];
     const step = this.core.handle(input, this.#clockBase + this.#world.loop.now);
     for (const effect of step.effects) {
       if (this.alive) this.#perform(effect);

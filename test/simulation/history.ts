@@ -27,6 +27,8 @@ export interface HistoryResult {
 
 /** Within so much virtual time after the last fault everything must have settled. */
 const LIVENESS_MS = 900_000;
+/** Within so much time after the last session closed nothing of them must be left. */
+const CLEAN_UP_MS = 60_000;
 /** A history that needs more events goes round in circles. */
 const MAX_EVENTS = 150_000;
 
@@ -61,7 +63,11 @@ class History {
     const nodes = new Map<string, GovernorNode>();
     this.#watch = new Watch(world, nodes);
     const segmentBytes = random.pick([2_000, 20_000, 1_000_000]);
-    const sizes = { segmentBytes, compactAfterBytes: segmentBytes * random.int(1, 3), batchBytes: random.pick([500, 1_000_000]) };
+    const sizes = {
+      segmentBytes,
+      compactAfterBytes: segmentBytes * random.int(1, 3),
+      batchBytes: random.pick([500, 1_000_000]),
+    };
     const server = new ServerNode(world, network, this.#watch, sizes);
     const cluster: Cluster = {
       store: (name) => nodes.get(name)?.process?.store,
@@ -82,9 +88,19 @@ class History {
     });
     for (const twin of twins) nodes.set(twin.name, twin);
     const http = this.#http(network, server, governors);
-    const plans = Array.from({ length: random.int(1, 2) }, (_, n) => planClient(random, `c${n + 1}`, this.#safetyMs));
+    const plans = Array.from({ length: random.int(1, 2) }, (_, n) =>
+      planClient(random, `c${n + 1}`, this.#safetyMs),
+    );
     this.#clients = plans.map((plan) => new ClientNode(world, network, http, plan));
-    this.#targets = { world, network, server, governors, twins, clients: plans.map(({ name }) => name), cluster };
+    this.#targets = {
+      world,
+      network,
+      server,
+      governors,
+      twins,
+      clients: plans.map(({ name }) => name),
+      cluster,
+    };
   }
 
   #http(network: Network, server: ServerNode, governors: readonly GovernorNode[]): Http {
@@ -131,22 +147,35 @@ class History {
 
   /** Sessions close, and nothing is left of them. */
   #end(): void {
-    const { server, governors } = this.#targets;
+    const { server } = this.#targets;
     for (const client of this.#clients) client.close();
     const sessions = (): number => server.process?.core?.durable.sessions.size ?? 1;
     const isClosed = (): boolean => this.#clients.every((client) => client.closed) && sessions() === 0;
     this.#until(this.#world.loop.now + LIVENESS_MS, isClosed);
     this.#world.check(isClosed(), "liveness", () => `${sessions()} sessions are not closed`);
-    this.#until(this.#world.loop.now + 30_000, () => false);
-    for (const { name, process } of governors) {
-      if (!process) continue;
-      const left = `${process.store.size} objects, ${process.core.attempts().length} attempts, ${process.executor.count} programs`;
-      this.#world.check(left === "0 objects, 0 attempts, 0 programs", "leftovers", () => `${name} has ${left}`);
+    this.#until(this.#world.loop.now + CLEAN_UP_MS, () => this.#leftovers() === "");
+    const left = this.#leftovers();
+    this.#world.check(left === "", "leftovers", () => left);
+  }
+
+  /** What is left on any side when nobody wants anything any more. */
+  #leftovers(): string {
+    const left: string[] = [];
+    for (const { name, process } of this.#targets.governors) {
+      if (process && process.store.size > 0) left.push(`${name} has ${process.store.size} objects`);
+      const attempts = process?.core.attempts() ?? [];
+      if (attempts.length > 0) left.push(`${name} has ${attempts.length} attempts`);
+      if (process && process.executor.count > 0) left.push(`${name} runs ${process.executor.count} programs`);
     }
-    for (const governor of server.process?.core?.kernel.live.governors.values() ?? []) {
-      const left = `${governor.attempts.size} attempts, ${governor.replicas.size} copies`;
-      this.#world.check(left === "0 attempts, 0 copies", "leftovers", () => `the server knows of ${left} on ${governor.id}`);
+    for (const {
+      id,
+      attempts,
+      replicas,
+    } of this.#targets.server.process?.core?.kernel.live.governors.values() ?? []) {
+      if (attempts.size > 0) left.push(`the server counts ${attempts.size} attempts on governor ${id}`);
+      if (replicas.size > 0) left.push(`the server counts ${replicas.size} copies on governor ${id}`);
     }
+    return left.join(", ");
   }
 
   #until(time: number, isDone: () => boolean): void {
@@ -154,7 +183,11 @@ class History {
     while (!isDone() && loop.step(time)) {
       if (this.#world.violation) throw this.#world.violation;
       this.#watch.afterEvent();
-      this.#world.check(loop.events < MAX_EVENTS, "liveness", () => `${loop.events} events: ${this.#story()}`);
+      this.#world.check(
+        loop.events < MAX_EVENTS,
+        "liveness",
+        () => `${loop.events} events: ${this.#story()}`,
+      );
     }
   }
 

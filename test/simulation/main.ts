@@ -2,7 +2,7 @@ import { runHistory, type HistoryResult } from "./history.ts";
 
 /** What `scripts/simulate.mjs` runs: one history, or many with a summary. Lines go to `print`. */
 
-export interface Summary {
+interface Summary {
   readonly histories: number;
   readonly faults: number;
   readonly events: number;
@@ -22,17 +22,31 @@ export function describeFailure(result: HistoryResult): string {
   ].join("\n");
 }
 
-/** Answers whether every rule held. With `log` each line of the history is printed as it happens. */
+/**
+ * Answers whether every rule held. With `log` each line of the history is printed as it happens.
+ * @public
+ */
 export function simulateOne(seed: number, log: boolean, print: Print): boolean {
   const result = runHistory({ seed, ...(log ? { onLine: print } : {}) });
   if (result.violation) print(describeFailure(result));
-  else print(`Seed ${seed}: ${result.events} events, ${result.faults} faults, log ${result.digest.slice(0, 16)}`);
+  else
+    print(
+      `Seed ${seed}: ${result.events} events, ${result.faults} faults, log ${result.digest.slice(0, 16)}`,
+    );
   return !result.violation;
 }
 
-/** Seeds `from`, `from + step`, ...: `count` of them. Stops at the first broken rule unless `keepGoing`. */
+/**
+ * Seeds `from`, `from + step`, ...: `count` of them. Stops at the first broken rule unless `keepGoing`.
+ * @public
+ */
 export function simulateMany(
-  options: { readonly from: number; readonly count: number; readonly step: number; readonly keepGoing: boolean },
+  options: {
+    readonly from: number;
+    readonly count: number;
+    readonly step: number;
+    readonly keepGoing: boolean;
+  },
   print: Print,
   onProgress: (done: number) => void,
 ): Summary {
@@ -46,7 +60,9 @@ export function simulateMany(
     events += result.events;
     if (result.violation) {
       broken.push(seed);
-      print(options.keepGoing ? `Seed ${seed}: ${firstLine(result.violation.message)}` : describeFailure(result));
+      print(
+        options.keepGoing ? `Seed ${seed}: ${firstLine(result.violation.message)}` : describeFailure(result),
+      );
       if (!options.keepGoing) break;
     }
     if (performance.now() - shown < 2_000) continue;

@@ -118,7 +118,8 @@ class Builder {
       tasks,
       constants,
       unkeeps: unkept.map((object) => ({ after: random.skewed(0, safetyMs), objects: [object] })),
-      cancels: random.chance(0.15) && some.length > 0 ? [{ after: random.skewed(0, safetyMs), tasks: some }] : [],
+      cancels:
+        random.chance(0.15) && some.length > 0 ? [{ after: random.skewed(0, safetyMs), tasks: some }] : [],
     };
   }
 
@@ -130,7 +131,8 @@ class Builder {
     objects: readonly ObjectId[],
   ): ObjectId[] {
     const random = this.#random;
-    const outputs = (task: TaskSpec | undefined): ObjectId[] => task?.outputs.map(({ object }) => object) ?? [];
+    const outputs = (task: TaskSpec | undefined): ObjectId[] =>
+      task?.outputs.map(({ object }) => object) ?? [];
     switch (shape) {
       case "chain":
         return outputs(tasks.at(-1));
@@ -151,7 +153,13 @@ class Builder {
     const id = asObjectId(this.#object++);
     const large = random.chance(this.#mood.large);
     const content = contentOf(`${this.#name} constant ${id}`, large ? LARGE_BYTES : random.int(0, 100));
-    const base = { id, kind: "blob", label: `constant ${id}`, contentType: "", keep: random.chance(0.5) } as const;
+    const base = {
+      id,
+      kind: "blob",
+      label: `constant ${id}`,
+      contentType: "",
+      keep: random.chance(0.5),
+    } as const;
     return content.data ? { ...base, ...content } : { ...base, size: content.size, sha256: content.sha256 };
   }
 

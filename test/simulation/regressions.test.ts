@@ -11,6 +11,9 @@ const regressions: readonly (readonly [seed: number, what: string])[] = [
   [367, "a task was opened again over an input that can never come"],
   [468, "an out-of-date report made the server drop a copy that it then counted on"],
   [560, "after a snapshot a failed session cancelled its tasks in another order: another settled log"],
+  [2656, "a random program with two outputs that ran again for one displaced the other, for ever"],
+  [3281, "a drop that was meant for an older version of an object removed the new one"],
+  [13096, "an object was given up before a task that needs it was opened again"],
 ];
 test.each(regressions)("seed %i: %s", { timeout: 30_000 }, (seed) => {
   runSeeds(seed, 1);

@@ -10,7 +10,13 @@ import {
   type ServerToGovernor,
   type SessionId,
 } from "@rain/protocol";
-import { DurableState, isHint, type ServerConfig, type ServerEffect, type ServerInput } from "@rain/server/core";
+import {
+  DurableState,
+  isHint,
+  type ServerConfig,
+  type ServerEffect,
+  type ServerInput,
+} from "@rain/server/core";
 import { ServerDriver, type Clock, type RecordSink } from "../../packages/server/src/driver.ts";
 import { openJournal } from "../../packages/server/src/journal/open.ts";
 import { breakCore, BrokenSink, ForgetfulState } from "./broken.ts";
@@ -18,12 +24,11 @@ import { Disk } from "./disk.ts";
 import { brief, SERVER } from "./governor-node.ts";
 import type { Timer } from "./loop.ts";
 import type { Network, Socket } from "./network.ts";
+import { Stall } from "./stall.ts";
 import { sourceUrl } from "./store.ts";
 import { WatchedCore, type Watch } from "./watch/watch.ts";
 import { hear, say } from "./wire.ts";
-import type { World } from "./world.ts";
-
-export const CLUSTER_ID = "simulation";
+import { CLUSTER_ID, type World } from "./world.ts";
 
 export interface JournalSizes {
   readonly segmentBytes: number;
@@ -112,7 +117,7 @@ export class ServerProcess {
   /** Parts of submits that are under way, by connection and key. */
   readonly #parts: Map<string, { tasks: object[]; constants: object[] }> = new Map();
   alive = true;
-  stalledUntil = 0;
+  readonly stall: Stall;
 
   constructor(world: World, network: Network, node: ServerNode, watch: Watch, exit: () => void) {
     this.#world = world;
@@ -120,6 +125,7 @@ export class ServerProcess {
     this.#node = node;
     this.#watch = watch;
     this.#exit = exit;
+    this.stall = new Stall(world.loop);
     this.#clockBase = world.random.between(0, 1e9);
   }
 
@@ -154,10 +160,14 @@ export class ServerProcess {
     breakCore(core, bugs);
     this.core = core;
     this.#watch.serverStarted(core, this.#node.disk, this);
-    const real: RecordSink = bugs.acknowledgeBeforeSync || bugs.forgetHints ? new BrokenSink(journal, bugs) : journal;
+    const real: RecordSink =
+      bugs.acknowledgeBeforeSync || bugs.forgetHints ? new BrokenSink(journal, bugs) : journal;
     const sink: RecordSink = {
       commit: (records, release) => {
-        const ordinal = this.#watch.committed(records.length, records.some((each) => !isHint(each)));
+        const ordinal = this.#watch.committed(
+          records.length,
+          records.some((each) => !isHint(each)),
+        );
         real.commit(records, () => {
           if (!this.alive) return;
           this.#watch.releasing(ordinal);
@@ -177,10 +187,7 @@ export class ServerProcess {
     this.#timer = this.#world.loop.at(at - this.#clockBase, () => this.awake(wake));
   }
   awake(act: () => void): void {
-    const { loop } = this.#world;
-    if (!this.alive) return;
-    if (loop.now < this.stalledUntil) loop.at(this.stalledUntil, () => this.awake(act));
-    else act();
+    if (this.alive) this.stall.awake(() => this.alive && act());
   }
   input(input: ServerInput): void {
     if (this.alive) this.#driver?.input(input);
@@ -249,7 +256,14 @@ export class ServerProcess {
         const { governor, epoch } = effect;
         const { heartbeatMs, leaseMs } = timing;
         const ticketKey = new Uint8Array(4);
-        this.#tell(effect.connection, { type: "registered", governor, epoch, heartbeatMs, leaseMs, ticketKey });
+        this.#tell(effect.connection, {
+          type: "registered",
+          governor,
+          epoch,
+          heartbeatMs,
+          leaseMs,
+          ticketKey,
+        });
         break;
       }
       case "assign":
@@ -294,7 +308,12 @@ export class ServerProcess {
   // ------------------------------------------------------------------------------------------------------- http
 
   /** A client reads the bytes of a large object: `done` gets the digest of what it got, or nothing. */
-  read(session: SessionId, object: ObjectId, governors: ReadonlyMap<string, ReadStore>, done: ReadDone): void {
+  read(
+    session: SessionId,
+    object: ObjectId,
+    governors: ReadonlyMap<string, ReadStore>,
+    done: ReadDone,
+  ): void {
     const where = this.core?.locate(session, object);
     if (!where) return done(undefined);
     if (where.kind === "data") return done(where.sha256);

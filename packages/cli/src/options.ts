@@ -127,3 +127,13 @@ export function parseTaskRef(text: string): { readonly session: number; readonly
     throw usageError(`task ${quote(text)}: write SESSION/TASK, as 3/17 ("rain status" shows sessions)`);
   return { session: Number(match[1]), task: Number(match[2]) };
 }
+
+/** `http://host:port` on this machine: the near end of a tunnel to a data port. */
+export function parseDataUrl(option: string, text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== "http:" || url.pathname !== "/" || !isLoopback(url.hostname.replaceAll(/[[\]]/g, "")))
+    throw usageError(
+      `${option} ${quote(text)}: write http://127.0.0.1:PORT; data between machines goes through a tunnel`,
+    );
+  return url.origin;
+}

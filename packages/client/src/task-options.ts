@@ -1,5 +1,14 @@
-import type { Resources, TaskSpec, UserAttributes } from "@rain/protocol";
-import { badRequest, checkName, checkNumber, checkUser, isForbiddenName, show, wrongType } from "./check.ts";
+import { limits, type Resources, type TaskSpec, type UserAttributes } from "@rain/protocol";
+import {
+  badRequest,
+  checkName,
+  checkNumber,
+  checkText,
+  checkUser,
+  isForbiddenName,
+  show,
+  wrongType,
+} from "./check.ts";
 
 /** What every kind of task may be asked. */
 export interface TaskOptions {
@@ -20,6 +29,8 @@ export interface TaskOptions {
   readonly priority?: number | undefined;
   /** Attributes of your own: JSON values by name. They are in the task's `spec` and `info`. */
   readonly user?: UserAttributes | undefined;
+  /** Only governors with all of these labels may run it: `{ instance_type: "4_v100_16gb" }`. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 export const taskOptionNames: readonly string[] = [
   "name",
@@ -31,13 +42,17 @@ export const taskOptionNames: readonly string[] = [
   "retries",
   "priority",
   "user",
+  "labels",
 ];
 
 /** The part of a task's description that comes from its options. */
-export type CommonSpec = Pick<TaskSpec, "request" | "name" | "priority" | "timeoutS" | "retries" | "user">;
+export type CommonSpec = Pick<
+  TaskSpec,
+  "request" | "name" | "priority" | "timeoutS" | "retries" | "user" | "labels"
+>;
 
 export function readTaskOptions(what: string, options: TaskOptions): CommonSpec {
-  const { name, timeoutS, retries, priority, user } = options;
+  const { name, timeoutS, retries, priority, user, labels } = options;
   if (timeoutS === 0) throw badRequest(`${what}: timeoutS: must be more than 0`);
   return {
     request: readRequest(what, options),
@@ -48,6 +63,7 @@ export function readTaskOptions(what: string, options: TaskOptions): CommonSpec 
     ...(user !== undefined && { user: checkUser(`${what}: user`, user) }),
     ...(timeoutS !== undefined && { timeoutS: checkNumber(`${what}: timeoutS`, timeoutS, 0, 1e9) }),
     ...(retries !== undefined && { retries: checkNumber(`${what}: retries`, retries, 0, 1_000, true) }),
+    ...(labels !== undefined && { labels: readLabels(`${what}: labels`, labels) }),
   };
 }
 
@@ -76,6 +92,22 @@ function readNamed(what: string, resources: Readonly<Record<string, number>>): R
     named[name] = checkNumber(`${what}: ${name}`, amount, 0, MAX_AMOUNT);
   }
   return named;
+}
+
+const MAX_LABEL_NAME = 128;
+
+function readLabels(what: string, labels: unknown): Record<string, string> {
+  if (typeof labels !== "object" || labels === null || Array.isArray(labels)) {
+    throw wrongType(`${what}: must be an object of names and texts, not ${show(labels)}`);
+  }
+  const read: Record<string, string> = {};
+  for (const [name, value] of Object.entries(labels)) {
+    if (name === "" || name.length > MAX_LABEL_NAME || isForbiddenName(name)) {
+      throw badRequest(`${what}: ${show(name)}: a name has 1 to ${MAX_LABEL_NAME} characters`);
+    }
+    read[name] = checkText(`${what}: ${name}`, value, limits.nameBytes);
+  }
+  return read;
 }
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };

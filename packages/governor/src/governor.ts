@@ -1,8 +1,17 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay, type IntervalHistogram } from "node:perf_hooks";
-import { RainError, timing, type AttemptRef, type GovernorId, type Resources } from "@rain/protocol";
+import {
+  RainError,
+  timing,
+  type AttemptRef,
+  type GovernorHello,
+  type GovernorId,
+  type Resources,
+} from "@rain/protocol";
+import { lockFolder } from "@rain/protocol/lock";
 import { nanoid } from "nanoid";
+import { allowedCpus } from "./capacity.ts";
 import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
 import { Executor } from "./executor/index.ts";
 import { readIdentity } from "./identity.ts";
@@ -10,7 +19,6 @@ import { errorCode } from "./monitor/errno.ts";
 import { BlobStore, RunStore, secureWorkdir } from "./store/index.ts";
 import { Acquirer, DataPort, type AcquireEffect } from "./transfer/index.ts";
 import { Uplink } from "./uplink.ts";
-import { lockWorkdir } from "./workdir-lock.ts";
 
 export type Log = (level: "info" | "warn" | "error", text: string) => void;
 
@@ -27,8 +35,26 @@ export interface GovernorOptions {
   /** What tasks may use; GPUs are whole. */
   readonly capacity: Resources;
   readonly labels?: Readonly<Record<string, string>>;
+  /** Prefixes of the environments that tasks may name. */
+  readonly environments?: Readonly<Record<string, readonly string[]>>;
+  readonly costPerHour?: number;
+  /** Give each task that asks for whole cpus so many of its own, by `taskset`. */
+  readonly pinCpus?: boolean;
   /** Loopback address of the data port; default 127.0.0.1. */
   readonly listenHost?: string;
+  /** Port of the data port; default: any that is free. */
+  readonly dataPort?: number;
+  /** Where the server finds the data port, when that is not where it listens: the near end of a tunnel. */
+  readonly dataUrl?: string;
+  /**
+   * `host:port` of the server as it knows itself, when `serverUrl` is the near end of a tunnel to it. The data ports
+   * of other governors cannot be reached then: the server passes their objects on.
+   */
+  readonly tunnelTo?: string;
+  /** A program that writes more than this to stdout or stderr is stopped, bytes. */
+  readonly captureBytes?: number;
+  /** Objects that are read from others at once. */
+  readonly transfers?: number;
   readonly log: Log;
   /** From TERM to KILL, milliseconds. */
   readonly killGraceMs?: number;
@@ -72,7 +98,10 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
   }
   const { workdir } = options;
   await secureWorkdir(workdir);
-  const unlock = await lockWorkdir(workdir);
+  const unlock = await lockFolder(workdir, {
+    what: "the work folder",
+    remedy: "stop that governor, or give this one another work folder",
+  });
   const undo: (() => Promise<void>)[] = [unlock];
   try {
     const identity = await readIdentity(workdir);
@@ -85,6 +114,16 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
     for (const step of undo.toReversed()) await step();
     throw error;
   }
+}
+
+/** The cpus that tasks are pinned to. Throws RainError "bad-request" when there are fewer than tasks may use. */
+function cpusToPin(cpus: number): number[] {
+  const allowed = allowedCpus();
+  if (allowed.length >= cpus) return allowed;
+  throw new RainError(
+    "bad-request",
+    `tasks cannot be pinned to ${cpus} cpus: this process may run on ${allowed.length}; offer fewer, or turn pinning off`,
+  );
 }
 
 /** The shell around the core: the link, the executor and transfers in, effects out. */
@@ -111,7 +150,7 @@ class Shell implements Governor {
   #isEnding = false;
 
   constructor(options: GovernorOptions, identity: string, store: BlobStore, unlock: () => Promise<void>) {
-    const { serverUrl, key, clusterId, workdir, env, log, capacity } = options;
+    const { serverUrl, key, clusterId, workdir, env, log, capacity, tunnelTo } = options;
     this.#options = options;
     this.#identity = identity;
     this.#unlock = unlock;
@@ -128,11 +167,18 @@ class Shell implements Governor {
       store: this.#runStore,
       ...(env === undefined ? {} : { baseEnv: env }),
       gpus: capacity.gpus,
+      environments: new Map(Object.entries(options.environments ?? {})),
+      ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
       onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
       onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
       log,
     });
-    this.#acquirer = new Acquirer({ store, serverUrl });
+    this.#acquirer = new Acquirer({
+      store,
+      serverUrl,
+      ...(tunnelTo === undefined ? {} : { serverHost: tunnelTo }),
+      ...(options.transfers === undefined ? {} : { concurrency: options.transfers }),
+    });
     this.#port = new DataPort({
       store,
       logFile: (session, task, stream) => this.#executor.logFile(session, task, stream),
@@ -140,6 +186,7 @@ class Shell implements Governor {
     });
     this.#uplink = new Uplink({
       url: serverUrl,
+      hostHeader: tunnelTo,
       key,
       clusterId,
       onUp: () => this.#input({ type: "link.up" }),
@@ -155,11 +202,24 @@ class Shell implements Governor {
 
   async start(listenHost: string): Promise<void> {
     const { name = hostname(), labels = {}, capacity, killGraceMs = timing.killGraceMs } = this.#options;
+    const { environments = {}, costPerHour, pinCpus, dataPort, tunnelTo } = this.#options;
+    const cpuIds = pinCpus === true ? cpusToPin(capacity.cpus) : undefined;
     await this.#executor.start();
-    const dataUrl = await this.#port.listen(listenHost);
+    const listening = await this.#port.listen(listenHost, dataPort);
+    const dataUrl = this.#options.dataUrl ?? listening;
     const incarnation = nanoid();
-    const hello = { identity: this.#identity, incarnation, name, dataUrl, capacity, labels };
-    this.#core = new GovernorCore({ hello, killGraceMs });
+    const hello: GovernorHello = {
+      identity: this.#identity,
+      incarnation,
+      name,
+      dataUrl,
+      capacity,
+      labels,
+      environments: Object.keys(environments),
+      ...(costPerHour === undefined ? {} : { costPerHour }),
+      ...(tunnelTo === undefined ? {} : { relay: true }),
+    };
+    this.#core = new GovernorCore({ hello, killGraceMs, cpuIds });
     this.#loopDelay.enable();
     this.#uplink.start();
   }

@@ -128,6 +128,14 @@ export const resources: z.ZodType<Resources> = z.strictObject({
   named: z.record(resourceName, amount),
 });
 
+/** Labels of a governor, or those that a task asks its governor to have: names and exact values. */
+export type Labels = Readonly<Record<string, string>>;
+export const labels: z.ZodType<Labels> = z.record(z.string().max(128), z.string().max(limits.nameBytes));
+/** The name of an environment that governors have in their configuration, such as `torch`. */
+export const environmentLabel: z.ZodString = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "a name: letters, digits, '_', '.', '-', 64 at most");
+
 /** An input of a task. `path` is where it is mapped in the task's folder; absent for one that is only stdin. */
 export interface InputSpec {
   readonly object: ObjectId;
@@ -192,6 +200,8 @@ export type Work =
       /** Index of the input that is stdin; absent: /dev/null. */
       readonly stdin?: number | undefined;
       readonly env?: Readonly<Record<string, string>> | undefined;
+      /** Environment of the governor's configuration whose prefix comes before the program. */
+      readonly environment?: string | undefined;
     }
   | { readonly type: "concat" }
   | { readonly type: "sleep"; readonly seconds: number }
@@ -210,6 +220,7 @@ export const work: z.ZodType<Work> = z.discriminatedUnion("type", [
     shell: z.boolean().optional(),
     stdin: index.optional(),
     env: z.record(environmentName, text(limits.argBytes)).optional(),
+    environment: environmentLabel.optional(),
   }),
   z.strictObject({ type: z.literal("concat") }),
   z.strictObject({ type: z.literal("sleep"), seconds: z.number().min(0).max(1e9) }),
@@ -236,6 +247,8 @@ export interface TaskSpec {
   /** Further attempts after a failure of the program itself. */
   readonly retries?: number | undefined;
   readonly user?: UserAttributes | undefined;
+  /** Only governors with all of these labels may run it. */
+  readonly labels?: Labels | undefined;
   /** The line of the client's script that made the task: `sweep.mjs:12:5`. */
   readonly origin?: string | undefined;
 }
@@ -250,6 +263,7 @@ export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
   timeoutS: z.number().positive().max(1e9).optional(),
   retries: z.int().min(0).max(1_000).optional(),
   user: userAttributes.optional(),
+  labels: labels.optional(),
   origin: text(limits.pathBytes).optional(),
 });
 

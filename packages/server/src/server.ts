@@ -16,6 +16,7 @@ import {
 } from "@rain/protocol";
 import { accessFileName, createAccess, saveAccessUrl, type Access } from "@rain/protocol/access";
 import { Gate, type ClientPeer, type GovernorPeer, type ServerLink } from "@rain/protocol/link";
+import { lockFolder } from "@rain/protocol/lock";
 import { signTicket } from "@rain/protocol/tickets";
 import { nanoid } from "nanoid";
 import {
@@ -30,7 +31,7 @@ import { ServerDriver } from "./driver.ts";
 import type { DataPort } from "./http/proxy.ts";
 import { respondText } from "./http/respond.ts";
 import { handleRequest, type RouteContext } from "./http/routes.ts";
-import { lockJournal, openJournalFolder, type Journal } from "./journal/index.ts";
+import { openJournalFolder, type Journal } from "./journal/index.ts";
 import { checkInlineBytes, errorReply, SubmitAssembly } from "./links.ts";
 import { BlobFolder } from "./objects/blobs.ts";
 import { NodeClock } from "./wake.ts";
@@ -81,7 +82,10 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   }
   await mkdir(options.instanceDir, { recursive: true, mode: 0o700 });
   const journalDir = options.journalDir ?? join(options.instanceDir, "journal");
-  const unlock = await lockJournal(journalDir);
+  const unlock = await lockFolder(journalDir, {
+    what: "the journal",
+    remedy: "stop that server, or give this one another folder",
+  });
   const http = createHttpServer();
   try {
     const port = await listenOn(http, listen.host, listen.port);
@@ -153,7 +157,10 @@ class Server implements RunningServer {
   readonly #clock = new NodeClock();
   readonly #links: Map<ConnectionId, ServerLink> = new Map();
   /** Connected governors: where their data ports are. */
-  readonly #ports: Map<GovernorId, DataPort & { readonly connection: ConnectionId }> = new Map();
+  readonly #ports: Map<
+    GovernorId,
+    DataPort & { readonly connection: ConnectionId; readonly relay: boolean }
+  > = new Map();
   /** Key of the tickets for bytes that this server itself serves; new at each start. */
   readonly #ticketKey = new Uint8Array(randomBytes(32));
   readonly #heartbeatMs: number;
@@ -333,9 +340,9 @@ class Server implements RunningServer {
   }
 
   #register(effect: Extract<ServerEffect, { type: "registered" }>): void {
-    const { connection, governor, epoch, dataUrl } = effect;
+    const { connection, governor, epoch, dataUrl, relay } = effect;
     const ticketKey = new Uint8Array(randomBytes(32));
-    this.#ports.set(governor, { url: dataUrl, ticketKey, epoch, connection });
+    this.#ports.set(governor, { url: dataUrl, ticketKey, epoch, connection, relay });
     const heartbeatMs = this.#heartbeatMs;
     const leaseMs = this.#leaseMs;
     this.#governor(connection)?.send({
@@ -356,7 +363,8 @@ class Server implements RunningServer {
     spec,
     ...effect
   }: Extract<ServerEffect, { type: "assign" }>): void {
-    const inputs = effect.inputs.map((input) => this.#address(input, session));
+    const relay = this.#ports.get(effect.governor)?.relay === true;
+    const inputs = effect.inputs.map((input) => this.#address(input, session, relay));
     try {
       this.#governor(connection)?.send({ type: "assign", session, task, attempt, spec, inputs });
     } catch (error) {
@@ -375,17 +383,19 @@ class Server implements RunningServer {
   #address(
     { holders, onServer, ...input }: DraftInput,
     session: Parameters<typeof objectPath>[0],
+    relay: boolean,
   ): AssignedInput {
     if (input.data) return { ...input, sources: [] };
     const sources: ObjectSource[] = [];
-    for (const holder of holders) {
+    for (const holder of relay ? [] : holders) {
       const port = this.#ports.get(holder);
       if (!port) continue;
       const path = blobPath(input.sha256);
       const ticket = signTicket(port.ticketKey, { method: "GET", path, epoch: port.epoch });
       sources.push({ url: port.url + path, ticket });
     }
-    if (onServer) {
+    // The server comes last: for its own bytes, and to pass on those of a governor that cannot be reached directly.
+    if (onServer || holders.length > 0) {
       const path = objectPath(session, input.object);
       sources.push({ url: path, ticket: signTicket(this.#ticketKey, { method: "GET", path, epoch: 0 }) });
     }

@@ -18,6 +18,8 @@ export class RecordWatch {
   /** When the server's process heard each governor last, by its clock. */
   readonly #heard: Map<string, number> = new Map();
   #started = 0;
+  /** The process of each governor, as the last record says. */
+  readonly #incarnations: Map<GovernorId, string> = new Map();
   /** Tasks that were opened again for a lost output: `session/task`. */
   readonly reopened: Set<string> = new Set();
 
@@ -33,6 +35,8 @@ export class RecordWatch {
   /** A new process of the server: what it read is what was recorded. */
   restarted(core: ServerCore): void {
     this.#heard.clear();
+    for (const { id, incarnation } of core.durable.governors.values())
+      this.#incarnations.set(id, incarnation);
     this.#started = core.kernel.now;
     this.#tasks = new Map();
     for (const session of core.durable.sessions.keys()) this.#read(core, session);
@@ -42,7 +46,11 @@ export class RecordWatch {
       if (session !== id) continue;
       for (const [task, { state }] of tasks) {
         const governor = state.kind === "open" ? state.governor : undefined;
-        this.#tasks.set(`${session}/${task}`, { open: state.kind === "open", attempt: state.attempt, governor });
+        this.#tasks.set(`${session}/${task}`, {
+          open: state.kind === "open",
+          attempt: state.attempt,
+          governor,
+        });
       }
     }
   }
@@ -87,8 +95,11 @@ export class RecordWatch {
         seen.open = true;
         break;
       }
-      case "session.opened":
       case "governor.registered":
+        this.#incarnations.set(record.governor, record.incarnation);
+        break;
+      case "session.opened":
+      case "governor.draining":
       case "lost":
       case "cancelled":
       case "unkept":
@@ -99,7 +110,9 @@ export class RecordWatch {
 
   #seen(ref: { readonly session: number; readonly task: number }): Seen {
     const key = `${ref.session}/${ref.task}`;
-    return this.#tasks.get(key) ?? this.#world.violate("one-finish", `a record of task ${key}, which is not known`);
+    return (
+      this.#tasks.get(key) ?? this.#world.violate("one-finish", `a record of task ${key}, which is not known`)
+    );
   }
 
   #assigned(record: Extract<ServerRecord, { type: "assigned" }>): void {
@@ -129,7 +142,11 @@ export class RecordWatch {
     if (!process || !outcome) return;
     this.#world.check(outcome.ok, "finish-without-run", () => `${where} finished, and its run failed`);
     const real = outcome.ok ? digests(outcome.outputs) : "";
-    this.#world.check(digests(record.outputs) === real, "finish-without-run", () => `${where}: other outputs`);
+    this.#world.check(
+      digests(record.outputs) === real,
+      "finish-without-run",
+      () => `${where}: other outputs`,
+    );
   }
 
   /** An attempt may only be given up when its governor did, or was silent for its lease. */
@@ -156,7 +173,8 @@ export class RecordWatch {
     this.#world.check(
       silent >= timing.leaseMs,
       "attempt-wasted",
-      () => `${short(record)}: it is alive on ${process.name}, which was silent for ${Math.round(silent)} ms only`,
+      () =>
+        `${short(record)}: it is alive on ${process.name}, which was silent for ${Math.round(silent)} ms only`,
     );
   }
 
@@ -164,7 +182,7 @@ export class RecordWatch {
   #process(core: ServerCore, id: GovernorId): GovernorNode["process"] {
     const known = core.durable.governors.get(id);
     const process = known && this.#governors.get(known.name)?.process;
-    return process?.incarnation === known?.incarnation ? process : undefined;
+    return process?.incarnation === this.#incarnations.get(id) ? process : undefined;
   }
 }
 
@@ -172,6 +190,7 @@ const digests = (outputs: readonly OutputReport[]): string =>
   outputs.map(({ object, sha256, size }) => `${object} ${sha256} ${size}`).join();
 
 function short(record: ServerRecord): string {
-  if (record.type === "submitted") return `submitted ${record.session} ${record.key} ${record.tasks.length} tasks`;
+  if (record.type === "submitted")
+    return `submitted ${record.session} ${record.key} ${record.tasks.length} tasks`;
   return JSON.stringify(record);
 }

@@ -1,6 +1,6 @@
 import type { Digest } from "@rain/protocol";
 import {
-  DurableState,
+  type DurableState,
   ServerCore,
   type ServerConfig,
   type ServerInput,
@@ -116,6 +116,8 @@ export class Watch {
       if (!object.keep && object.openConsumers === 0) continue;
       const holder = [...holders].find((each) => each.hello?.name === governor);
       const node = this.#governors.get(governor)?.process;
+      // A program that ran again took its place: the server learns of it with the report.
+      if (node?.making.includes(`${object.session.id}/${object.id}`)) continue;
       if (!holder || holder.connection === undefined || holder.incarnation !== node?.incarnation) continue;
       this.#world.violate(
         "kept-removed",

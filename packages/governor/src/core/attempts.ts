@@ -13,7 +13,7 @@ export interface Job {
 
 /** Why a running attempt is being ended early. */
 export type StopCause = "cancel" | "timeout" | "leaving";
-export interface Stopping {
+interface Stopping {
   readonly cause: StopCause;
   /** When TERM becomes KILL, monotonic ms; Infinity once KILL was sent. */
   readonly forceAt: number;

@@ -4,6 +4,7 @@ import { isIn } from "./attempts.ts";
 import { leave } from "./leave.ts";
 import type { Machine } from "./machine.ts";
 import { stopAttempt } from "./run.ts";
+import { objectKey } from "./types.ts";
 
 /** The conversation with the server. */
 
@@ -49,7 +50,7 @@ export function hear(m: Machine, message: ServerToGovernor): void {
       for (const ref of message.attempts) m.forget(ref);
       break;
     case "drop":
-      for (const ref of message.objects) m.holdings.drop(ref);
+      for (const ref of message.objects) if (!m.fresh.has(objectKey(ref))) m.holdings.drop(ref);
       break;
     case "stop":
       leave(m, "the server stopped this governor");

@@ -2,7 +2,7 @@ import type { AttemptRef, Digest, GovernorMessage, ObjectRef, Report } from "@ra
 import { Attempts, isIn, type Attempt, type AttemptIn } from "./attempts.ts";
 import { Holdings } from "./holdings.ts";
 import { Pool } from "./pool.ts";
-import type { GovernorConfig, GovernorEffect } from "./types.ts";
+import { objectKey, type GovernorConfig, type GovernorEffect } from "./types.ts";
 
 export type LinkState =
   | { readonly kind: "down" }
@@ -18,7 +18,7 @@ export interface Leaving {
 }
 
 /** How many attempts are remembered after their acknowledgement: for their logs, and to know them when asked again. */
-export const PAST_ATTEMPTS = 10_000;
+const PAST_ATTEMPTS = 10_000;
 
 /** The governor's whole state, and what the steps of the core have in common. */
 export class Machine {
@@ -34,6 +34,11 @@ export class Machine {
   running = 0;
   /** Attempts that are over and acknowledged, oldest first. */
   readonly past: Map<string, AttemptRef> = new Map();
+  /**
+   * Objects (by key) that a run made whose finish is not acknowledged, with the key of the attempt. The server says
+   * nothing about these versions before the acknowledgement: a drop that comes earlier means an older one.
+   */
+  readonly fresh: Map<string, string> = new Map();
   link: LinkState = { kind: "down" };
   leaving: Leaving | undefined;
   exited = false;
@@ -47,7 +52,7 @@ export class Machine {
 
   constructor(config: GovernorConfig) {
     this.config = config;
-    this.pool = new Pool(config.hello.capacity);
+    this.pool = new Pool(config.hello.capacity, config.cpuIds);
     this.holdings = new Holdings((sha256) => this.emit({ type: "remove", sha256 }));
   }
 
@@ -104,6 +109,11 @@ export class Machine {
       return;
     }
     this.attempts.remove(attempt);
+    const { report } = attempt.phase;
+    for (const { object } of report.type === "finish" ? report.outputs : []) {
+      const key = objectKey({ session: ref.session, object });
+      if (this.fresh.get(key) === attempt.key) this.fresh.delete(key);
+    }
     this.past.set(attempt.key, attempt.ref);
     for (const [key, oldest] of this.past) {
       if (this.past.size <= PAST_ATTEMPTS) break;

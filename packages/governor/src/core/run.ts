@@ -2,7 +2,7 @@ import { limits, type AttemptRef, type OutputReport, type Report, type TaskFailu
 import { arrived } from "./assign.ts";
 import { isIn, type Attempt, type AttemptIn, type PhaseOf, type StopCause } from "./attempts.ts";
 import type { Machine } from "./machine.ts";
-import type { RunOutcome } from "./types.ts";
+import { objectKey, type RunOutcome } from "./types.ts";
 
 /** From the queue to the report. */
 
@@ -45,7 +45,11 @@ export function ended(m: Machine, ref: AttemptRef, outcome: RunOutcome): void {
   const users = outputs.map(({ sha256 }) => m.holdings.produced(sha256));
   const finishes = outcome.ok && phase.stopping === undefined;
   if (finishes) {
-    for (const { object, sha256 } of outputs) m.holdings.hold({ session: ref.session, object }, sha256);
+    for (const { object, sha256 } of outputs) {
+      const made = { session: ref.session, object };
+      m.holdings.hold(made, sha256);
+      m.fresh.set(objectKey(made), attempt.key);
+    }
   }
   m.report(attempt, reportOf(phase, attempt.ref, outcome));
   for (const [index, { sha256 }] of outputs.entries()) arrived(m, sha256, users[index] ?? []);

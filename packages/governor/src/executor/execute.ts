@@ -20,6 +20,7 @@ import { collectOutputs, type Collection } from "./outputs.ts";
 import type { LiveLauncher } from "./pool.ts";
 import { diagnoseLaunch } from "./program.ts";
 import { errorCode } from "../monitor/errno.ts";
+import { environmentPrefix, pinPrefix } from "./prefix.ts";
 import { failureOf, signalOfStatus, TaskProblem } from "./problem.ts";
 import { quote, runScript, type Command } from "./script.ts";
 import type { Stop } from "./stop.ts";
@@ -111,8 +112,14 @@ async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepar
   const place = { instance, work: folder.work, tmp: folder.tmp, info: folder.info, gpus };
   const env = taskEnvironment(effect, house.baseEnv, place);
   const words = work.args.map((arg) => argument(arg, effect, work.shell === true));
-  const [name = "", ...args] = work.shell === true ? ["/bin/sh", "-c", "--", words.join(" ")] : words;
-  const program = await house.programs.resolve(name, env["PATH"] ?? house.baseEnv["PATH"], folder.work);
+  const own = work.shell === true ? ["/bin/sh", "-c", "--", words.join(" ")] : words;
+  const find = (name: string): Promise<string> =>
+    house.programs.resolve(name, env["PATH"] ?? house.baseEnv["PATH"], folder.work);
+  const [name = "", ...rest] = [...environmentPrefix(house, work.environment), ...own];
+  const started = await find(name);
+  const [pin, ...pinArgs] = pinPrefix(effect);
+  const program = pin === undefined ? started : await find(pin);
+  const args = pin === undefined ? rest : [...pinArgs, started, ...rest];
   const { stdout, stderr } = folder;
   const stdin = stdinOf(folder, house, effect, work);
   if (work.stdin !== undefined && effect.spec.inputs[work.stdin]?.path === undefined)

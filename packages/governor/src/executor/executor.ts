@@ -61,6 +61,7 @@ export class Executor {
       store: this.#options.store,
       baseEnv,
       gpus: this.#options.gpus ?? 0,
+      environments: this.#options.environments ?? new Map(),
       captureBytes: this.#options.captureBytes ?? limits.captureBytes,
       launchers: new LauncherPool({
         folder: tasks,

@@ -13,6 +13,8 @@ export interface House {
   readonly store: Store;
   readonly baseEnv: Readonly<Record<string, string>>;
   readonly gpus: number;
+  /** Prefixes of the governor's environments, by their names. */
+  readonly environments: ReadonlyMap<string, readonly string[]>;
   readonly captureBytes: number;
   readonly launchers: LauncherPool;
   readonly sweeper: Sweeper;

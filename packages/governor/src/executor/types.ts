@@ -16,6 +16,8 @@ export interface ExecutorOptions {
   readonly baseEnv?: NodeJS.ProcessEnv;
   /** GPUs of this governor. With none, the variables that choose GPUs are left as they are. */
   readonly gpus?: number;
+  /** Words that come before the program of a task that names the environment. */
+  readonly environments?: ReadonlyMap<string, readonly string[]>;
   /** Stop a program whose stdout or stderr grows beyond this many bytes; default `limits.captureBytes`. */
   readonly captureBytes?: number;
   /**

@@ -1,2 +1,2 @@
-export { Acquirer, type AcquireEffect, type AcquirerOptions } from "./acquirer.ts";
-export { DataPort, type DataPortOptions } from "./data-port.ts";
+export { Acquirer, type AcquireEffect } from "./acquirer.ts";
+export { DataPort } from "./data-port.ts";

@@ -1,5 +1,6 @@
 import type { GovernorId, ObjectId, SessionId, TaskId } from "@rain/protocol";
 import type { DurableState } from "./apply.ts";
+import { stopDrained, takesTasks } from "./drain.ts";
 import { expireGovernors, governorGone, handleGovernorMessage } from "./governors.ts";
 import { Kernel } from "./kernel.ts";
 import { movePhase, type LiveGovernor, type LiveTask } from "./live.ts";
@@ -100,6 +101,7 @@ export class ServerCore {
     expireGovernors(k);
     this.#expireSessions();
     this.#schedule();
+    stopDrained(k);
   }
 
   #expireSessions(): void {
@@ -128,7 +130,7 @@ export class ServerCore {
     if (!k.dirty) return;
     k.dirty = false;
     const governors = [...k.live.governors.values()]
-      .filter((each) => each.connection !== undefined && !each.leaving)
+      .filter((each) => takesTasks(k, each))
       .map((governor) => ({ governor, free: governor.free }));
     let placed = 0;
     const snapshot = {

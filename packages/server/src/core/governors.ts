@@ -109,7 +109,14 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   governor.leaving = false;
   k.live.governors.set(id, governor);
   k.live.byConnection.set(connection, governor);
-  k.effect({ type: "registered", connection, governor: id, epoch, dataUrl: hello.dataUrl });
+  k.effect({
+    type: "registered",
+    connection,
+    governor: id,
+    epoch,
+    dataUrl: hello.dataUrl,
+    relay: hello.relay === true,
+  });
   k.log("info", `governor ${id} (${name}) registered, epoch ${epoch}, ${attempts.length} attempts with it`);
   reconcile(k, governor, attempts);
   k.dirty = true;
@@ -241,6 +248,7 @@ function finish(k: Kernel, governor: LiveGovernor, task: Task, message: Governor
     k.commit({ type: "failed", session, task: id, failure: complete(failure, governor, attempt), info });
     return;
   }
+  giveUpDisplaced(k, governor, task, outputs);
   k.commit({ type: "finished", session, task: id, attempt, governor: governor.id, outputs, info });
 }
 
@@ -256,6 +264,31 @@ function wrongType(task: Task, outputs: GovernorMessageOf<"finish">["outputs"]):
     );
   }
   return undefined;
+}
+
+/**
+ * A program that ran again for one lost output made all of them anew, perhaps with other bytes, and a governor has
+ * one version of an object. Where that took the place of the last copy, the new version is taken: without this the
+ * task would run again for the displaced output, and displace the first.
+ */
+function giveUpDisplaced(
+  k: Kernel,
+  governor: LiveGovernor,
+  task: Task,
+  outputs: GovernorMessageOf<"finish">["outputs"],
+): void {
+  const displaced: ObjectId[] = [];
+  for (const { object: id, sha256 } of outputs) {
+    const object = task.session.objects.get(id);
+    if (object?.state.kind !== "finished" || object.state.sha256 === sha256) continue;
+    k.removeReplica(object, governor);
+    const isGone = object.state.data === undefined && !k.live.replicas.has(object);
+    if (isGone && isNeeded(object)) displaced.push(id);
+  }
+  if (displaced.length === 0) return;
+  const why = "its program ran again and made other bytes in place of the last copy";
+  const { session, spec } = task;
+  k.commit({ type: "reopened", session: session.id, task: spec.id, objects: displaced, why });
 }
 
 /**
@@ -346,12 +379,7 @@ export function governorGone(k: Kernel, connection: ConnectionId): void {
 }
 
 /** Everything that this governor had is somebody else's now; what it says later is out of date. */
-export function loseGovernor(
-  k: Kernel,
-  governor: LiveGovernor,
-  counts: "crash" | "nothing",
-  why: string,
-): void {
+function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "nothing", why: string): void {
   const name = governor.hello?.name ?? k.durable.governors.get(governor.id)?.name ?? "";
   k.log(
     "warn",

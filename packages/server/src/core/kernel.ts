@@ -10,6 +10,7 @@ import {
   type ServerToGovernor,
 } from "@rain/protocol";
 import { type Changes, type DurableState } from "./apply.ts";
+import { demandKey, demandOf } from "./demand.ts";
 import { assignLevels } from "./levels.ts";
 import { Live, movePhase, type LiveGovernor, type LiveSession, type LiveTask, type Waiter } from "./live.ts";
 import { ReadyQueue } from "./queue.ts";
@@ -146,10 +147,14 @@ export class Kernel {
     for (const task of tasks) {
       if (task.state.kind !== "open") continue; // a later change of the same record settled it
       const request = toAmounts(task.spec.request);
-      const key = classKey(request);
+      const demand = demandOf(task.spec);
+      const key = classKey(request) + demandKey(demand);
       let of = this.live.classes.get(key);
       if (!of)
-        this.live.classes.set(key, (of = { request, queue: new ReadyQueue(), blockedSince: undefined }));
+        this.live.classes.set(
+          key,
+          (of = { request, demand, queue: new ReadyQueue(), blockedSince: undefined }),
+        );
       const entry: LiveTask = {
         task,
         class: of,
@@ -318,7 +323,11 @@ export class Kernel {
         if (kind === "removed" || kind === "failed" || this.#isLost(input)) work.push(input);
       }
     }
-    for (const [task, objects] of byProducer) this.#reopen(task, objects);
+    // What can never come is said last: it aborts everything that was opened for it.
+    const canRun = (task: Task): boolean => task.state.kind === "finished" || task.state.kind === "open";
+    const rebuilt = [...byProducer].filter(([task]) => canRun(task));
+    const hopeless = [...byProducer].filter(([task]) => !canRun(task));
+    for (const [task, objects] of [...rebuilt, ...hopeless]) this.#reopen(task, objects);
   }
 
   #isLost(object: DataObject): boolean {

@@ -1,6 +1,7 @@
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
 import { pipeline } from "node:stream/promises";
 import { signTicket } from "@rain/protocol/tickets";
+import { respondBytes } from "./respond.ts";
 
 /** Where a governor's data port is, and the key of its tickets. */
 export interface DataPort {
@@ -33,17 +34,12 @@ export async function passThrough(
     answer.resume();
     return false;
   }
-  const headers: Record<string, string> = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Type": "application/octet-stream",
-    "Content-Disposition": "attachment",
-  };
+  const headers: Record<string, string> = {};
   for (const name of FORWARDED) {
     const value = answer.headers[name];
     if (typeof value === "string") headers[name] = value;
   }
-  response.writeHead(answer.statusCode, headers);
+  respondBytes(response, answer.statusCode, headers);
   try {
     await pipeline(answer, response);
   } catch {

@@ -45,7 +45,7 @@ interface Call {
  * The HTTP surface beside the handshake, one row a route: anything else is 404, and a caller without the right that
  * the row names is answered 403 before the handler runs.
  */
-export const routes: readonly {
+const routes: readonly {
   readonly method: string;
   readonly pattern: RegExp;
   /** `ticket`: a governor with a ticket may call it too. */

@@ -3,4 +3,3 @@ export { openJournalFolder } from "./open-folder.ts";
 export type { Journal } from "./journal.ts";
 export type { JournalNote } from "./failure.ts";
 export type { DurableState } from "./state.ts";
-export { lockJournal } from "./lock.ts";

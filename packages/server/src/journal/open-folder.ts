@@ -3,7 +3,7 @@ import type { DurableState } from "./state.ts";
 import { NodeJournalStorage } from "./storage-node.ts";
 
 export interface FolderOptions<State extends DurableState> extends Omit<JournalOptions<State>, "storage"> {
-  /** Made when it is not there. Lock it first: `lockJournal`. */
+  /** Made when it is not there. Lock it first: `lockFolder`. */
   readonly folder: string;
 }
 

@@ -1,9 +1,9 @@
 import * as fs from "node:fs/promises";
 import { join } from "node:path";
-import { RainError } from "@rain/protocol";
 import { z } from "zod";
+import { RainError } from "../errors.ts";
 
-/** Who holds a journal's folder. Pid, start time and boot together never name two processes. */
+/** Who holds a folder. Pid, start time and boot together never name two processes. */
 interface Holder {
   readonly pid: number;
   /** Field 22 of /proc/PID/stat: clock ticks since boot; absent where there is no /proc. */
@@ -19,19 +19,33 @@ const holderSchema: z.ZodType<Holder> = z.object({
   since: z.string(),
 });
 
+interface Place {
+  readonly folder: string;
+  /** The lock file. */
+  readonly lock: string;
+  readonly words: LockWords;
+}
+
 const LOCK = "lock";
 const TAKEOVER = "lock.takeover";
 
+/** How an error names what is locked and what to do about it. */
+export interface LockWords {
+  /** "the journal". */
+  readonly what: string;
+  readonly remedy: string;
+}
+
 /**
- * Makes this process the only server on a folder. Throws RainError "not-allowed" with facts { pid, since } while
- * another one lives; a lock whose process is gone (also by a reboot, or its pid used again) is taken over.
- * Returns the function that gives the folder free.
+ * Makes this process the only one that uses a folder, by a file `lock` in it. Throws RainError "not-allowed" with
+ * facts { pid, since } while another one lives; a lock whose process is gone (also by a reboot, or its pid used again)
+ * is taken over. Returns the function that gives the folder free.
  */
-export async function lockJournal(folder: string): Promise<() => Promise<void>> {
+export async function lockFolder(folder: string, words: LockWords): Promise<() => Promise<void>> {
   await fs.mkdir(folder, { recursive: true, mode: 0o700 });
   const lock = join(folder, LOCK);
   const mine = await describeSelf();
-  if (!(await createLock(folder, LOCK, mine))) await takeOver(folder, lock, mine);
+  if (!(await createLock(folder, LOCK, mine))) await takeOver({ folder, lock, words }, mine);
   let held = true;
   return async () => {
     if (!held) return;
@@ -41,19 +55,20 @@ export async function lockJournal(folder: string): Promise<() => Promise<void>> 
 }
 
 /** Replaces a lock whose holder is gone. A second file makes sure that only one process does so at a time. */
-async function takeOver(folder: string, lock: string, mine: Holder): Promise<void> {
-  await refuseIfAlive(folder, await readHolder(lock));
+async function takeOver(place: Place, mine: Holder): Promise<void> {
+  const { folder, lock } = place;
+  await refuseIfAlive(place, await readHolder(lock));
   const takeover = join(folder, TAKEOVER);
   if (!(await createLock(folder, TAKEOVER, mine))) {
-    await refuseIfAlive(folder, await readHolder(takeover));
+    await refuseIfAlive(place, await readHolder(takeover));
     await fs.rm(takeover, { force: true });
-    if (!(await createLock(folder, TAKEOVER, mine))) throw inUse(folder, await readHolder(takeover));
+    if (!(await createLock(folder, TAKEOVER, mine))) throw inUse(place, await readHolder(takeover));
   }
   try {
-    // Read again: another server may have taken the lock over since.
-    await refuseIfAlive(folder, await readHolder(lock));
+    // Read again: another process may have taken the lock over since.
+    await refuseIfAlive(place, await readHolder(lock));
     await fs.rm(lock, { force: true });
-    if (!(await createLock(folder, LOCK, mine))) throw inUse(folder, await readHolder(lock));
+    if (!(await createLock(folder, LOCK, mine))) throw inUse(place, await readHolder(lock));
   } finally {
     await fs.rm(takeover, { force: true });
   }
@@ -77,7 +92,7 @@ async function createLock(folder: string, name: string, mine: Holder): Promise<b
   }
 }
 
-/** The holder in a lock file; undefined when there is none, or nothing readable (never made by a whole server). */
+/** The holder in a lock file; undefined when there is none, or nothing readable (never made by a whole process). */
 async function readHolder(path: string): Promise<Holder | undefined> {
   try {
     const parsed = holderSchema.safeParse(JSON.parse(await fs.readFile(path, "utf8")));
@@ -88,26 +103,29 @@ async function readHolder(path: string): Promise<Holder | undefined> {
   }
 }
 
-async function refuseIfAlive(folder: string, holder: Holder | undefined): Promise<void> {
-  if (holder !== undefined && (await isAlive(holder))) throw inUse(folder, holder);
+async function refuseIfAlive(place: Place, holder: Holder | undefined): Promise<void> {
+  if (holder !== undefined && (await isAlive(holder))) throw inUse(place, holder);
 }
 
-function inUse(folder: string, holder: Holder | undefined): RainError {
+function inUse({ folder, words }: Place, holder: Holder | undefined): RainError {
   const who =
     holder === undefined
-      ? "another server that is starting"
+      ? "another process that is starting"
       : `process ${holder.pid}, started ${holder.since}`;
-  return new RainError(
-    "not-allowed",
-    `The journal in ${folder} is in use by ${who}. Stop that server, or give this one another folder.`,
-    { folder, pid: holder?.pid ?? null, since: holder?.since ?? null },
-  );
+  return new RainError("not-allowed", `${words.what} in ${folder} is in use by ${who}; ${words.remedy}`, {
+    folder,
+    pid: holder?.pid ?? null,
+    since: holder?.since ?? null,
+  });
 }
 
 async function isAlive(holder: Holder): Promise<boolean> {
   if (holder.bootId !== undefined && holder.bootId !== (await bootId())) return false;
   if (!hasProcess(holder.pid)) return false;
-  return holder.startTicks === undefined || holder.startTicks === (await startTicks(holder.pid));
+  if (holder.startTicks === undefined) return true;
+  const found = await readStat(holder.pid);
+  // A zombie has ended, and waits for a parent that may never ask: in a container, process 1 often does not.
+  return found !== undefined && found.state !== "Z" && found.startTicks === holder.startTicks;
 }
 
 function hasProcess(pid: number): boolean {
@@ -122,20 +140,20 @@ function hasProcess(pid: number): boolean {
 
 const describeSelf = async (): Promise<Holder> => ({
   pid: process.pid,
-  startTicks: await startTicks(process.pid),
+  startTicks: (await readStat(process.pid))?.startTicks,
   bootId: await bootId(),
   since: new Date(Date.now() - process.uptime() * 1_000).toISOString(),
 });
 const sameHolder = (a: Holder | undefined, b: Holder): boolean =>
   a?.pid === b.pid && a.startTicks === b.startTicks && a.bootId === b.bootId;
 
-/** Field 22, counted after the name in parentheses, which may itself hold spaces and parentheses. */
-async function startTicks(pid: number): Promise<string | undefined> {
+/** Fields 3 and 22, counted after the name in parentheses, which may itself hold spaces and parentheses. */
+async function readStat(
+  pid: number,
+): Promise<{ state: string | undefined; startTicks: string | undefined } | undefined> {
   const stat = await readIfThere(`/proc/${pid}/stat`);
-  return stat
-    ?.slice(stat.lastIndexOf(")") + 2)
-    .split(" ")
-    .at(19);
+  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields && { state: fields[0], startTicks: fields[19] };
 }
 const bootId = async (): Promise<string | undefined> =>
   (await readIfThere("/proc/sys/kernel/random/boot_id"))?.trim();
