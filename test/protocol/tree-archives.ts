@@ -61,7 +61,7 @@ export const link = (name: string, target: string | Buffer, more: HeaderFields =
 export const typed = (type: string, name: string, target = ""): Buffer => header({ name, type, target });
 
 /** One record of an extended header, with the right length. */
-export function record(key: string, value: string | Buffer): Buffer {
+function record(key: string, value: string | Buffer): Buffer {
   const body = Buffer.concat([Buffer.from(` ${key}=`), Buffer.from(value), Buffer.from("\n")]);
   let length = body.length + 1;
   while (String(length).length + body.length !== length) length = String(length).length + body.length;
