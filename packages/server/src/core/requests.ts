@@ -69,7 +69,7 @@ function dispatch(k: Kernel, waiter: Waiter, request: CoreRequest): void {
       break;
     case "fetch": {
       const object = theObject(theSession(k, request.session), request.object);
-      if (!answerFetch(k, object, waiter)) k.parkFetch(object, waiter);
+      if (!answerFetch(k, object, waiter)) k.parked.parkFetch(object, waiter);
       break;
     }
     case "task.get": {
