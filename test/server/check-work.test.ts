@@ -70,7 +70,7 @@ it.each<[RegExp, Work, InputSpec[], OutputSpec[]]>([
   [/has 2 paths for 1 inputs/, make("a", "b"), [takes(BLOB)], [tree]],
   [/a is used twice/, make("a", "a"), [takes(BLOB), takes(OTHER)], [tree]],
   [/a\/b\/c lies in a\/b/, make("a/b/c", "a/b"), [takes(BLOB), takes(TREE)], [tree]],
-  [/stdin must be a blob/, { ...run, stdin: 0 } as Work, [takes(TREE)], []],
+  [/stdin must be a blob/, { ...run, stdin: 0 }, [takes(TREE)], []],
   [/is stdout, which is no directory/, run, [], [makes("directory", { capture: "stdout" })]],
   [
     /output out is a directory, which has no content type/,
