@@ -1,5 +1,5 @@
 import type { AssignedInput, Digest, ObjectId, ServerToGovernor, TaskFailure } from "@rain/protocol";
-import { isIn, type Attempt, type AttemptIn, type Job } from "./attempts.ts";
+import { isIn, type Attempt, type AttemptIn, type Assignment } from "./attempts.ts";
 import type { Machine } from "./machine.ts";
 import { toRequest } from "./pool.ts";
 import { attemptKey } from "./types.ts";
@@ -33,13 +33,18 @@ export function assign(m: Machine, message: Assign): void {
     contentType,
   }));
   m.orders += 1;
-  const job: Job = { spec: message.spec, inputs, request: toRequest(message.spec.request), order: m.orders };
+  const assignment: Assignment = {
+    spec: message.spec,
+    inputs,
+    request: toRequest(message.spec.request),
+    order: m.orders,
+  };
   const missing = new Set<Digest>();
-  const attempt = m.attempts.add(ref, { kind: "fetching", job, missing }, m.now);
+  const attempt = m.attempts.add(ref, { kind: "fetching", assignment, missing }, m.now);
   for (const input of message.inputs) {
     if (want(m, attempt, input)) missing.add(input.sha256);
   }
-  if (missing.size === 0) enqueue(m, attempt, job);
+  if (missing.size === 0) enqueue(m, attempt, assignment);
 }
 
 /** Why this assignment can never run here. */
@@ -72,10 +77,11 @@ export function arrived(m: Machine, sha256: Digest, users: readonly string[]): v
   for (const key of users) {
     const attempt = m.attempts.byKey(key);
     if (!attempt || !isIn(attempt, "fetching")) continue;
-    const { job, missing } = attempt.phase;
+    const { assignment, missing } = attempt.phase;
     if (!missing.delete(sha256)) continue;
-    for (const input of job.inputs) if (input.sha256 === sha256) hold(m, attempt, input.object, sha256);
-    if (missing.size === 0) enqueue(m, attempt, job);
+    for (const input of assignment.inputs)
+      if (input.sha256 === sha256) hold(m, attempt, input.object, sha256);
+    if (missing.size === 0) enqueue(m, attempt, assignment);
   }
   m.holdings.settle(sha256);
 }
@@ -90,7 +96,7 @@ export function acquireFailed(m: Machine, sha256: Digest, reason: string): void 
   for (const key of m.holdings.acquireFailed(sha256)) {
     const attempt = m.attempts.byKey(key);
     if (!attempt || !isIn(attempt, "fetching")) continue;
-    const objects = attempt.phase.job.inputs.filter((input) => input.sha256 === sha256);
+    const objects = attempt.phase.assignment.inputs.filter((input) => input.sha256 === sha256);
     const ids = [...new Set(objects.map((input) => input.object))].slice(0, MISSING_ITEMS);
     const missing = ids.map((object) => ({ object, why }));
     m.report(attempt, { type: "starved", ...attempt.ref, missing });
@@ -98,15 +104,15 @@ export function acquireFailed(m: Machine, sha256: Digest, reason: string): void 
   m.holdings.settle(sha256);
 }
 
-const priority = (job: Job): number => job.spec.priority ?? 0;
+const priority = (assignment: Assignment): number => assignment.spec.priority ?? 0;
 
 /** Before it in the queue: a higher priority, then an earlier assignment. */
-function enqueue(m: Machine, attempt: Attempt, job: Job): void {
-  m.attempts.move(attempt, { kind: "queued", job }, m.now);
+function enqueue(m: Machine, attempt: Attempt, assignment: Assignment): void {
+  m.attempts.move(attempt, { kind: "queued", assignment }, m.now);
   const goesBefore = (other: AttemptIn<"queued">): boolean => {
-    const theirs = other.phase.job;
-    if (priority(theirs) !== priority(job)) return priority(theirs) > priority(job);
-    return theirs.order < job.order;
+    const theirs = other.phase.assignment;
+    if (priority(theirs) !== priority(assignment)) return priority(theirs) > priority(assignment);
+    return theirs.order < assignment.order;
   };
   const place = m.queue.findLastIndex(goesBefore) + 1;
   m.queue.splice(place, 0, attempt as AttemptIn<"queued">);

@@ -3,7 +3,7 @@ import { attemptKey, type Allocation, type ReadyInput } from "./types.ts";
 import type { Request } from "./pool.ts";
 
 /** What an attempt is to do; kept until its report. */
-export interface Job {
+export interface Assignment {
   readonly spec: TaskSpec;
   readonly inputs: readonly ReadyInput[];
   readonly request: Request;
@@ -21,12 +21,12 @@ interface Stopping {
 
 export type Phase =
   /** Waits for the bytes of `missing`. */
-  | { readonly kind: "fetching"; readonly job: Job; readonly missing: Set<Digest> }
+  | { readonly kind: "fetching"; readonly assignment: Assignment; readonly missing: Set<Digest> }
   /** Has its inputs and waits for resources. */
-  | { readonly kind: "queued"; readonly job: Job }
+  | { readonly kind: "queued"; readonly assignment: Assignment }
   | {
       readonly kind: "running";
-      readonly job: Job;
+      readonly assignment: Assignment;
       readonly allocation: Allocation;
       /** Wall clock of the start, ms; undefined while it is being prepared. */
       readonly startedAt: number | undefined;

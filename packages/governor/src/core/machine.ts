@@ -80,14 +80,14 @@ export class Machine {
         this.queue.splice(this.queue.indexOf(attempt as AttemptIn<"queued">), 1);
         break;
       case "running":
-        this.pool.give(before.job.request, before.allocation);
+        this.pool.give(before.assignment.request, before.allocation);
         this.timed.delete(attempt);
         this.running -= 1;
         break;
       case "reported":
         return; // `move` threw
     }
-    for (const input of before.job.inputs) this.holdings.unuse(input.sha256, attempt.key);
+    for (const input of before.assignment.inputs) this.holdings.unuse(input.sha256, attempt.key);
     this.send(report);
   }
 

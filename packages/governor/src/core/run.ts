@@ -10,7 +10,7 @@ import { objectKey, type RunOutcome } from "./types.ts";
 export function startQueued(m: Machine): void {
   for (let place = 0; place < m.queue.length;) {
     const attempt = m.queue[place];
-    if (attempt && m.pool.fits(attempt.phase.job.request)) {
+    if (attempt && m.pool.fits(attempt.phase.assignment.request)) {
       m.queue.splice(place, 1);
       start(m, attempt);
     } else {
@@ -20,18 +20,18 @@ export function startQueued(m: Machine): void {
 }
 
 function start(m: Machine, attempt: AttemptIn<"queued">): void {
-  const { job } = attempt.phase;
-  const allocation = m.pool.take(job.request);
+  const { assignment } = attempt.phase;
+  const allocation = m.pool.take(assignment.request);
   const { ref } = attempt;
   const fresh = { startedAt: undefined, deadline: Infinity, stopping: undefined };
-  m.attempts.move(attempt, { kind: "running", job, allocation, ...fresh }, m.now);
+  m.attempts.move(attempt, { kind: "running", assignment, allocation, ...fresh }, m.now);
   m.running += 1;
-  m.emit({ type: "run", ref, spec: job.spec, inputs: job.inputs, allocation });
+  m.emit({ type: "run", ref, spec: assignment.spec, inputs: assignment.inputs, allocation });
 }
 
 export function started(m: Machine, ref: AttemptRef, at: number): void {
   const attempt = running(m, ref);
-  const timeoutS = attempt.phase.job.spec.timeoutS;
+  const timeoutS = attempt.phase.assignment.spec.timeoutS;
   const deadline = timeoutS === undefined ? Infinity : m.now + timeoutS * 1000;
   m.attempts.move(attempt, { ...attempt.phase, startedAt: at, deadline }, m.now);
   if (timeoutS !== undefined) m.timed.add(attempt);
@@ -61,7 +61,7 @@ function reportOf(phase: PhaseOf<"running">, ref: AttemptRef, outcome: RunOutcom
     case "leaving":
       return { type: "stopped", ...ref };
     case "timeout": {
-      const message = `ran longer than its limit of ${phase.job.spec.timeoutS} s (timeoutS) and was ended`;
+      const message = `ran longer than its limit of ${phase.assignment.spec.timeoutS} s (timeoutS) and was ended`;
       const stderr = outcome.ok ? undefined : outcome.failure.stderr;
       return { type: "fail", ...ref, failure: { reason: "timeout", message, stderr }, info: outcome.info };
     }

@@ -10,7 +10,7 @@ import {
 import { chmod, mkdir, stat, symlink } from "node:fs/promises";
 import { promisify } from "node:util";
 import { RainError } from "../errors.ts";
-import { Jobs } from "./jobs.ts";
+import { Beside } from "./beside.ts";
 import { shown } from "./names.ts";
 import type { ReadEntry } from "./read.ts";
 import type { TreeLimits } from "./types.ts";
@@ -33,7 +33,7 @@ const CREATE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | const
 export class TreeWriter {
   readonly #root: string;
   readonly #limits: TreeLimits;
-  readonly #jobs = new Jobs(AT_ONCE, AT_ONCE_BYTES);
+  readonly #beside = new Beside(AT_ONCE, AT_ONCE_BYTES);
   readonly #links: { readonly path: string; readonly target: string }[] = [];
   #linkBytes = 0;
   #bytes = 0;
@@ -59,15 +59,15 @@ export class TreeWriter {
 
   /** Waits for the files, then makes the links: while files are written there is no link that one could go through. */
   async finish(): Promise<void> {
-    await this.#jobs.done();
+    await this.#beside.done();
     for (const { path, target } of this.#links)
-      await this.#jobs.start(0, () => explained(path, symlink(target, this.#at(path))));
-    await this.#jobs.done();
+      await this.#beside.start(0, () => explained(path, symlink(target, this.#at(path))));
+    await this.#beside.done();
   }
 
   /** Waits until nothing writes any more, also after a failure. */
   async settle(): Promise<void> {
-    await this.#jobs.settle();
+    await this.#beside.settle();
   }
 
   #at(path: string): string {
@@ -99,7 +99,7 @@ export class TreeWriter {
     if (entry.size > SMALL_BYTES) return this.#write(entry.path, mode, pieces(entry.body));
     const data: Buffer[] = [];
     for await (const chunk of entry.body) data.push(chunk);
-    await this.#jobs.start(entry.size, () => this.#write(entry.path, mode, [data]));
+    await this.#beside.start(entry.size, () => this.#write(entry.path, mode, [data]));
   }
 
   async #write(path: string, mode: number, parts: AsyncIterable<Buffer[]> | Buffer[][]): Promise<void> {

@@ -22,14 +22,8 @@ export function checkWork(spec: TaskSpec, kindOf: KindOf): string | undefined {
     if ((input.contentType ?? "") !== "" && kindOf(input.object) === "directory")
       return `input ${at} is a directory, which has no content type`;
   }
-  switch (spec.work.type) {
-    case "execute":
-      return checkExecute(spec, kindOf);
-    case "custom":
-      return checkCustom(spec);
-    default:
-      return checkBuiltIn(spec, kindOf);
-  }
+  if (spec.work.type === "execute") return checkExecute(spec, kindOf);
+  return spec.work.type === "custom" ? checkCustom(spec) : checkBuiltIn(spec, kindOf);
 }
 
 /** How many inputs and outputs each built-in takes; undefined for any number. */

@@ -1,24 +1,24 @@
-/** Runs jobs beside one another, a bounded number holding a bounded number of bytes. The first failure ends it. */
-export class Jobs {
-  readonly #maxJobs: number;
+/** Runs pieces of work beside one another, a bounded number holding a bounded number of bytes. The first failure ends it. */
+export class Beside {
+  readonly #maxCount: number;
   readonly #maxBytes: number;
   readonly #running = new Set<Promise<void>>();
   #bytes = 0;
   #failed = false;
   #failure: unknown;
 
-  constructor(maxJobs: number, maxBytes: number) {
-    this.#maxJobs = maxJobs;
+  constructor(maxCount: number, maxBytes: number) {
+    this.#maxCount = maxCount;
     this.#maxBytes = maxBytes;
   }
 
-  /** Starts a job once there is room. Throws what an earlier one failed with. */
-  async start(bytes: number, job: () => Promise<void>): Promise<void> {
-    while (this.#running.size >= this.#maxJobs || (this.#bytes > 0 && this.#bytes + bytes > this.#maxBytes))
+  /** Starts work once there is room. Throws what an earlier one failed with. */
+  async start(bytes: number, work: () => Promise<void>): Promise<void> {
+    while (this.#running.size >= this.#maxCount || (this.#bytes > 0 && this.#bytes + bytes > this.#maxBytes))
       await Promise.race(this.#running);
     this.#check();
     this.#bytes += bytes;
-    const running: Promise<void> = job()
+    const running: Promise<void> = work()
       .catch((error: unknown) => {
         this.#failure ??= error;
         this.#failed = true;
