@@ -1,15 +1,17 @@
 """Writes numpy-vectors.json: what numpy itself draws, as the words of a command line.
 
-    python3 -m venv /tmp/numpy && /tmp/numpy/bin/pip install numpy==2.4.6
+    python3 -m venv /tmp/numpy && /tmp/numpy/bin/pip install numpy==2.4.6 scipy
     /tmp/numpy/bin/python test/sweep/make-vectors.py && npx prettier --write test/sweep/numpy-vectors.json
 
 Run on Linux x86-64 with glibc 2.28 or newer: other mathematics libraries differ in the last bit of some values.
 """
 
 import json
+import math
 import pathlib
 
 import numpy as np
+from scipy.stats import qmc
 
 # One entry a stream: its calls are drawn one after the other, as the flags of one command line are.
 EXACT = [
@@ -119,12 +121,36 @@ def sequence(call):
     return {"call": call, "words": words(eval(call, {name: getattr(np, name) for name in dir(np)}))}
 
 
+def mathematics():
+    """The C library's log, exp and pow where V8's differ in a tenth of all cases."""
+    state = np.random.RandomState(7)
+    rows = []
+    for _ in range(150):
+        u, v, w = state.uniform(0, 1, 3).tolist()
+        rows.append(["log", [u], math.log(u)])
+        rows.append(["log", [0.93 + 0.14 * v], math.log(0.93 + 0.14 * v)])
+        rows.append(["log", [u * 10 ** (v * 600 - 300)], math.log(u * 10 ** (v * 600 - 300))])
+        rows.append(["exp", [40 * v - 20], math.exp(40 * v - 20)])
+        rows.append(["exp", [1440 * w - 740], math.exp(1440 * w - 740)])
+        rows.append(["pow", [u, 20 * w - 10], math.pow(u, 20 * w - 10)])
+        rows.append(["pow", [1e6 * v, 20 * u - 10], math.pow(1e6 * v, 20 * u - 10)])
+    return [[name, [repr(x) for x in args], repr(result)] for name, args, result in rows]
+
+
+def sobol():
+    """The first points of all dimensions, as whole numbers out of 2^30."""
+    points = qmc.Sobol(d=21, scramble=False, bits=30).random(32)
+    return (points * 2**30).astype(int).T.tolist()
+
+
 vectors = {
     "numpy": np.__version__,
     "exact": [draw(seed, calls) for calls in EXACT for seed in SEEDS],
     "close": [draw(seed, calls) for calls in CLOSE for seed in SEEDS],
     "sequences": [sequence(call) for call in SEQUENCES],
     "closeSequences": [sequence(call) for call in CLOSE_SEQUENCES],
+    "mathematics": mathematics(),
+    "sobol": sobol(),
 }
 path = pathlib.Path(__file__).with_name("numpy-vectors.json")
 path.write_text(json.dumps(vectors))

@@ -10,7 +10,7 @@ export {
   type SweepOptions,
 } from "./plan/expand.ts";
 export { readFlags, type SweepFlag } from "./plan/flags.ts";
-export { Trials, type Trial } from "./plan/trials.ts";
+export type { Trial, Trials } from "./plan/trials.ts";
 export { MAX_SEED } from "./random/mt19937.ts";
 export { Stream } from "./random/stream.ts";
 export type { Argument, BinaryOperator, CompareOperator, Node } from "./syntax/ast.ts";

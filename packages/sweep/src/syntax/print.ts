@@ -13,7 +13,7 @@ const escapeChar = (char: string): string =>
 const hex = (code: number): string => code.toString(16).padStart(8, "0");
 
 /** A string in quotes that the parser reads back as the same. */
-export const quote = (value: string): string => `'${Array.from(value, escapeChar).join("")}'`;
+const quote = (value: string): string => `'${Array.from(value, escapeChar).join("")}'`;
 
 const printArgument = ({ name, value }: Argument): string =>
   name === undefined ? printExpression(value) : `${name.text}=${printExpression(value)}`;

@@ -8,7 +8,7 @@ function comparable(value: Value): bigint | number | string | undefined {
   return value.kind === "int" || value.kind === "float" || value.kind === "str" ? value.value : undefined;
 }
 
-export function equal(a: Value, b: Value): boolean {
+function equal(a: Value, b: Value): boolean {
   if (a.kind === "list" || b.kind === "list") {
     if (a.kind !== "list" || b.kind !== "list" || a.items.length !== b.items.length) return false;
     return a.items.every((item, i) => equal(item, b.items[i] as Value));

@@ -74,9 +74,9 @@ export function checkEnds(call: Call, low: number, high: number): void {
   if (!Number.isFinite(high - low)) call.fail("the range is too large", call.spanOf(["low", "high"]));
   if (low <= high) return;
   const rest = call.has("size") ? `, ${call.text("size")}` : "";
-  const ends =
-    call.has("low") && call.has("high") ? [call.text("high"), call.text("low")] : [`${high}`, `${low}`];
-  const hint = `${call.node.name}(${ends.join(", ")}${rest})`;
+  const ends = call.has("low") ? [call.text("high"), call.text("low")] : [`${high}`, `${low}`];
+  const turned = `${call.node.name}(${ends.join(", ")}${rest})`;
+  const hint = call.has("high") ? turned : call.signature();
   call.fail("low is above high", call.spanOf(["low", "high"]), hint);
 }
 

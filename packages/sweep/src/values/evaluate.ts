@@ -16,7 +16,7 @@ export interface Scope {
   readonly what?: string;
 }
 
-export const NO_NAMES: Scope = { lookup: () => undefined, names: [] };
+const NO_NAMES: Scope = { lookup: () => undefined, names: [] };
 
 /** Python's truth of a value. */
 export function truth(value: Value): boolean {

@@ -21,6 +21,9 @@ export type ParsedValue =
 const LITERAL = "literal:";
 const CALL = /^\s*((?:[A-Za-z_]\w*\.)*)([A-Za-z_]\w*)\(/;
 
+/** `f` is a distribution of numpy; `f(x)` is text. */
+const F_WITH_NUMBERS = /^\s*(?:\w+\.)*f\(\s*(?:[-+\d.()[]|\w+\s*=)/;
+
 /**
  * True when a word is sweep syntax, or was meant to be: it starts with `[` or `(`, or with a name and `(` where
  * the name is one of ours, or nearly, or the whole word reads as a call with plain values (`foo(1, 2)`). Such a
@@ -32,10 +35,11 @@ export function isSweepSyntax(text: string): boolean {
   const call = CALL.exec(text);
   if (!call) return false;
   const [, , name = ""] = call;
+  if (name === "f") return F_WITH_NUMBERS.test(text);
   if (functionNamed(name) !== undefined) return true;
+  if (nearMisses(name, FUNCTION_NAMES).length > 0 && /\(\s*[-+\d.['")]/.test(text)) return true;
   if (!text.trimEnd().endsWith(")")) return false;
-  if (OTHER_NAMES.has(name)) return true;
-  return nearMisses(name, FUNCTION_NAMES).length > 0 ? /\(\s*[-+\d.['")]/.test(text) : isPlainCall(text);
+  return OTHER_NAMES.has(name) || isPlainCall(text);
 }
 
 /** A call that parses, of which every argument is a plain value. */

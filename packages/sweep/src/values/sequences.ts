@@ -32,7 +32,16 @@ function failEmpty(call: Call, start: string, stop: string, falls: boolean, step
   return call.fail("this range is empty", call.node.span, hint);
 }
 
+/** range(stop) counts from 0. */
+function needsStop(call: Call): void {
+  if (call.has("start") || call.has("stop")) return;
+  const end = call.node.span.end;
+  const usage = `${call.node.name}(stop) or ${call.node.name}(start, stop, step)`;
+  call.fail(`${call.node.name} needs stop`, { start: end - 1, end }, usage);
+}
+
 function range(call: Call): Plan {
+  needsStop(call);
   const lone = !call.has("stop");
   const start = lone ? 0n : call.bigint("start");
   const stop = call.bigint(lone ? "start" : "stop");
@@ -47,6 +56,7 @@ function range(call: Call): Plan {
 }
 
 function arange(call: Call): Plan {
+  needsStop(call);
   const names = ["start", "stop", "step"];
   if (names.every((name) => !call.has(name) || call.value(name)?.kind === "int")) return range(call);
   const lone = !call.has("stop");
