@@ -28,7 +28,7 @@ test("sessions, explain and logs of a session with work", limit, async () => {
   expect(so).toEqual({ code: 0, out: "one\n", err: "two\n" });
   const pieces = (await home.rain("logs", name, "--stream", "stderr", "-o", "json")).out.trim().split("\n");
   expect(pieces.map((line) => JSON.parse(line) as unknown)).toEqual([{ stream: "stderr", text: "two\n" }]);
-  expect((await home.rain("explain", name)).out).toContain(`Task ${name} is running.`);
+  expect((await home.rain("explain", name)).out).toContain(`Task ${name}: running`);
 
   writeFileSync(gate, "");
   await task.wait();

@@ -32,18 +32,26 @@ describe("help and version", () => {
     for (const [number, meaning] of exitCodeMeanings) expect(text).toContain(`${number} ${meaning}`);
   });
 
-  test.each(["start", "stop", "server", "governor", "status", "sessions", "explain", "logs"])(
-    "rain %s --help fits a screen",
-    async (command) => {
-      const { code, out } = await runMain([command, "--help"]);
-      expect(code).toBe(0);
-      const lines = out.trimEnd().split("\n");
-      expect(lines.length).toBeLessThanOrEqual(24);
-      expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
-      expect(out).toContain("--instance");
-      expect((await runMain(["--help"])).out).toContain(`  ${command} `);
-    },
-  );
+  test.each([
+    "start",
+    "stop",
+    "server",
+    "governor",
+    "status",
+    "governors",
+    "scp",
+    "sessions",
+    "explain",
+    "logs",
+  ])("rain %s --help fits a screen", async (command) => {
+    const { code, out } = await runMain([command, "--help"]);
+    expect(code).toBe(0);
+    const lines = out.trimEnd().split("\n");
+    expect(lines.length).toBeLessThanOrEqual(24);
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+    expect(out).toContain("--instance");
+    expect((await runMain(["--help"])).out).toContain(`  ${command} `);
+  });
 
   test("--version is that of the package", async () => {
     const manifest = readFileSync(new URL("../../packages/cli/package.json", import.meta.url), "utf8");

@@ -45,6 +45,15 @@ describe("programs that fail", () => {
     expect(error.message).toContain("three");
     expect(error.message).toContain("this went wrong");
   });
+  it("its log can still be read", async () => {
+    const session = await client.newSession("log", { onError: "continue" });
+    session.execute(["sh", "-c", "echo out; echo err >&2; exit 1"]);
+    await session.submit();
+    await session.waitAll();
+    const { stdout, stderr } = await cluster.rain("logs", `${session.id}/0`);
+    expect([stdout, stderr]).toEqual(["out", "err"]);
+    await session.close();
+  });
   it("killed by a signal", async () => {
     const error = await failure((session) => session.execute(["sh", "-c", "kill -SEGV $$"]));
     expect(error.message).toContain("SIGSEGV");

@@ -82,7 +82,7 @@ export class Cluster {
     this.#port = Number(new URL(url).port);
   }
 
-  async startGovernor(name: string, cpus: number): Promise<void> {
+  async startGovernor(name: string, cpus: number, more: readonly string[] = []): Promise<void> {
     const ready = join(this.home, `${name}.ready`);
     await rm(ready, { force: true });
     await this.#launch(name, ready, [
@@ -95,6 +95,7 @@ export class Cluster {
       join(this.home, "work", name),
       "--ready-file",
       ready,
+      ...more,
     ]);
   }
 

@@ -18,13 +18,13 @@ import { Executor } from "../../packages/governor/src/executor/index.ts";
 import type { ExecutorOptions, RunEffect, RunOutcome } from "../../packages/governor/src/executor/types.ts";
 import { BlobStore, RunStore } from "../../packages/governor/src/store/index.ts";
 
-export interface Input {
+interface Input {
   readonly bytes: string | Buffer;
   readonly path?: string;
   readonly write?: boolean;
   readonly label?: string;
 }
-export interface Output {
+interface Output {
   readonly path?: string;
   readonly capture?: "stdout" | "stderr";
   readonly kind?: "blob" | "directory";

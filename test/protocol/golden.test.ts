@@ -9,7 +9,7 @@ import {
 } from "@rain/protocol";
 import { decode, encode, parse } from "@rain/protocol/codec";
 import { describe, expect, test } from "vitest";
-import { error, governorMessages, replies, requests, toGovernor } from "./golden/messages.ts";
+import { error, governorMessages, laterFields, replies, requests, toGovernor } from "./golden/messages.ts";
 
 const golden = new Map<string, string>(
   Object.entries(
@@ -32,6 +32,8 @@ const add = (direction: string, messages: object, schema: Parameters<typeof pars
 add("request", requests, clientRequest);
 add("governor", governorMessages, governorMessage);
 add("to governor", toGovernor, serverToGovernor);
+add("request", laterFields.requests, clientRequest);
+add("governor", laterFields.governor, governorMessage);
 cases.set("error", { message: error, schema: serverToClient });
 for (const type of requestTypes)
   cases.set(`reply ${type}`, {

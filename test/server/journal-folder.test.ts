@@ -156,6 +156,31 @@ describe("lock of a journal", () => {
     },
   );
 
+  it.runIf(process.platform === "linux")(
+    "is taken over from a killed process that nobody reaps",
+    async () => {
+      // The inner sleep ends at once and stays a zombie, since its parent has become a program that never waits.
+      const parent = spawn("sh", ["-c", "sleep 0 & echo $!; exec sleep 600"], {
+        stdio: ["ignore", "pipe", "ignore"],
+      });
+      const [line] = (await once(parent.stdout, "data")) as [Buffer];
+      const pid = Number(line.toString());
+      const fields = async (): Promise<string[]> => {
+        const stat = await fs.readFile(`/proc/${pid}/stat`, "utf8");
+        return stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      };
+      while ((await fields())[0] !== "Z") await new Promise((done) => setTimeout(done, 10));
+      await putLock(JSON.stringify({ ...(await ownHolder()), pid, startTicks: (await fields())[19] }));
+      try {
+        const unlock = await lockJournal(folder);
+        await unlock();
+      } finally {
+        parent.kill("SIGKILL");
+        await once(parent, "exit");
+      }
+    },
+  );
+
   it.runIf(process.platform === "linux").each([
     ["its pid was used again", { startTicks: "1" }],
     ["it is from before a reboot", { bootId: "00000000-0000-0000-0000-000000000000" }],

@@ -104,4 +104,7 @@ export const goldenRecords: readonly ServerRecord[] = [
 ];
 
 /** One of each type of record, with every kind of field. A record newer than the golden files is added here. */
-export const everyRecord: readonly ServerRecord[] = [...goldenRecords];
+export const everyRecord: readonly ServerRecord[] = [
+  ...goldenRecords,
+  { type: "governor.draining", governor: asGovernorId(2) },
+];

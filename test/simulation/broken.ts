@@ -68,7 +68,7 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
         for (const object of session.objects.values()) {
           if (object.keep && object.state.kind === "finished" && object.openConsumers === 0) {
             for (const holder of k.live.replicas.get(object) ?? []) {
-              k.drop(holder, { session: session.id, object: object.id });
+              k.copies.drop(holder, { session: session.id, object: object.id });
             }
           }
         }

@@ -135,7 +135,7 @@ const faults: Readonly<Record<string, Fault>> = {
     return "sources deny objects";
   },
 };
-export const faultNames: readonly string[] = Object.keys(faults);
+const faultNames: readonly string[] = Object.keys(faults);
 
 /** Each history has its own mixture: some kinds of faults, and a number of them within `duration` ms. */
 export function scheduleFaults(targets: Targets, duration: number): void {

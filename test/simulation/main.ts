@@ -2,7 +2,7 @@ import { runHistory, type HistoryResult } from "./history.ts";
 
 /** What `scripts/simulate.mjs` runs: one history, or many with a summary. Lines go to `print`. */
 
-export interface Summary {
+interface Summary {
   readonly histories: number;
   readonly faults: number;
   readonly events: number;
@@ -22,7 +22,10 @@ export function describeFailure(result: HistoryResult): string {
   ].join("\n");
 }
 
-/** Answers whether every rule held. With `log` each line of the history is printed as it happens. */
+/**
+ * Answers whether every rule held. With `log` each line of the history is printed as it happens.
+ * @public
+ */
 export function simulateOne(seed: number, log: boolean, print: Print): boolean {
   const result = runHistory({ seed, ...(log ? { onLine: print } : {}) });
   if (result.violation) print(describeFailure(result));
@@ -33,7 +36,10 @@ export function simulateOne(seed: number, log: boolean, print: Print): boolean {
   return !result.violation;
 }
 
-/** Seeds `from`, `from + step`, ...: `count` of them. Stops at the first broken rule unless `keepGoing`. */
+/**
+ * Seeds `from`, `from + step`, ...: `count` of them. Stops at the first broken rule unless `keepGoing`.
+ * @public
+ */
 export function simulateMany(
   options: {
     readonly from: number;

@@ -28,9 +28,7 @@ import { Stall } from "./stall.ts";
 import { sourceUrl } from "./store.ts";
 import { WatchedCore, type Watch } from "./watch/watch.ts";
 import { hear, say } from "./wire.ts";
-import type { World } from "./world.ts";
-
-export const CLUSTER_ID = "simulation";
+import { CLUSTER_ID, type World } from "./world.ts";
 
 export interface JournalSizes {
   readonly segmentBytes: number;

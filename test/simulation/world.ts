@@ -3,6 +3,9 @@ import type { Bugs } from "./bugs.ts";
 import { Loop } from "./loop.ts";
 import { Random } from "./random.ts";
 
+/** Of every simulated cluster: its journal carries it. */
+export const CLUSTER_ID = "simulation";
+
 /** A rule of the product that a history broke. */
 export class Violation extends Error {
   readonly rule: string;

@@ -14,6 +14,8 @@ export interface Launched {
   readonly name: string;
   /** Settles when it ends. */
   readonly end: Promise<End>;
+  /** From now on this process does not wait for its end. */
+  readonly letGo: () => void;
   readonly identity: ProcessIdentity;
   readonly log: string;
   /** Length of the log before this start, bytes. */
@@ -55,10 +57,9 @@ export async function launch(
       child.once("exit", (exitCode, signal) => resolve({ exitCode, signal }));
     });
     await once(child, "spawn"); // throws when it cannot be started
-    child.unref();
     const pid = child.pid ?? 0;
     const identity = identify(pid) ?? { pid, startTime: "", bootId: "" };
-    return { name, end, identity, log, logStart, readyFile };
+    return { name, end, letGo: () => child.unref(), identity, log, logStart, readyFile };
   } finally {
     closeSync(fd);
   }
@@ -99,6 +100,7 @@ export async function waitReady(
   }
   const { url } = JSON.parse(readFileSync(daemon.readyFile, "utf8")) as { url: string };
   rmSync(daemon.readyFile, { force: true });
+  daemon.letGo();
   return { url };
 }
 

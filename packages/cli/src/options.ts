@@ -113,6 +113,16 @@ export function parseLabel(option: string, text: string): readonly [string, stri
   return [text.slice(0, at), text.slice(at + 1)];
 }
 
+/** `NAME=COMMAND`: an own executor and the line that starts it. */
+export function parseExecutor(option: string, text: string): readonly [string, string] {
+  const [, name, command] = /^([A-Za-z0-9][A-Za-z0-9_.-]{0,63})=(.*\S.*)$/s.exec(text) ?? [];
+  if (name === undefined || command === undefined)
+    throw usageError(
+      `${option} ${quote(text)}: write NAME=COMMAND; a name has letters, digits, '_', '.', '-', 64 at most`,
+    );
+  return [name, command];
+}
+
 /** The name of an instance or governor is part of a path, so it is plain. */
 export function parseName(option: string, text: string): string {
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/.test(text))
@@ -126,4 +136,14 @@ export function parseTaskRef(text: string): { readonly session: number; readonly
   if (!match)
     throw usageError(`task ${quote(text)}: write SESSION/TASK, as 3/17 ("rain status" shows sessions)`);
   return { session: Number(match[1]), task: Number(match[2]) };
+}
+
+/** `http://host:port` on this machine: the near end of a tunnel to a data port. */
+export function parseDataUrl(option: string, text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol !== "http:" || url.pathname !== "/" || !isLoopback(url.hostname.replaceAll(/[[\]]/g, "")))
+    throw usageError(
+      `${option} ${quote(text)}: write http://127.0.0.1:PORT; data between machines goes through a tunnel`,
+    );
+  return url.origin;
 }

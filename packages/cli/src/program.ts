@@ -36,6 +36,14 @@ const leaseOption = (): Option =>
     by(read.parseSeconds, "--lease"),
   );
 
+/** Options for starting governors over ssh; docs/cluster.md has them. */
+const tunnelOption = (flags: string, text: string): Option => new Option(flags, text).hideHelp();
+const sshOptionOption = (): Option =>
+  new Option("--ssh-option <OPTION>", "for ssh -o, as Port=2222; may be repeated")
+    .argParser((text: string, before: readonly string[]) => [...before, text])
+    .default([], "none");
+const hostFileOption = (what: string): Option => new Option("--governor-host-file <FILE>", what);
+
 /** Makes the parser. `done` is told the exit code of the command that ran. */
 export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: number) => void): Command {
   const program = new Command("rain")
@@ -77,6 +85,7 @@ export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: numbe
     return { io, globals, env };
   };
   addClusterCommands(program, context, done);
+  addScpCommand(program, context, done);
   addDaemonCommands(program, context, done);
   addViewCommands(program, context, done);
   return program;
@@ -98,7 +107,14 @@ function addClusterCommands(program: Command, context: () => Context, done: Done
       "a governor for each number of cpus: 4,4,2",
       by(read.parseLocalGovernors, "--local-governors"),
     )
-    .option("-S, --reserve-cpu", "with --simple: leave one cpu to the server", false)
+    .addOption(hostFileOption("a governor on each host of the file, over ssh"))
+    .addOption(
+      new Option("--autoconf <SYSTEM>", "a governor on each node of a batch job").choices(["pbs", "slurm"]),
+    )
+    .option("-S, --reserve-cpu", "leave one cpu of this machine to the server", false)
+    .option("--remote-init <COMMAND>", "shell line that comes first on each host")
+    .option("--runprefix <COMMAND>", "how rain is started there (default: rain)", "rain")
+    .addOption(sshOptionOption())
     .addOption(listenOption())
     .addOption(logdirOption("folder for logs (default: in the instance)"))
     .option("--workdir <DIR>", "folder for the governors' data, on a fast disk")
@@ -126,6 +142,8 @@ function addClusterCommands(program: Command, context: () => Context, done: Done
       by(read.parseSeconds, "--grace"),
       10,
     )
+    .addOption(tunnelOption("--asked", "the server told them already: wait first").default(false))
+    .addOption(tunnelOption("--forget-access", "remove the access file").default(false))
     .action(async (flags) => done(await (await import("./commands/stop.ts")).run(context(), flags)));
 }
 
@@ -150,11 +168,11 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
       "HOST[:PORT] of the server (default: see --access-file)",
       by(read.parseAddress, "ADDRESS"),
     )
+    .option("--config <FILE>", "configuration (TOML); the options here win over it")
     .option(
       "--cpus <N>",
       "cpus to offer: N, -N (all but N) or detect (default)",
       by(read.parseCpus, "--cpus"),
-      "detect",
     )
     .option("--gpus <N>", "gpus to offer (default: detect)", by(read.parseCount, "--gpus"))
     .option("--memory <SIZE>", "memory to offer, as 8G (default: detect)", by(read.parseMemory, "--memory"))
@@ -168,13 +186,38 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
         .argParser(collect(read.parseLabel, "--label"))
         .default({}, "none"),
     )
+    .addOption(
+      new Option("--executor <NAME=COMMAND>", "runs tasks NAME/METHOD; may be repeated")
+        .argParser(collect(read.parseExecutor, "--executor"))
+        .default({}, "none"),
+    )
     .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
     .option("--workdir <DIR>", "its data, on a fast disk (default: in the instance)")
+    .option("--pin-cpus", "give each task whole cpus of its own (taskset)")
+    .option("--background", "return when it is registered; it goes on as a daemon", false)
     .addOption(logdirOption("log to governor-NAME.log there instead of stderr"))
     .addOption(readyFileOption())
-    .action(async (address, { resource, label, ...flags }) => {
+    .addOption(tunnelOption("--access-stdin", "the access file comes on stdin").default(false))
+    .addOption(
+      tunnelOption("--data-port <PORT>", "port of its data port").argParser(
+        by(read.parseCount, "--data-port"),
+      ),
+    )
+    .addOption(
+      tunnelOption("--data-url <URL>", "where the server finds its data port").argParser(
+        by(read.parseDataUrl, "--data-url"),
+      ),
+    )
+    .addOption(
+      tunnelOption("--tunnel-to <HOST:PORT>", "the server behind a tunnel, as it knows itself").argParser(
+        by(read.parseAddress, "--tunnel-to"),
+      ),
+    )
+    .action(async (address, { resource, label, executor, ...flags }) => {
       const { run } = await import("./commands/governor.ts");
-      done(await run(context(), address, { ...flags, resources: resource, labels: label }));
+      done(
+        await run(context(), address, { ...flags, resources: resource, labels: label, executors: executor }),
+      );
     });
 }
 
@@ -184,6 +227,8 @@ function addViewCommands(program: Command, context: () => Context, done: Done): 
     .summary("show the server, its governors and sessions")
     .description("Shows the server, its governors and sessions.")
     .action(async () => done(await (await import("./commands/status.ts")).run(context())));
+
+  addGovernorsCommand(program, context, done);
 
   program
     .command("sessions")
@@ -214,5 +259,46 @@ function addViewCommands(program: Command, context: () => Context, done: Done): 
     .option("-f, --follow", "go on until the task has ended", false)
     .action(async (ref, flags) =>
       done(await (await import("./commands/logs.ts")).run(context(), ref, flags)),
+    );
+}
+
+function addGovernorsCommand(program: Command, context: () => Context, done: Done): void {
+  const governors = program
+    .command("governors")
+    .summary("list the governors; drain or stop some")
+    .description("Lists the governors of the server.\nExample: rain governors drain 2")
+    .action(async () => done(await (await import("./commands/governors.ts")).run(context())));
+  const add = (what: "drain" | "stop", summary: string, text: string): void => {
+    governors
+      .command(what)
+      .summary(summary)
+      .description(text)
+      .argument("<GOVERNOR...>", "numbers or names")
+      .action(async (wanted: readonly string[]) =>
+        done(await (await import("./commands/governors.ts")).act(context(), what, wanted)),
+      );
+  };
+  add(
+    "drain",
+    "give them no new tasks, and stop them when idle",
+    "Gives governors no new tasks; each stops when what it runs has ended.",
+  );
+  add("stop", "stop them now", "Stops governors now; others get the tasks that they run.");
+}
+
+function addScpCommand(program: Command, context: () => Context, done: Done): void {
+  program
+    .command("scp")
+    .summary("copy a file to every host of governors")
+    .description(
+      "Copies a file or folder to the same place on every host of a host file, or on\n" +
+        "those where rain start started governors.",
+    )
+    .argument("<FILE>", "file or folder of this machine")
+    .argument("<PATH>", "where it goes there")
+    .addOption(hostFileOption("the hosts (default: those of the running cluster)"))
+    .addOption(sshOptionOption())
+    .action(async (file, path, flags) =>
+      done(await (await import("./commands/scp.ts")).run(context(), file, path, flags)),
     );
 }

@@ -46,6 +46,13 @@ export interface GovernorInfo {
   readonly resources: Resources;
   readonly used: Resources;
   readonly labels: Readonly<Record<string, string>>;
+  /** Environments of its configuration, for `execute(..., { environment })`. */
+  readonly environments?: readonly string[] | undefined;
+  /** Its own executors, for `custom("NAME/METHOD")`. */
+  readonly executors?: readonly string[] | undefined;
+  readonly costPerHour?: number | undefined;
+  /** It gets no new tasks. */
+  readonly draining?: boolean | undefined;
   /** Tasks that it was given. */
   readonly tasks: GovernorView["tasks"];
   /** Data objects that it has. */

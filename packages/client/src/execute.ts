@@ -32,9 +32,13 @@ export interface ExecuteOptions extends TaskOptions {
   /** Run the line by `/bin/sh -c`. A list is joined with blanks; paths in it are quoted, texts are not. */
   readonly shell?: boolean | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
+  /** Name of an environment that governors have in their configuration: its prefix comes before the program. */
+  readonly environment?: string | undefined;
 }
 const optionNames: ReadonlySet<string> = new Set(
-  ["stdout", "stderr", "stdin", "inputPaths", "outputPaths", "shell", "env"].concat(taskOptionNames),
+  ["stdout", "stderr", "stdin", "inputPaths", "outputPaths", "shell", "env", "environment"].concat(
+    taskOptionNames,
+  ),
 );
 
 /**
@@ -57,6 +61,8 @@ export function executePattern(args: string | readonly Argument[], options: Exec
     slots.addFile(readOutputPath(`${what}: outputPaths[${index}]`, given));
   }
   const env = options.env === undefined ? undefined : readEnvironment(`${what}: env`, options.env);
+  const { environment } = options;
+  if (environment !== undefined) checkEnvironmentName(`${what}: environment`, environment);
   const line = shell ? [shellLine(words, slots)] : words;
   checkSizes(what, line, env);
   return {
@@ -67,6 +73,7 @@ export function executePattern(args: string | readonly Argument[], options: Exec
       ...(shell && { shell }),
       ...(stdin !== undefined && { stdin }),
       ...(env !== undefined && { env }),
+      ...(environment !== undefined && { environment }),
     },
     inputs: slots.inputs,
     outputs: slots.outputs,
@@ -89,6 +96,12 @@ function readArguments(
   if (words.length === 0 || words[0] === "")
     throw badRequest(`${what}: the first argument must name a program`);
   return words;
+}
+
+function checkEnvironmentName(what: string, name: unknown): void {
+  if (typeof name !== "string") throw wrongType(`${what}: must be a name, not ${show(name)}`);
+  if (!/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(name))
+    throw badRequest(`${what}: ${show(name)}: use letters, digits, '_', '.', '-', 64 at most`);
 }
 
 function readArgument(what: string, slots: Slots, given: Argument): Arg {

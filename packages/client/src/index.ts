@@ -6,6 +6,7 @@ export {
   type SessionOptions,
 } from "./client.ts";
 export { blob, json, type ConstantOptions } from "./constants.ts";
+export type { CustomOptions, PythonOptions } from "./custom.ts";
 export { DataObject } from "./data-object.ts";
 export { ConnectionError, SessionError, TaskError, TimeoutError } from "./errors.ts";
 export type { Argument, ExecuteOptions } from "./execute.ts";

@@ -15,6 +15,7 @@ import {
 import { concatPattern, sleepPattern } from "./built-in.ts";
 import { badRequest, show, wrongType } from "./check.ts";
 import type { Connection, RequestOptions } from "./connection.ts";
+import { customPattern, pythonPattern, type CustomOptions, type PythonOptions } from "./custom.ts";
 import { DataObject, nameObject, recordOf } from "./data-object.ts";
 import { SessionError } from "./errors.ts";
 import { executePattern, type Argument, type ExecuteOptions } from "./execute.ts";
@@ -28,7 +29,7 @@ import { atCaller, captureOrigin } from "./origin.ts";
 import type { Pattern } from "./pattern.ts";
 import { fillProgram, type Program } from "./program.ts";
 import { SettledLog } from "./settled.ts";
-import type { ObjectLike } from "./slots.ts";
+import type { Input, ObjectLike } from "./slots.ts";
 import { Submitter } from "./submitter.ts";
 import { describeTask, Task, taskRecordOf } from "./task.ts";
 import type { TaskOptions } from "./task-options.ts";
@@ -146,6 +147,19 @@ export class Session {
   /** Adds a task whose one output is the object, `seconds` later. */
   sleep(object: ObjectLike, seconds: number, options: TaskOptions = {}): Task {
     return this.#add("sleep", () => sleepPattern(object, seconds, options));
+  }
+
+  /** Adds a task of an own executor of governors, "NAME/METHOD": see docs/executors.md. */
+  custom(method: string, options: CustomOptions = {}): Task {
+    return this.#add("custom", () => customPattern(method, options));
+  }
+
+  /**
+   * Adds a task that calls a Python function with the inputs in their order; what it returns is the output. `source` is
+   * the text of the function and of what it needs. Governors need the executor "py" (rain_executor.py).
+   */
+  python(source: string, inputs: readonly (ObjectLike | Input)[] = [], options: PythonOptions = {}): Task {
+    return this.#add("python", () => pythonPattern(source, inputs, options));
   }
 
   /** Adds a task of a program, with an object for each of its inputs. */
@@ -341,7 +355,7 @@ export class Session {
   }
 
   /** Adds a task for the user's line that called the method. */
-  #add(method: "execute" | "concat" | "sleep" | "run", pattern: () => Pattern): Task {
+  #add(method: "execute" | "concat" | "custom" | "python" | "sleep" | "run", pattern: () => Pattern): Task {
     return atCaller(this, method, () => {
       this.#check();
       return this.#graph.add(pattern(), captureOrigin(this, method));

@@ -1,5 +1,5 @@
-import { type Resources, type TaskSpec } from "@rain/protocol";
-import { badRequest, checkName, checkNumber, isForbiddenName, show, wrongType } from "./check.ts";
+import { limits, type Resources, type TaskSpec } from "@rain/protocol";
+import { badRequest, checkName, checkNumber, checkText, isForbiddenName, show, wrongType } from "./check.ts";
 
 /** What every kind of task may be asked. */
 export interface TaskOptions {
@@ -18,6 +18,8 @@ export interface TaskOptions {
   readonly retries?: number | undefined;
   /** Larger is sooner. */
   readonly priority?: number | undefined;
+  /** Only governors with all of these labels may run it: `{ instance_type: "4_v100_16gb" }`. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
 }
 export const taskOptionNames: readonly string[] = [
   "name",
@@ -28,13 +30,14 @@ export const taskOptionNames: readonly string[] = [
   "timeoutS",
   "retries",
   "priority",
+  "labels",
 ];
 
 /** The part of a task's description that comes from its options. */
-export type CommonSpec = Pick<TaskSpec, "request" | "name" | "priority" | "timeoutS" | "retries">;
+export type CommonSpec = Pick<TaskSpec, "request" | "name" | "priority" | "timeoutS" | "retries" | "labels">;
 
 export function readTaskOptions(what: string, options: TaskOptions): CommonSpec {
-  const { name, timeoutS, retries, priority } = options;
+  const { name, timeoutS, retries, priority, labels } = options;
   if (timeoutS === 0) throw badRequest(`${what}: timeoutS: must be more than 0`);
   return {
     request: readRequest(what, options),
@@ -44,6 +47,7 @@ export function readTaskOptions(what: string, options: TaskOptions): CommonSpec 
     }),
     ...(timeoutS !== undefined && { timeoutS: checkNumber(`${what}: timeoutS`, timeoutS, 0, 1e9) }),
     ...(retries !== undefined && { retries: checkNumber(`${what}: retries`, retries, 0, 1_000, true) }),
+    ...(labels !== undefined && { labels: readLabels(`${what}: labels`, labels) }),
   };
 }
 
@@ -72,6 +76,22 @@ function readNamed(what: string, resources: Readonly<Record<string, number>>): R
     named[name] = checkNumber(`${what}: ${name}`, amount, 0, MAX_AMOUNT);
   }
   return named;
+}
+
+const MAX_LABEL_NAME = 128;
+
+function readLabels(what: string, labels: unknown): Record<string, string> {
+  if (typeof labels !== "object" || labels === null || Array.isArray(labels)) {
+    throw wrongType(`${what}: must be an object of names and texts, not ${show(labels)}`);
+  }
+  const read: Record<string, string> = {};
+  for (const [name, value] of Object.entries(labels)) {
+    if (name === "" || name.length > MAX_LABEL_NAME || isForbiddenName(name)) {
+      throw badRequest(`${what}: ${show(name)}: a name has 1 to ${MAX_LABEL_NAME} characters`);
+    }
+    read[name] = checkText(`${what}: ${name}`, value, limits.nameBytes);
+  }
+  return read;
 }
 
 const UNITS: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3, T: 1024 ** 4 };

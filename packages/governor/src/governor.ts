@@ -1,11 +1,20 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay, type IntervalHistogram } from "node:perf_hooks";
-import { RainError, timing, type AttemptRef, type GovernorId, type Resources } from "@rain/protocol";
+import {
+  environmentLabel,
+  RainError,
+  timing,
+  type AttemptRef,
+  type GovernorHello,
+  type GovernorId,
+  type Resources,
+} from "@rain/protocol";
 import { lockFolder } from "@rain/protocol/lock";
 import { nanoid } from "nanoid";
+import { allowedCpus } from "./capacity.ts";
 import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
-import { Executor } from "./executor/index.ts";
+import { Executor, type OwnExecutor } from "./executor/index.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
 import { BlobStore, RunStore, secureWorkdir } from "./store/index.ts";
@@ -27,8 +36,28 @@ export interface GovernorOptions {
   /** What tasks may use; GPUs are whole. */
   readonly capacity: Resources;
   readonly labels?: Readonly<Record<string, string>>;
+  /** Prefixes of the environments that tasks may name. */
+  readonly environments?: Readonly<Record<string, readonly string[]>>;
+  /** Own executors by their names: programs for tasks NAME/METHOD, see docs/executors.md. */
+  readonly executors?: Readonly<Record<string, OwnExecutor>>;
+  readonly costPerHour?: number;
+  /** Give each task that asks for whole cpus so many of its own, by `taskset`. */
+  readonly pinCpus?: boolean;
   /** Loopback address of the data port; default 127.0.0.1. */
   readonly listenHost?: string;
+  /** Port of the data port; default: any that is free. */
+  readonly dataPort?: number;
+  /** Where the server finds the data port, when that is not where it listens: the near end of a tunnel. */
+  readonly dataUrl?: string;
+  /**
+   * `host:port` of the server as it knows itself, when `serverUrl` is the near end of a tunnel to it. The data ports
+   * of other governors cannot be reached then: the server passes their objects on.
+   */
+  readonly tunnelTo?: string;
+  /** A program that writes more than this to stdout or stderr is stopped, bytes. */
+  readonly captureBytes?: number;
+  /** Objects that are read from others at once. */
+  readonly transfers?: number;
   readonly log: Log;
   /** From TERM to KILL, milliseconds. */
   readonly killGraceMs?: number;
@@ -70,6 +99,7 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
   if (!Number.isInteger(options.capacity.gpus)) {
     throw new RainError("bad-request", `a capacity of ${options.capacity.gpus} gpus: GPUs are whole`);
   }
+  for (const [name, executor] of Object.entries(options.executors ?? {})) checkExecutor(name, executor);
   const { workdir } = options;
   await secureWorkdir(workdir);
   const unlock = await lockFolder(workdir, {
@@ -89,6 +119,29 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
     throw error;
   }
 }
+
+/** The cpus that tasks are pinned to. Throws RainError "bad-request" when there are fewer than tasks may use. */
+function cpusToPin(cpus: number): number[] {
+  const allowed = allowedCpus();
+  if (allowed.length >= cpus) return allowed;
+  throw new RainError(
+    "bad-request",
+    `tasks cannot be pinned to ${cpus} cpus: this process may run on ${allowed.length}; offer fewer, or turn pinning off`,
+  );
+}
+
+function checkExecutor(name: string, { command, concurrency = 1, idleS = 0 }: OwnExecutor): void {
+  const bad = (what: string): RainError =>
+    new RainError("bad-request", `executor ${JSON.stringify(name.slice(0, 200))}: ${what}`);
+  if (!environmentLabel.safeParse(name).success)
+    throw bad("a name has letters, digits, '_', '.', '-', 64 at most");
+  if (command[0] === undefined || command[0] === "") throw bad("its command is empty");
+  if (!Number.isInteger(concurrency) || concurrency < 1)
+    throw bad(`a concurrency of ${concurrency}: it must be a whole number from 1`);
+  if (!(idleS >= 0 && idleS <= MAX_IDLE_S))
+    throw bad(`idleS ${idleS}: it must be seconds from 0 to ${MAX_IDLE_S}`);
+}
+const MAX_IDLE_S = 1_000_000;
 
 /** The shell around the core: the link, the executor and transfers in, effects out. */
 class Shell implements Governor {
@@ -114,7 +167,7 @@ class Shell implements Governor {
   #isEnding = false;
 
   constructor(options: GovernorOptions, identity: string, store: BlobStore, unlock: () => Promise<void>) {
-    const { serverUrl, key, clusterId, workdir, env, log, capacity } = options;
+    const { serverUrl, key, clusterId, workdir, env, log, capacity, tunnelTo } = options;
     this.#options = options;
     this.#identity = identity;
     this.#unlock = unlock;
@@ -131,11 +184,19 @@ class Shell implements Governor {
       store: this.#runStore,
       ...(env === undefined ? {} : { baseEnv: env }),
       gpus: capacity.gpus,
+      environments: new Map(Object.entries(options.environments ?? {})),
+      executors: new Map(Object.entries(options.executors ?? {})),
+      ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
       onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
       onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
       log,
     });
-    this.#acquirer = new Acquirer({ store, serverUrl });
+    this.#acquirer = new Acquirer({
+      store,
+      serverUrl,
+      ...(tunnelTo === undefined ? {} : { serverHost: tunnelTo }),
+      ...(options.transfers === undefined ? {} : { concurrency: options.transfers }),
+    });
     this.#port = new DataPort({
       store,
       logFile: (session, task, stream) => this.#executor.logFile(session, task, stream),
@@ -143,6 +204,7 @@ class Shell implements Governor {
     });
     this.#uplink = new Uplink({
       url: serverUrl,
+      hostHeader: tunnelTo,
       key,
       clusterId,
       onUp: () => this.#input({ type: "link.up" }),
@@ -158,11 +220,25 @@ class Shell implements Governor {
 
   async start(listenHost: string): Promise<void> {
     const { name = hostname(), labels = {}, capacity, killGraceMs = timing.killGraceMs } = this.#options;
+    const { environments = {}, executors = {}, costPerHour, pinCpus, dataPort, tunnelTo } = this.#options;
+    const cpuIds = pinCpus === true ? cpusToPin(capacity.cpus) : undefined;
     await this.#executor.start();
-    const dataUrl = await this.#port.listen(listenHost);
+    const listening = await this.#port.listen(listenHost, dataPort);
+    const dataUrl = this.#options.dataUrl ?? listening;
     const incarnation = nanoid();
-    const hello = { identity: this.#identity, incarnation, name, dataUrl, capacity, labels };
-    this.#core = new GovernorCore({ hello, killGraceMs });
+    const hello: GovernorHello = {
+      identity: this.#identity,
+      incarnation,
+      name,
+      dataUrl,
+      capacity,
+      labels,
+      environments: Object.keys(environments),
+      executors: Object.keys(executors),
+      ...(costPerHour === undefined ? {} : { costPerHour }),
+      ...(tunnelTo === undefined ? {} : { relay: true }),
+    };
+    this.#core = new GovernorCore({ hello, killGraceMs, cpuIds });
     this.#loopDelay.enable();
     this.#uplink.start();
   }

@@ -1,2 +1,3 @@
-export { detectCapacity, type DetectOptions } from "./capacity.ts";
+export { allowedCpus, detectCapacity, type DetectOptions } from "./capacity.ts";
+export type { OwnExecutor } from "./executor/index.ts";
 export { startGovernor, type Governor, type GovernorOptions, type Log } from "./governor.ts";

@@ -10,6 +10,8 @@ import { connectLink, type Link } from "@rain/protocol/link";
 
 export interface UplinkOptions {
   readonly url: string;
+  /** `host:port` of the server as it knows itself, when `url` is the near end of a tunnel. */
+  readonly hostHeader?: string | undefined;
   readonly key: string;
   readonly clusterId?: string | undefined;
   readonly onUp: () => void;
@@ -79,10 +81,11 @@ export class Uplink {
 
   /** One connection, from its beginning to its end. */
   async #hold(): Promise<void> {
-    const { url, key, clusterId, onUp, onDown, onMessage, log } = this.#options;
+    const { url, hostHeader, key, clusterId, onUp, onDown, onMessage, log } = this.#options;
     const { signal } = this.#stopping;
     const connecting = connectLink<ServerToGovernor, GovernorMessage>({
       url,
+      hostHeader,
       role: "governor",
       key,
       clusterId,

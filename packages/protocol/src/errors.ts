@@ -19,7 +19,6 @@ export type ErrorCode =
   | "session-failed"
   | "session-closed"
   | "task-failed"
-  | "key-reused"
   | "limit-exceeded"
   | "not-allowed"
   | "unauthorized"
@@ -47,7 +46,6 @@ export const errorCatalogue: Readonly<Record<ErrorCode, { readonly retryable: bo
   "session-failed": { retryable: false },
   "session-closed": { retryable: false },
   "task-failed": { retryable: false },
-  "key-reused": { retryable: false },
   "limit-exceeded": { retryable: false },
   "not-allowed": { retryable: false },
   unauthorized: { retryable: false },

@@ -22,11 +22,14 @@ import {
   byteSize,
   constantSpec,
   contentType,
+  environmentLabel,
+  labels,
   nameText,
   resources,
   taskInfo,
   taskSpec,
   type ConstantSpec,
+  type Labels,
   type ObjectInfo,
   type ObjectKind,
   type Resources,
@@ -174,14 +177,24 @@ export interface GovernorView {
   readonly capacity: Resources;
   /** What running and assigned tasks hold of the capacity. */
   readonly used: Resources;
-  readonly labels: Readonly<Record<string, string>>;
+  readonly labels: Labels;
+  /** Names of the environments of its configuration. */
+  readonly environments?: readonly string[] | undefined;
+  /** Names of its own executors. */
+  readonly executors?: readonly string[] | undefined;
+  /** What an hour of it costs, in whatever money its owner counts. */
+  readonly costPerHour?: number | undefined;
+  /** It gets no new tasks, and stops once it is not needed any more. */
+  readonly draining?: boolean | undefined;
   readonly tasks: readonly { readonly session: SessionId; readonly task: TaskId }[];
   readonly objects: readonly ObjectRef[];
 }
-const labels: z.ZodType<Readonly<Record<string, string>>> = z.record(
-  z.string().max(128),
-  z.string().max(limits.nameBytes),
-);
+/** What a governor may tell of itself beside its resources; absent in what older ones say. */
+const governorTraits = {
+  environments: z.array(environmentLabel).max(256).optional(),
+  executors: z.array(environmentLabel).max(256).optional(),
+  costPerHour: z.number().min(0).max(1e9).optional(),
+};
 const governorView: z.ZodType<GovernorView> = z.strictObject({
   governor: governorId,
   name: nameText,
@@ -189,6 +202,8 @@ const governorView: z.ZodType<GovernorView> = z.strictObject({
   capacity: resources,
   used: resources,
   labels,
+  ...governorTraits,
+  draining: z.boolean().optional(),
   tasks: z.array(z.strictObject({ session: sessionId, task: taskId })),
   objects: z.array(z.strictObject(objectRef)),
 });
@@ -252,6 +267,10 @@ export interface Requests {
   readonly cancel: { readonly session: SessionId; readonly tasks?: readonly TaskId[] | undefined };
   /** Why a task is in the state it is in. */
   readonly explain: { readonly session: SessionId; readonly task: TaskId };
+  /** Give a governor no new tasks; it is told to stop when nothing that it has is needed or hard to make again. */
+  readonly "governor.drain": { readonly governor: GovernorId };
+  /** Tell a governor to end what it runs, which others then get, and to exit. */
+  readonly "governor.stop": { readonly governor: GovernorId };
   readonly "server.info": object;
   /** Stop the server; with `governors`, first tell every governor to stop its tasks and exit. */
   readonly "server.stop": { readonly governors: boolean };
@@ -292,6 +311,8 @@ export interface Replies {
   readonly cancel: object;
   /** Lines for people, the most important first. */
   readonly explain: { readonly state: TaskState; readonly lines: readonly string[] };
+  readonly "governor.drain": object;
+  readonly "governor.stop": object;
   readonly "server.info": {
     readonly version: string;
     readonly clusterId: string;
@@ -365,6 +386,8 @@ const requestSchemas = {
     tasks: z.array(taskId).max(maxObjects).optional(),
   }),
   explain: z.strictObject({ type: z.literal("explain"), req, session: sessionId, task: taskId }),
+  "governor.drain": z.strictObject({ type: z.literal("governor.drain"), req, governor: governorId }),
+  "governor.stop": z.strictObject({ type: z.literal("governor.stop"), req, governor: governorId }),
   "server.info": z.strictObject({ type: z.literal("server.info"), req }),
   "server.stop": z.strictObject({ type: z.literal("server.stop"), req, governors: z.boolean() }),
 } as const satisfies { [T in RequestType]: z.ZodType<RequestOf<T>> };
@@ -402,6 +425,8 @@ export const replySchemas: { readonly [T in RequestType]: z.ZodType<ReplyOf<T>> 
   "object.get": z.strictObject({ objects: z.array(objectView) }),
   cancel: nothing,
   explain: z.strictObject({ state: z.enum(taskStates), lines: z.array(z.string()) }),
+  "governor.drain": nothing,
+  "governor.stop": nothing,
   "server.info": z.strictObject({
     version: z.string(),
     clusterId: z.string(),
@@ -452,7 +477,14 @@ export interface GovernorHello {
   /** Where its data port is: `http://host:port`. */
   readonly dataUrl: string;
   readonly capacity: Resources;
-  readonly labels: Readonly<Record<string, string>>;
+  readonly labels: Labels;
+  /** Names of the environments of its configuration: tasks that name another one do not come here. */
+  readonly environments?: readonly string[] | undefined;
+  /** Names of its own executors: tasks of another one do not come here. */
+  readonly executors?: readonly string[] | undefined;
+  readonly costPerHour?: number | undefined;
+  /** It is behind a tunnel and reaches no data port of others: the server passes their objects on to it. */
+  readonly relay?: boolean | undefined;
 }
 
 export type GovernorMessage =
@@ -501,6 +533,8 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     dataUrl: z.string().max(2_048),
     capacity: resources,
     labels,
+    ...governorTraits,
+    relay: z.boolean().optional(),
     attempts: z.array(z.strictObject({ ...attemptRef, running: z.boolean() })),
   }),
   z.strictObject({

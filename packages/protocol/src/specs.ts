@@ -82,6 +82,14 @@ export const resources: z.ZodType<Resources> = z.strictObject({
   named: z.record(resourceName, amount),
 });
 
+/** Labels of a governor, or those that a task asks its governor to have: names and exact values. */
+export type Labels = Readonly<Record<string, string>>;
+export const labels: z.ZodType<Labels> = z.record(z.string().max(128), z.string().max(limits.nameBytes));
+/** The name of an environment that governors have in their configuration, such as `torch`. */
+export const environmentLabel: z.ZodString = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, "a name: letters, digits, '_', '.', '-', 64 at most");
+
 /** An input of a task. `path` is where it is mapped in the task's folder; absent for one that is only stdin. */
 export interface InputSpec {
   readonly object: ObjectId;
@@ -131,6 +139,16 @@ export const environmentName: z.ZodString = z
   .max(256)
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment name: a letter or '_', then letters, digits, '_'");
 
+/** What an own executor is asked to do: its name in the governor's configuration and a method of it, `py/run`. */
+export const customMethod: z.ZodString = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\/[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/,
+    "NAME/METHOD: each of letters, digits, '_', '.', '-', 64 at most",
+  );
+/** The NAME of a NAME/METHOD. */
+export const executorOf = (method: string): string => method.slice(0, method.indexOf("/"));
+
 /** What a task does. Built-in kinds run without a process. */
 export type Work =
   | {
@@ -141,9 +159,13 @@ export type Work =
       /** Index of the input that is stdin; absent: /dev/null. */
       readonly stdin?: number | undefined;
       readonly env?: Readonly<Record<string, string>> | undefined;
+      /** Environment of the governor's configuration whose prefix comes before the program. */
+      readonly environment?: string | undefined;
     }
   | { readonly type: "concat" }
-  | { readonly type: "sleep"; readonly seconds: number };
+  | { readonly type: "sleep"; readonly seconds: number }
+  /** A call of an own executor, which is told where its inputs and outputs are. `config`: a JSON value, as text. */
+  | { readonly type: "custom"; readonly method: string; readonly config?: string | undefined };
 export const work: z.ZodType<Work> = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("execute"),
@@ -151,10 +173,25 @@ export const work: z.ZodType<Work> = z.discriminatedUnion("type", [
     shell: z.boolean().optional(),
     stdin: index.optional(),
     env: z.record(environmentName, text(limits.argBytes)).optional(),
+    environment: environmentLabel.optional(),
   }),
   z.strictObject({ type: z.literal("concat") }),
   z.strictObject({ type: z.literal("sleep"), seconds: z.number().min(0).max(1e9) }),
+  z.strictObject({
+    type: z.literal("custom"),
+    method: customMethod,
+    config: z.string().max(limits.argsBytes).refine(isJson, "the text of a JSON value").optional(),
+  }),
 ]);
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** One task of a submit. */
 export interface TaskSpec {
@@ -169,6 +206,8 @@ export interface TaskSpec {
   readonly timeoutS?: number | undefined;
   /** Further attempts after a failure of the program itself. */
   readonly retries?: number | undefined;
+  /** Only governors with all of these labels may run it. */
+  readonly labels?: Labels | undefined;
   /** The line of the client's script that made the task: `sweep.mjs:12:5`. */
   readonly origin?: string | undefined;
 }
@@ -182,6 +221,7 @@ export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
   priority: z.int().min(-1_000_000).max(1_000_000).optional(),
   timeoutS: z.number().positive().max(1e9).optional(),
   retries: z.int().min(0).max(1_000).optional(),
+  labels: labels.optional(),
   origin: text(limits.pathBytes).optional(),
 });
 

@@ -157,7 +157,10 @@ class Server implements RunningServer {
   readonly #clock = new NodeClock();
   readonly #links: Map<ConnectionId, ServerLink> = new Map();
   /** Connected governors: where their data ports are. */
-  readonly #ports: Map<GovernorId, DataPort & { readonly connection: ConnectionId }> = new Map();
+  readonly #ports: Map<
+    GovernorId,
+    DataPort & { readonly connection: ConnectionId; readonly relay: boolean }
+  > = new Map();
   /** Key of the tickets for bytes that this server itself serves; new at each start. */
   readonly #ticketKey = new Uint8Array(randomBytes(32));
   readonly #heartbeatMs: number;
@@ -337,9 +340,9 @@ class Server implements RunningServer {
   }
 
   #register(effect: Extract<ServerEffect, { type: "registered" }>): void {
-    const { connection, governor, epoch, dataUrl } = effect;
+    const { connection, governor, epoch, dataUrl, relay } = effect;
     const ticketKey = new Uint8Array(randomBytes(32));
-    this.#ports.set(governor, { url: dataUrl, ticketKey, epoch, connection });
+    this.#ports.set(governor, { url: dataUrl, ticketKey, epoch, connection, relay });
     const heartbeatMs = this.#heartbeatMs;
     const leaseMs = this.#leaseMs;
     this.#governor(connection)?.send({
@@ -360,7 +363,8 @@ class Server implements RunningServer {
     spec,
     ...effect
   }: Extract<ServerEffect, { type: "assign" }>): void {
-    const inputs = effect.inputs.map((input) => this.#address(input, session));
+    const relay = this.#ports.get(effect.governor)?.relay === true;
+    const inputs = effect.inputs.map((input) => this.#address(input, session, relay));
     try {
       this.#governor(connection)?.send({ type: "assign", session, task, attempt, spec, inputs });
     } catch (error) {
@@ -379,17 +383,19 @@ class Server implements RunningServer {
   #address(
     { holders, onServer, ...input }: DraftInput,
     session: Parameters<typeof objectPath>[0],
+    relay: boolean,
   ): AssignedInput {
     if (input.data) return { ...input, sources: [] };
     const sources: ObjectSource[] = [];
-    for (const holder of holders) {
+    for (const holder of relay ? [] : holders) {
       const port = this.#ports.get(holder);
       if (!port) continue;
       const path = blobPath(input.sha256);
       const ticket = signTicket(port.ticketKey, { method: "GET", path, epoch: port.epoch });
       sources.push({ url: port.url + path, ticket });
     }
-    if (onServer) {
+    // The server comes last: for its own bytes, and to pass on those of a governor that cannot be reached directly.
+    if (onServer || holders.length > 0) {
       const path = objectPath(session, input.object);
       sources.push({ url: path, ticket: signTicket(this.#ticketKey, { method: "GET", path, epoch: 0 }) });
     }

@@ -120,6 +120,8 @@ export const requests: { readonly [T in RequestType]: RequestOf<T> } = {
   "object.get": { type: "object.get", req: 2, session, objects: [] },
   cancel: { type: "cancel", req: 3, session, tasks: undefined },
   explain: { type: "explain", req: 4, session, task },
+  "governor.drain": { type: "governor.drain", req: 7, governor: asGovernorId(2) },
+  "governor.stop": { type: "governor.stop", req: 8, governor: asGovernorId(2) },
   "server.info": { type: "server.info", req: 5 },
   "server.stop": { type: "server.stop", req: 6, governors: true },
 };
@@ -151,6 +153,8 @@ export const replies: { readonly [T in RequestType]: ReplyOf<T> } = {
   "object.get": { objects: [{ object, label: "", kind: "blob", state: "pending", keep: false }] },
   cancel: {},
   explain: { state: "ready", lines: ["no governor has 2 gpus"] },
+  "governor.drain": {},
+  "governor.stop": {},
   "server.info": {
     version: "0.1.0",
     clusterId: "c1",
@@ -251,4 +255,60 @@ export const toGovernor: {
   ack: { type: "ack", attempts: [ref] },
   drop: { type: "drop", objects: [{ session, object }] },
   stop: { type: "stop" },
+};
+
+/** Fields that came after the first vectors, which are never changed. */
+export const laterFields: {
+  readonly requests: Readonly<Record<string, RequestOf<"submit">>>;
+  readonly governor: Readonly<Record<string, GovernorMessage>>;
+} = {
+  requests: {
+    "submit with an environment and labels": {
+      type: "submit",
+      req: 1,
+      session,
+      key: "submit-2",
+      part: 0,
+      last: true,
+      tasks: [
+        {
+          id: task,
+          work: { type: "execute", args: ["python"], environment: "torch" },
+          inputs: [],
+          outputs: [],
+          request,
+          labels: { instance_type: "4_v100_16gb" },
+        },
+      ],
+      constants: [],
+    },
+    "submit of an own executor's task": {
+      type: "submit",
+      req: 1,
+      session,
+      key: "submit-3",
+      part: 0,
+      last: true,
+      tasks: [
+        {
+          id: task,
+          work: { type: "custom", method: "py/run", config: '{"source":"def f(): return 1"}' },
+          inputs: [],
+          outputs: [],
+          request,
+        },
+      ],
+      constants: [],
+    },
+  },
+  governor: {
+    "register with executors": { ...governorMessages.register, executors: ["py", "wordcount"] },
+    "register with traits": {
+      ...governorMessages.register,
+      labels: { instance_type: "4_v100_16gb" },
+      environments: ["torch", "plain"],
+      costPerHour: 2.5,
+      relay: true,
+    },
+  },
 };

@@ -2,14 +2,14 @@ import { DurableState } from "@rain/server/core";
 import { recover } from "../../../packages/server/src/journal/recover.ts";
 import { snapshotItems } from "../../../packages/server/src/core/snapshot.ts";
 import type { Disk } from "../disk.ts";
-import type { World } from "../world.ts";
+import { CLUSTER_ID, type World } from "../world.ts";
 
 const RULE = "replay-equals-live";
 
 /** What the files say, read by the production code, is what the server has in memory. */
 export function checkJournal(world: World, disk: Disk, live: DurableState): void {
   const replayed = new DurableState();
-  recover(disk, "simulation", replayed);
+  recover(disk, CLUSTER_ID, replayed);
   const a = lines(live);
   const b = lines(replayed);
   for (let at = 0; at < Math.max(a.length, b.length); at++) {

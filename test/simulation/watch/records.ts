@@ -99,6 +99,7 @@ export class RecordWatch {
         this.#incarnations.set(record.governor, record.incarnation);
         break;
       case "session.opened":
+      case "governor.draining":
       case "lost":
       case "cancelled":
       case "unkept":

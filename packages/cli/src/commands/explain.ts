@@ -15,7 +15,7 @@ export async function run(
   );
   const name = `${ref.session}/${ref.task}`;
   print(context.io, context.globals.output, { task: name, state, lines }, () =>
-    [`Task ${name} is ${state}.`, ...lines.map((line) => `  ${escapeText(line)}`)].join("\n"),
+    [`Task ${name}: ${state}`, ...lines.map((line) => `  ${escapeText(line)}`)].join("\n"),
   );
   return exitCodes.ok;
 }

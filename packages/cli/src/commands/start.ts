@@ -1,5 +1,9 @@
+import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { GovernorInfo } from "@rain/client";
+import { batchHosts, type BatchSystem } from "../cluster/batch.ts";
+import { isThisMachine, parseHostFile, type Host } from "../cluster/hosts.ts";
+import { listRemotes, startRemote, stopRemote, type StartedRemote } from "../cluster/remote.ts";
 import { instanceOf, type Context } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { CommandError, usageError } from "../failure.ts";
@@ -12,6 +16,13 @@ export interface StartFlags {
   readonly simple: boolean;
   /** Cpus of each local governor. */
   readonly localGovernors?: readonly number[];
+  /** Hosts on which governors are started over ssh. */
+  readonly governorHostFile?: string;
+  /** Take the hosts from the environment of a batch job. */
+  readonly autoconf?: BatchSystem;
+  readonly remoteInit?: string;
+  readonly runprefix: string;
+  readonly sshOption: readonly string[];
   /** Leave one cpu of the machine to the server. */
   readonly reserveCpu: boolean;
   readonly listen: Address;
@@ -37,7 +48,8 @@ interface Start {
 
 /** `rain start`: a server and local governors as daemons. */
 export async function run(context: Context, flags: StartFlags): Promise<number> {
-  const cpus = cpusOfGovernors(flags);
+  const hosts = hostsOf(context, flags);
+  const local = localGovernors(flags, hosts);
   if (context.globals.accessFile !== undefined)
     throw usageError(
       "--access-file names a server that runs already; rain start makes one: choose --instance NAME",
@@ -58,10 +70,21 @@ export async function run(context: Context, flags: StartFlags): Promise<number> 
   const start: Start = { context, instance, flags, logDir, launched: [], signal: interrupt.signal, deadline };
   try {
     const { url } = await startServer(start);
-    const names = await startGovernors(start, cpus);
-    report(start, url, await registeredGovernors(start, names));
+    const [names, remotes] = await bothOrNone(
+      start,
+      (within) => startGovernors(within, local),
+      (within) =>
+        startRemotes(
+          within,
+          url,
+          hosts.filter((host) => !isLocal(flags, host)),
+        ),
+    );
+    const all = [...names, ...remotes.map((one) => one.name)];
+    report(start, url, await registeredGovernors(start, all), remotes);
     return exitCodes.ok;
   } catch (error) {
+    await stopRemotes(start);
     await undo(start.launched);
     removeStale(instance);
     throw error;
@@ -77,12 +100,112 @@ function cpusOfGovernors({ simple, localGovernors, reserveCpu }: StartFlags): re
   if (simple) return [reserveCpu ? -1 : "detect"];
   if (localGovernors === undefined)
     throw usageError(
-      "say which governors to start: --simple (one with all of this machine) or --local-governors=4,4,2",
+      "say which governors to start: --simple (one with all of this machine), --local-governors=4,4,2, " +
+        "--governor-host-file=FILE or --autoconf=pbs|slurm",
     );
   if (reserveCpu)
     throw usageError("--reserve-cpu goes with --simple; --local-governors says the cpus itself");
   return localGovernors;
 }
+
+interface LocalGovernor {
+  readonly name: string;
+  readonly cpus: Cpus;
+  /** Further options of `rain governor`. */
+  readonly more: readonly string[];
+}
+
+/** Hosts of the host file or the batch job; -S leaves a cpu of this machine free where the file does not say more. */
+function hostsOf(context: Context, { governorHostFile: file, autoconf }: StartFlags): readonly Host[] {
+  if (file !== undefined && autoconf !== undefined)
+    throw usageError("--governor-host-file and --autoconf exclude each other: choose one");
+  if (file !== undefined) return parseHostFile(readFileSync(file, "utf8"), file);
+  return autoconf === undefined ? [] : batchHosts(autoconf, context.env);
+}
+
+/** The node of a batch job on which the job's script runs needs no ssh. */
+const isLocal = ({ autoconf }: StartFlags, host: Host): boolean =>
+  autoconf !== undefined && isThisMachine(host.address);
+
+function localGovernors(flags: StartFlags, hosts: readonly Host[]): readonly LocalGovernor[] {
+  const own = hosts
+    .filter((host) => isLocal(flags, host))
+    .map((host): LocalGovernor => {
+      const spare = flags.reserveCpu ? 1 : 0;
+      const cpus = host.cpus === undefined ? (spare === 0 ? "detect" : -1) : Math.max(1, host.cpus - spare);
+      const more = [...option("gpus", host.gpus), ...option("memory", host.memory)];
+      return { name: host.name, cpus, more };
+    });
+  const asked = hosts.length > 0 && !flags.simple && flags.localGovernors === undefined;
+  const numbered = asked ? [] : cpusOfGovernors(flags);
+  const local = numbered.map((cpus, index): LocalGovernor => ({
+    name: `local-${index + 1}`,
+    cpus,
+    more: [],
+  }));
+  const taken = new Set(hosts.map((host) => host.name));
+  const twice = local.find((one) => taken.has(one.name));
+  if (twice !== undefined)
+    throw usageError(`a host is named ${twice.name}, as a local governor is: rename it`);
+  return [...local, ...own];
+}
+
+/** Runs both; when one fails the other is given up, and is over when this throws. */
+async function bothOrNone<A, B>(
+  start: Start,
+  first: (within: Start) => Promise<A>,
+  second: (within: Start) => Promise<B>,
+): Promise<[A, B]> {
+  const failed = new AbortController();
+  const within = { ...start, signal: AbortSignal.any([start.signal, failed.signal]) };
+  const giveUp = (error: unknown): never => {
+    failed.abort(error);
+    throw error;
+  };
+  const both = [first(within).catch(giveUp), second(within).catch(giveUp)] as const;
+  await Promise.allSettled(both);
+  return Promise.all(both);
+}
+
+/** How many hosts are started at once. */
+const AT_ONCE = 16;
+
+async function startRemotes(
+  start: Start,
+  serverUrl: string,
+  hosts: readonly Host[],
+): Promise<StartedRemote[]> {
+  const { instance, flags, logDir, signal } = start;
+  const options = {
+    sshOptions: flags.sshOption,
+    runPrefix: flags.runprefix,
+    ...(flags.remoteInit === undefined ? {} : { init: flags.remoteInit }),
+  };
+  const started: StartedRemote[] = [];
+  const rest = hosts.map((host) =>
+    flags.reserveCpu && host.cpus === undefined && isThisMachine(host.address) ? { ...host, cpus: -1 } : host,
+  );
+  const work = async (): Promise<void> => {
+    for (let host = rest.shift(); host !== undefined; host = rest.shift())
+      started.push(await startRemote({ instance, serverUrl, logDir }, host, options, signal));
+  };
+  const lanes = Array.from({ length: Math.min(AT_ONCE, hosts.length) }, () => work());
+  await Promise.allSettled(lanes);
+  await Promise.all(lanes);
+  return started.toSorted((a, b) => a.name.localeCompare(b.name));
+}
+
+/** After a start that failed: what runs on other machines by now. */
+async function stopRemotes({ context, instance }: Start): Promise<void> {
+  const stopped = await Promise.all(
+    listRemotes(instance).map((remote) => stopRemote(instance, remote, UNDO_GRACE_S, false)),
+  );
+  for (const { name, address, problem } of stopped) {
+    if (problem !== undefined)
+      context.io.stderr(`rain: governor ${name} on ${address} may still run: ${problem}\n`);
+  }
+}
+const UNDO_GRACE_S = 5;
 
 function refuseSecond(instance: Instance): void {
   refuseSecondServer(instance);
@@ -114,17 +237,17 @@ async function startServer(start: Start): Promise<{ readonly url: string }> {
 }
 
 /** Starts all governors at once; their names. The first that fails gives up the others. */
-async function startGovernors(start: Start, cpus: readonly Cpus[]): Promise<readonly string[]> {
+async function startGovernors(start: Start, local: readonly LocalGovernor[]): Promise<readonly string[]> {
   const { instance, flags } = start;
-  for (const [index, count] of cpus.entries()) {
-    const name = `local-${index + 1}`;
+  for (const { name, cpus, more } of local) {
     const base = flags.workdir === undefined ? instance.governorsDir : resolve(flags.workdir);
     start.launched.push(
       await launch(instance, name, join(start.logDir, `governor-${name}.log`), [
         "governor",
         ...option("instance", instance.name),
         ...option("name", name),
-        ...option("cpus", count),
+        ...option("cpus", cpus),
+        ...more,
         ...option("workdir", join(base, name)),
       ]),
     );
@@ -170,9 +293,16 @@ async function registeredGovernors(start: Start, names: readonly string[]): Prom
   }
 }
 
-function report(start: Start, url: string, governors: readonly GovernorInfo[]): void {
+function report(
+  start: Start,
+  url: string,
+  governors: readonly GovernorInfo[],
+  remotes: readonly StartedRemote[],
+): void {
   const { context, instance, launched, logDir } = start;
-  const daemon = (name: string): { readonly pid: number; readonly log: string } => {
+  const daemon = (name: string): { readonly pid: number; readonly log: string; readonly host?: string } => {
+    const remote = remotes.find((one) => one.name === name);
+    if (remote !== undefined) return { pid: remote.pid, log: remote.log, host: remote.address };
     const found = launched.find((one) => one.name === name);
     return { pid: found?.identity.pid ?? 0, log: found?.log ?? "" };
   };
@@ -196,6 +326,7 @@ function report(start: Start, url: string, governors: readonly GovernorInfo[]): 
       formatAmount(one.gpus),
       formatBytes(one.memory),
       String(one.pid),
+      one.host ?? "",
     ]);
     return [
       `Rain is ready at ${url} (instance ${instance.name}, server pid ${json.server.pid})`,
@@ -212,4 +343,5 @@ const governorColumns = [
   { title: "GPUS", align: "right" },
   { title: "MEMORY", align: "right" },
   { title: "PID", align: "right" },
+  { title: "HOST" },
 ] as const;

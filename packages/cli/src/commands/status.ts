@@ -1,32 +1,11 @@
-import type { GovernorView, ReplyOf, Resources } from "@rain/protocol";
+import type { ReplyOf } from "@rain/protocol";
 import { withClient } from "../connect.ts";
 import type { Context } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { runningServer } from "../instance.ts";
-import {
-  bold,
-  formatAmount,
-  formatBytes,
-  formatDuration,
-  print,
-  table,
-  type Column,
-  type Io,
-} from "../output.ts";
+import { governorJson, governorTable, type GovernorJson } from "../governors-view.ts";
+import { bold, formatDuration, print, type Io } from "../output.ts";
 import { sessionJson, sessionTable, type SessionJson } from "../sessions-view.ts";
-
-interface GovernorJson {
-  readonly id: number;
-  readonly name: string;
-  readonly state: GovernorView["state"];
-  readonly capacity: Resources;
-  readonly used: Resources;
-  readonly labels: GovernorView["labels"];
-  /** Assigned and running ones, as SESSION/TASK. */
-  readonly tasks: readonly string[];
-  /** How many data objects it holds. */
-  readonly objects: number;
-}
 
 interface StatusJson {
   readonly server: {
@@ -62,49 +41,15 @@ function statusJson(info: ReplyOf<"server.info">, url: string, pid: number | nul
   };
 }
 
-const governorJson = (view: GovernorView): GovernorJson => ({
-  id: view.governor,
-  name: view.name,
-  state: view.state,
-  capacity: view.capacity,
-  used: view.used,
-  labels: view.labels,
-  tasks: view.tasks.map(({ session, task }) => `${session}/${task}`),
-  objects: view.objects.length,
-});
-
-const columns: readonly Column[] = [
-  { title: "ID", align: "right" },
-  { title: "GOVERNOR", flexible: true },
-  { title: "STATE" },
-  { title: "CPUS", align: "right" },
-  { title: "GPUS", align: "right" },
-  { title: "MEMORY", align: "right" },
-  { title: "TASKS", align: "right" },
-  { title: "OBJECTS", align: "right" },
-];
-
 /** The three parts of the status for people. */
 export function statusText({ server, governors, sessions }: StatusJson, io: Io): string {
   const process = server.pid === null ? "" : `, pid ${server.pid}`;
   const head = `Server ${server.url}, version ${server.version}, up ${formatDuration(server.uptimeS)}${process}`;
-  const share = (used: number, of: number, format: (n: number) => string): string =>
-    of === 0 ? "-" : `${format(used)}/${format(of)}`;
-  const rows = governors.map(({ id, name, state, capacity, used, tasks, objects }) => [
-    String(id),
-    name,
-    state,
-    share(used.cpus, capacity.cpus, formatAmount),
-    share(used.gpus, capacity.gpus, formatAmount),
-    share(used.memory, capacity.memory, formatBytes),
-    String(tasks.length),
-    String(objects),
-  ]);
   const none = 'No governors: nothing can run. Start one with "rain governor".';
   return [
     bold(head, io),
     "",
-    rows.length === 0 ? none : table(columns, rows, io),
+    governors.length === 0 ? none : governorTable(governors, io),
     "",
     sessions.length === 0 ? "No sessions." : sessionTable(sessions, io),
   ].join("\n");

@@ -1,4 +1,6 @@
+import { rmSync } from "node:fs";
 import { resolve } from "node:path";
+import { listRemotes, stopRemote, type StoppedRemote } from "../cluster/remote.ts";
 import { instanceOf, type Context } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
 import { CommandError } from "../failure.ts";
@@ -9,6 +11,10 @@ import { terminate, waitGone, type Ending } from "../processes.ts";
 export interface StopFlags {
   /** Seconds for each of: the request to the server, and SIGTERM. */
   readonly grace: number;
+  /** The server told the governors to stop already: they have the grace before they get a signal. */
+  readonly asked?: boolean;
+  /** Remove the access file too: it is a copy for governors. */
+  readonly forgetAccess?: boolean;
 }
 
 interface Stopped {
@@ -16,6 +22,11 @@ interface Stopped {
   readonly name: string;
   readonly pid: number;
   readonly how: Ending;
+}
+interface StoppedHost {
+  readonly role: "governor";
+  readonly name: string;
+  readonly host: string;
 }
 
 /** `rain stop`: ends the server and every governor of the instance on this machine. */
@@ -25,7 +36,10 @@ export async function run(context: Context, flags: StopFlags): Promise<number> {
   const instance = await instanceOf(context);
   const { alive } = listDaemons(instance);
   const graceMs = flags.grace * 1_000;
-  const asked = await ask(context, alive, instance.accessFile, graceMs);
+  const asked = flags.asked === true || (await ask(context, alive, instance.accessFile, graceMs));
+  const remotes = Promise.all(
+    listRemotes(instance).map((remote) => stopRemote(instance, remote, flags.grace, asked)),
+  );
   const rest = asked ? await waitGone(alive, graceMs) : alive;
   const { terminated, killed, left } = await terminate(rest, graceMs);
 
@@ -40,9 +54,24 @@ export async function run(context: Context, flags: StopFlags): Promise<number> {
     pid: one.pid,
     how: how(one),
   }));
-  print(context.io, context.globals.output, { instance: instance.name, stopped }, () =>
-    stopped.length === 0 ? `nothing of instance ${instance.name} is running` : stopped.map(line).join("\n"),
+  const ended = await remotes;
+  const hosts = ended
+    .filter(({ problem }) => problem === undefined)
+    .map(({ name, address }): StoppedHost => ({ role: "governor", name, host: address }));
+  if (flags.forgetAccess === true) rmSync(instance.accessFile, { force: true });
+  print(
+    context.io,
+    context.globals.output,
+    { instance: instance.name, stopped: [...stopped, ...hosts] },
+    () => {
+      const lines = [
+        ...stopped.map(line),
+        ...hosts.map(({ name, host }) => `stopped governor ${name} (on ${host})`),
+      ];
+      return lines.length === 0 ? `nothing of instance ${instance.name} is running` : lines.join("\n");
+    },
   );
+  refuseUnreached(ended);
   if (left.length > 0)
     throw new CommandError(
       exitCodes.failed,
@@ -50,6 +79,16 @@ export async function run(context: Context, flags: StopFlags): Promise<number> {
         "holds it, often in an access to a disk or network drive that does not answer",
     );
   return exitCodes.ok;
+}
+
+function refuseUnreached(ended: readonly StoppedRemote[]): void {
+  const lost = ended.filter(({ problem }) => problem !== undefined);
+  if (lost.length === 0) return;
+  const lines = lost.map(({ name, address, problem }) => `governor ${name} on ${address}: ${problem}`);
+  throw new CommandError(
+    exitCodes.failed,
+    `not known to have ended: ${lines.join("; ")}. Run rain stop again when its machine can be reached`,
+  );
 }
 
 const line = ({ role, name, pid, how }: Stopped): string => {

@@ -52,7 +52,7 @@ export class Machine {
 
   constructor(config: GovernorConfig) {
     this.config = config;
-    this.pool = new Pool(config.hello.capacity);
+    this.pool = new Pool(config.hello.capacity, config.cpuIds);
     this.holdings = new Holdings((sha256) => this.emit({ type: "remove", sha256 }));
   }
 

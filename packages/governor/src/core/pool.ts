@@ -31,8 +31,10 @@ export class Pool {
   readonly #gpuBusy: boolean[];
   #gpus: number;
   readonly #named: Map<string, number>;
+  /** Cpus that no pinned run has, ascending; undefined when runs are not pinned. */
+  #cpuIds: readonly number[] | undefined;
 
-  constructor(capacity: Resources) {
+  constructor(capacity: Resources, cpuIds?: readonly number[]) {
     const whole = { ...toRequest(capacity), gpus: Math.floor(capacity.gpus) };
     this.#capacity = whole;
     this.#cpus = whole.cpus;
@@ -40,6 +42,9 @@ export class Pool {
     this.#gpus = whole.gpus;
     this.#gpuBusy = Array.from({ length: whole.gpus }, () => false);
     this.#named = new Map(whole.named);
+    this.#cpuIds = cpuIds?.toSorted((a, b) => a - b);
+    if (cpuIds !== undefined && cpuIds.length * 1000 < whole.cpus)
+      throw new Error(`${cpuIds.length} cpus to pin tasks to, for a capacity of ${capacity.cpus}`);
   }
 
   fits(request: Request): boolean {
@@ -72,12 +77,24 @@ export class Pool {
       this.#gpuBusy[index] = true;
       gpus.push(index);
     }
-    return { cpus: request.cpus / 1000, gpus, memory: request.memory };
+    const cpuIds = this.#takeCpuIds(request);
+    const units = { cpus: request.cpus / 1000, gpus, memory: request.memory };
+    return cpuIds === undefined ? units : { ...units, cpuIds };
+  }
+
+  /** Whole cpus are a run's own; who asks for a part of one shares all of them with the others. */
+  #takeCpuIds({ cpus }: Request): readonly number[] | undefined {
+    const free = this.#cpuIds;
+    if (free === undefined || cpus === 0 || cpus % 1000 !== 0) return undefined;
+    this.#cpuIds = free.slice(cpus / 1000);
+    return free.slice(0, cpus / 1000);
   }
 
   give(request: Request, allocation: Allocation): void {
     this.#add(request, 1);
     for (const index of allocation.gpus) this.#gpuBusy[index] = false;
+    if (this.#cpuIds !== undefined && allocation.cpuIds !== undefined)
+      this.#cpuIds = [...this.#cpuIds, ...allocation.cpuIds].toSorted((a, b) => a - b);
   }
 
   #add(request: Request, sign: 1 | -1): void {

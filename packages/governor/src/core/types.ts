@@ -46,11 +46,13 @@ export interface ReadyInput {
   readonly contentType: string;
 }
 
-/** The units that an attempt got: indices of GPUs; cpus are counted only. */
+/** The units that an attempt got: indices of GPUs; cpus are counted, and named when tasks are pinned to them. */
 export interface Allocation {
   readonly cpus: number;
   readonly gpus: readonly number[];
   readonly memory: number;
+  /** Cpus of its own, by the system's numbers: where tasks are pinned, and it asked for whole cpus. */
+  readonly cpuIds?: readonly number[];
 }
 
 /** What the shell must do. */
@@ -96,6 +98,8 @@ export interface GovernorConfig {
   readonly hello: GovernorHello;
   /** From TERM to KILL, milliseconds. */
   readonly killGraceMs: number;
+  /** Numbers of the cpus that tasks are pinned to, at least as many as the capacity has; absent: no pinning. */
+  readonly cpuIds?: readonly number[] | undefined;
 }
 
 /** Names used by both sides of the core. */

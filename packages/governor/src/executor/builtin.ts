@@ -11,7 +11,7 @@ import type { Stop } from "./stop.ts";
 import type { RunEffect, RunOutcome } from "./types.ts";
 
 /** Work that needs no process. */
-export type BuiltIn = Exclude<Work, { readonly type: "execute" }>;
+export type BuiltIn = Exclude<Work, { readonly type: "execute" | "custom" }>;
 
 const MAX_TIMER_MS = 2 ** 31 - 1; // a longer one would fire at once
 const CHUNK_BYTES = 1_048_576;

@@ -15,6 +15,17 @@ export function baseEnvironment(own: NodeJS.ProcessEnv): Environment {
   return base;
 }
 
+const gpuVariables = ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"] as const;
+
+/**
+ * The GPUs of an allocation as its programs name them. Where the governor itself may see only some GPUs (a batch
+ * system says so by the same variable), index 0 is the first of those.
+ */
+function visibleGpus(own: string | undefined, indices: readonly number[]): string[] {
+  const names = own === undefined || own.trim() === "" ? [] : own.split(",").map((name) => name.trim());
+  return indices.map((index) => names[index] ?? String(index));
+}
+
 /** What one task has beyond the base: its folders, its share of the machine, what its user declared, its cookie. */
 export function taskEnvironment(
   effect: RunEffect,
@@ -24,8 +35,7 @@ export function taskEnvironment(
   const { allocation, ref, spec } = effect;
   const env: Record<string, string> = { PWD: place.work, TMPDIR: place.tmp };
   if (place.gpus > 0 || allocation.gpus.length > 0) {
-    env["CUDA_VISIBLE_DEVICES"] = allocation.gpus.join(",");
-    env["ROCR_VISIBLE_DEVICES"] = allocation.gpus.join(",");
+    for (const name of gpuVariables) env[name] = visibleGpus(base[name], allocation.gpus).join(",");
   }
   if (base["OMP_NUM_THREADS"] === undefined)
     env["OMP_NUM_THREADS"] = String(Math.max(1, Math.floor(allocation.cpus)));

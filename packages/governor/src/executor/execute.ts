@@ -12,6 +12,7 @@ import { collectOutputs, type Collection } from "./outputs.ts";
 import type { LiveLauncher } from "./pool.ts";
 import { diagnoseLaunch } from "./program.ts";
 import { errorCode } from "../monitor/errno.ts";
+import { environmentPrefix, pinPrefix } from "./prefix.ts";
 import { failureOf, signalOfStatus, TaskProblem } from "./problem.ts";
 import { quote, runScript, type Command } from "./script.ts";
 import type { Stop } from "./stop.ts";
@@ -99,14 +100,21 @@ async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepar
   const place = { instance: house.instance, work: folder.work, tmp: folder.tmp, gpus: house.gpus };
   const env = taskEnvironment(effect, house.baseEnv, place);
   const words = work.args.map((arg) => argument(arg, effect, work.shell === true));
-  const [name = "", ...args] = work.shell === true ? ["/bin/sh", "-c", "--", words.join(" ")] : words;
-  const program = await house.programs.resolve(name, env["PATH"] ?? house.baseEnv["PATH"], folder.work);
+  const own = work.shell === true ? ["/bin/sh", "-c", "--", words.join(" ")] : words;
+  const find = (name: string): Promise<string> =>
+    house.programs.resolve(name, env["PATH"] ?? house.baseEnv["PATH"], folder.work);
+  const [name = "", ...rest] = [...environmentPrefix(house, work.environment), ...own];
+  const started = await find(name);
+  const [pin, ...pinArgs] = pinPrefix(effect);
+  const program = pin === undefined ? started : await find(pin);
+  const args = pin === undefined ? rest : [...pinArgs, started, ...rest];
   const { stdout, stderr } = folder;
   const stdin = stdinOf(folder, house, effect, work);
   return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr }, linked };
 }
 
-async function refuseModified(linked: readonly Linked[], house: House): Promise<void> {
+/** Throws when inputs were changed through their links. */
+export async function refuseModified(linked: readonly Linked[], house: House): Promise<void> {
   const modified = await checkLinked(linked, house.store);
   if (modified.length === 0) return;
   throw new TaskProblem(

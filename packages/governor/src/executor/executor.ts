@@ -9,6 +9,7 @@ import { runBuiltIn } from "./builtin.ts";
 import { instanceOf } from "./cookie.ts";
 import { baseEnvironment } from "./environment.ts";
 import { execute } from "./execute.ts";
+import { Executors, runCustom } from "./custom/index.ts";
 import { removeTree } from "./folder.ts";
 import type { House } from "./house.ts";
 import { Launcher } from "./launcher.ts";
@@ -61,11 +62,21 @@ export class Executor {
       store: this.#options.store,
       baseEnv,
       gpus: this.#options.gpus ?? 0,
+      environments: this.#options.environments ?? new Map(),
       captureBytes: this.#options.captureBytes ?? limits.captureBytes,
       launchers: new LauncherPool({
         folder: tasks,
         make: (file) => new Launcher(shell, file, baseEnv),
         table,
+        reaper,
+        log,
+      }),
+      executors: new Executors({
+        executors: this.#options.executors ?? new Map(),
+        folder: this.#logs.folder,
+        instance,
+        baseEnv,
+        sweeper,
         reaper,
         log,
       }),
@@ -120,6 +131,7 @@ export class Executor {
     await Promise.all(running.map(({ ended }) => ended));
     await Promise.all(this.#forgetting);
     await house?.launchers.stop();
+    await house?.executors.stop();
     await this.#reaper?.stop();
   }
 
@@ -139,6 +151,7 @@ export class Executor {
       refuseDirectories(effect);
       const { work } = effect.spec;
       if (work.type === "execute") return await execute(house, effect, work, stop, onStarted);
+      if (work.type === "custom") return await runCustom(house, effect, work, stop, onStarted);
       return await runBuiltIn(house, effect, work, stop, onStarted);
     } catch (error) {
       return { ok: false, failure: failureOf(error), info: {} };

@@ -1,5 +1,6 @@
 import type { Sweeper } from "../monitor/sweep.ts";
 import type { UsageMonitor } from "../monitor/usage.ts";
+import type { Executors } from "./custom/index.ts";
 import type { Logs } from "./logs.ts";
 import type { LauncherPool } from "./pool.ts";
 import type { Programs } from "./program.ts";
@@ -13,8 +14,11 @@ export interface House {
   readonly store: Store;
   readonly baseEnv: Readonly<Record<string, string>>;
   readonly gpus: number;
+  /** Prefixes of the governor's environments, by their names. */
+  readonly environments: ReadonlyMap<string, readonly string[]>;
   readonly captureBytes: number;
   readonly launchers: LauncherPool;
+  readonly executors: Executors;
   readonly sweeper: Sweeper;
   readonly usage: UsageMonitor;
   readonly programs: Programs;

@@ -1,2 +1,3 @@
+export type { OwnExecutor } from "./custom/index.ts";
 export { Executor } from "./executor.ts";
 export type { ExecutorOptions, Log, LogStream, RunEffect, RunOutcome } from "./types.ts";

@@ -25,23 +25,23 @@ const taskKey = (session: SessionId, task: TaskId): string => `${session}/${task
 
 /** What programs wrote to stdout and stderr: the last attempt of each task, while it runs and until it is forgotten. */
 export class Logs {
-  readonly #folder: string;
+  readonly folder: string;
   readonly #entries = new Map<string, Entry>();
 
   constructor(workdir: string) {
-    this.#folder = join(workdir, "logs");
+    this.folder = join(workdir, "logs");
   }
 
   /** Makes the folder, empty: nobody asks for the logs of an earlier governor. */
   async start(): Promise<void> {
-    await rm(this.#folder, { recursive: true, force: true });
-    await mkdir(this.#folder, { mode: 0o700 });
+    await rm(this.folder, { recursive: true, force: true });
+    await mkdir(this.folder, { mode: 0o700 });
     await writeFile(this.#empty, "", { mode: 0o444 });
   }
 
   /** Most programs write nothing to one of the two: all of those share one file. */
   get #empty(): string {
-    return join(this.#folder, "empty");
+    return join(this.folder, "empty");
   }
 
   file(session: SessionId, task: TaskId, stream: LogStream): { path: string; complete: boolean } | undefined {
@@ -62,7 +62,7 @@ export class Logs {
     const entry = this.#current(ref);
     if (entry === undefined) return;
     for (const stream of ["stdout", "stderr"] as const) {
-      const target = join(this.#folder, `${ref.session}-${ref.task}-${ref.attempt}.${stream}`);
+      const target = join(this.folder, `${ref.session}-${ref.task}-${ref.attempt}.${stream}`);
       const kept = await keep(sources[stream], target);
       entry.files[stream] = kept ? target : this.#empty;
     }

@@ -22,11 +22,13 @@ export interface Collection {
 /**
  * Takes the declared outputs of a program into the store. To be called when the whole family is dead: nothing may
  * change between a check and what follows from it. Throws one problem that lists everything that is wrong.
+ * `copy`: someone who lives on may still have the files open, so that the store gets copies.
  */
 export async function collectOutputs(
   outputs: readonly OutputSpec[],
   folder: TaskFolder,
   store: Store,
+  { copy = false }: { readonly copy?: boolean } = {},
 ): Promise<Collection> {
   await checkOutputs(outputs, folder);
   const byPath = new Map<string, Collected>(); // two outputs may name one file
@@ -34,7 +36,7 @@ export async function collectOutputs(
   const reports: OutputReport[] = [];
   for (const output of outputs) {
     const path = outputFile(output, folder);
-    const collected = byPath.get(path) ?? (await takeFile(path, folder, store));
+    const collected = byPath.get(path) ?? (await takeFile(path, folder, store, copy));
     byPath.set(path, collected);
     if (output.capture !== undefined && collected.data === undefined)
       adopted.set(output.capture, collected.sha256);
@@ -95,7 +97,7 @@ async function kindOf(found: Stats, path: string): Promise<string> {
   return found.isCharacterDevice() || found.isBlockDevice() ? "a device" : "something else";
 }
 
-async function takeFile(path: string, folder: TaskFolder, store: Store): Promise<Collected> {
+async function takeFile(path: string, folder: TaskFolder, store: Store, copy: boolean): Promise<Collected> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
     (error: unknown) => {
       const what = `output ${JSON.stringify(basename(path))} cannot be read: ${errorCode(error)}`;
@@ -115,7 +117,7 @@ async function takeFile(path: string, folder: TaskFolder, store: Store): Promise
   } finally {
     await file.close();
   }
-  return await store.adoptFile(links === 1 ? path : await ownCopy(path, folder));
+  return await store.adoptFile(links === 1 && !copy ? path : await ownCopy(path, folder));
 }
 
 /** A file with other names could be changed through them after it is in the store: it goes there as a copy. */

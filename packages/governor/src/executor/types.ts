@@ -1,6 +1,7 @@
 import type { AttemptRef } from "@rain/protocol";
 import type { GovernorEffect, RunOutcome } from "../core/types.ts";
 import type { Store } from "../store/index.ts";
+import type { OwnExecutor } from "./custom/index.ts";
 
 export type RunEffect = Extract<GovernorEffect, { readonly type: "run" }>;
 export type { RunOutcome, Store };
@@ -16,6 +17,10 @@ export interface ExecutorOptions {
   readonly baseEnv?: NodeJS.ProcessEnv;
   /** GPUs of this governor. With none, the variables that choose GPUs are left as they are. */
   readonly gpus?: number;
+  /** Words that come before the program of a task that names the environment. */
+  readonly environments?: ReadonlyMap<string, readonly string[]>;
+  /** Own executors, by their names. */
+  readonly executors?: ReadonlyMap<string, OwnExecutor>;
   /** Stop a program whose stdout or stderr grows beyond this many bytes; default `limits.captureBytes`. */
   readonly captureBytes?: number;
   /**

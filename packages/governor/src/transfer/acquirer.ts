@@ -13,6 +13,8 @@ export interface AcquirerOptions {
   readonly store: BlobStore;
   /** `http://host:port` of the server: where source addresses that start with '/' are. */
   readonly serverUrl: string;
+  /** `host:port` of the server as it knows itself, when `serverUrl` is the near end of a tunnel. */
+  readonly serverHost?: string;
   /** Objects that are read at once; default 8. */
   readonly concurrency?: number;
   /** Longest time without a byte, milliseconds; default 30 s. */
@@ -23,6 +25,7 @@ export interface AcquirerOptions {
 export class Acquirer {
   readonly #store: BlobStore;
   readonly #serverUrl: string;
+  readonly #serverHost: string | undefined;
   readonly #progressMs: number;
   readonly #slots: Slots;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 16, maxFreeSockets: 4 });
@@ -32,6 +35,7 @@ export class Acquirer {
   constructor(options: AcquirerOptions) {
     this.#store = options.store;
     this.#serverUrl = options.serverUrl;
+    this.#serverHost = options.serverHost;
     this.#progressMs = options.progressMs ?? 30_000;
     this.#slots = new Slots(options.concurrency ?? 8);
   }
@@ -87,7 +91,8 @@ export class Acquirer {
     const path = this.#store.incomingPath();
     const patient = source.url.startsWith("/");
     const { signal } = this.#stopping;
-    const common = { agent: this.#agent, progressMs: this.#progressMs, signal };
+    const hostHeader = patient ? this.#serverHost : undefined;
+    const common = { hostHeader, agent: this.#agent, progressMs: this.#progressMs, signal };
     try {
       await download({ url, ticket: source.ticket, sha256, size, path, patient, ...common });
     } catch (error) {

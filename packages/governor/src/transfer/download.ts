@@ -8,6 +8,8 @@ import { get, problemOf, SourceProblem, stopping } from "./get.ts";
 export interface DownloadOptions {
   readonly url: URL;
   readonly ticket: string;
+  /** What the source calls itself, when the URL is the near end of a tunnel to it. */
+  readonly hostHeader?: string | undefined;
   readonly sha256: Digest;
   readonly size: number;
   /** Where the bytes go; a file that is not there yet, and is there only after success. */

@@ -17,6 +17,7 @@ export class SourceProblem extends Error {
 export interface GetOptions {
   readonly url: URL;
   readonly ticket: string;
+  readonly hostHeader?: string | undefined;
   /** First byte that is wanted. */
   readonly from: number;
   readonly agent: Agent;
@@ -27,8 +28,9 @@ export interface GetOptions {
 
 /** Asks a source for the bytes from `from` on. Throws SourceProblem. */
 export function get(options: GetOptions): Promise<IncomingMessage> {
-  const { url, ticket, from, agent, progressMs, signal } = options;
+  const { url, ticket, hostHeader, from, agent, progressMs, signal } = options;
   const headers: Record<string, string> = { Authorization: `Rain-Ticket ${ticket}` };
+  if (hostHeader !== undefined) headers["Host"] = hostHeader;
   if (from > 0) headers["Range"] = `bytes=${from}-`;
   return new Promise((resolve, reject) => {
     const call = request(url, { agent, headers, signal });

@@ -26,8 +26,12 @@ const schema: z.ZodType<Challenge> = z.object({
 const MAX_BYTES = 16_384;
 
 /** Asks the server at `url` for a challenge. Throws RainError("connection"). */
-export async function fetchChallenge(url: string, signal: AbortSignal): Promise<Challenge> {
-  const { status, body } = await get(url, signal).catch((error: unknown) => {
+export async function fetchChallenge(
+  url: string,
+  signal: AbortSignal,
+  hostHeader?: string,
+): Promise<Challenge> {
+  const { status, body } = await get(url, signal, hostHeader).catch((error: unknown) => {
     throw connectionProblem(url, error);
   });
   if (status === 200) {
@@ -57,9 +61,14 @@ function readChallenge(body: string): Challenge | undefined {
   }
 }
 
-function get(url: string, signal: AbortSignal): Promise<{ readonly status: number; readonly body: string }> {
+function get(
+  url: string,
+  signal: AbortSignal,
+  hostHeader: string | undefined,
+): Promise<{ readonly status: number; readonly body: string }> {
+  const headers = hostHeader === undefined ? {} : { Host: hostHeader };
   return new Promise((resolve, reject) => {
-    const req = request(new URL(challengePath, url), { signal, agent: false }, (res) => {
+    const req = request(new URL(challengePath, url), { signal, agent: false, headers }, (res) => {
       let body = "";
       res.setEncoding("utf8");
       res.on("error", reject);

@@ -17,6 +17,8 @@ import type { Link, LinkRole, VersionRange, Welcome } from "./types.ts";
 export interface ConnectOptions<In> {
   /** `http://host:port` of the server. */
   readonly url: string;
+  /** `host:port` of the server as it knows itself, when `url` is the near end of a tunnel to it. */
+  readonly hostHeader?: string | undefined;
   readonly role: LinkRole;
   /** Key of the role, from the access file. */
   readonly key: string;
@@ -40,7 +42,7 @@ export async function connectLink<In, Out extends object>(
 ): Promise<Link<In, Out>> {
   const { url, role, key } = options;
   const signal = AbortSignal.timeout(options.timeoutMs ?? 10_000);
-  const challenge = await fetchChallenge(url, signal);
+  const challenge = await fetchChallenge(url, signal, options.hostHeader);
   const { clusterId, serverInstance: instance, nonce } = challenge;
   if (options.clusterId !== undefined && options.clusterId !== clusterId)
     throw new RainError(
@@ -69,12 +71,15 @@ function open<In, Out extends object>(
   signal: AbortSignal,
   { resolve, reject }: Settle<In, Out>,
 ): void {
-  const { url, role, key } = options;
+  const { url, role, key, hostHeader } = options;
   const mac = proof(key, "client", handshake);
   const { id, nonce, cnonce, client: proto } = handshake;
   const ws = new WebSocket(new URL(linkPath, url.replace(/^http/, "ws")), {
     ...socketOptions,
-    headers: { Authorization: formatOffer({ role, id, nonce, cnonce, proto, mac }) },
+    headers: {
+      Authorization: formatOffer({ role, id, nonce, cnonce, proto, mac }),
+      ...(hostHeader === undefined ? {} : { Host: hostHeader }),
+    },
   });
   const giveUp = (): void => {
     reject(connectionProblem(url, signal.reason));

@@ -122,7 +122,10 @@ function inUse({ folder, words }: Place, holder: Holder | undefined): RainError 
 async function isAlive(holder: Holder): Promise<boolean> {
   if (holder.bootId !== undefined && holder.bootId !== (await bootId())) return false;
   if (!hasProcess(holder.pid)) return false;
-  return holder.startTicks === undefined || holder.startTicks === (await startTicks(holder.pid));
+  if (holder.startTicks === undefined) return true;
+  const found = await readStat(holder.pid);
+  // A zombie has ended, and waits for a parent that may never ask: in a container, process 1 often does not.
+  return found !== undefined && found.state !== "Z" && found.startTicks === holder.startTicks;
 }
 
 function hasProcess(pid: number): boolean {
@@ -137,20 +140,20 @@ function hasProcess(pid: number): boolean {
 
 const describeSelf = async (): Promise<Holder> => ({
   pid: process.pid,
-  startTicks: await startTicks(process.pid),
+  startTicks: (await readStat(process.pid))?.startTicks,
   bootId: await bootId(),
   since: new Date(Date.now() - process.uptime() * 1_000).toISOString(),
 });
 const sameHolder = (a: Holder | undefined, b: Holder): boolean =>
   a?.pid === b.pid && a.startTicks === b.startTicks && a.bootId === b.bootId;
 
-/** Field 22, counted after the name in parentheses, which may itself hold spaces and parentheses. */
-async function startTicks(pid: number): Promise<string | undefined> {
+/** Fields 3 and 22, counted after the name in parentheses, which may itself hold spaces and parentheses. */
+async function readStat(
+  pid: number,
+): Promise<{ state: string | undefined; startTicks: string | undefined } | undefined> {
   const stat = await readIfThere(`/proc/${pid}/stat`);
-  return stat
-    ?.slice(stat.lastIndexOf(")") + 2)
-    .split(" ")
-    .at(19);
+  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields && { state: fields[0], startTicks: fields[19] };
 }
 const bootId = async (): Promise<string | undefined> =>
   (await readIfThere("/proc/sys/kernel/random/boot_id"))?.trim();

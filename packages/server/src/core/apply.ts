@@ -99,8 +99,15 @@ export class DurableState {
           incarnation: record.incarnation,
           name: record.name,
           epoch: record.epoch,
+          ...(this.#drains(record.governor, record.incarnation) ? { draining: true } : {}),
         });
         break;
+      case "governor.draining": {
+        const known = this.governors.get(record.governor);
+        if (!known) throw new Error(`governor ${record.governor} is drained, but was never registered`);
+        this.addGovernor({ ...known, draining: true });
+        break;
+      }
       case "assigned": {
         const task = this.task(record.session, record.task);
         moveTask(task, { kind: "open", attempt: record.attempt, governor: record.governor });
@@ -152,6 +159,12 @@ export class DurableState {
     this.sessionByKey.set(session.key, session);
     if (session.id >= this.nextSession) this.nextSession = asSessionId(session.id + 1);
   }
+  /** A process that is drained stays so when it registers again; another one of the same work folder is not. */
+  #drains(id: GovernorId, incarnation: string): boolean {
+    const known = this.governors.get(id);
+    return known?.draining === true && known.incarnation === incarnation;
+  }
+
   addGovernor(governor: KnownGovernor): void {
     this.governors.set(governor.id, governor);
     this.governorByIdentity.set(governor.identity, governor);
@@ -276,7 +289,13 @@ function applyFinished(
 
 function applyFailed(task: Task, record: Extract<ServerRecord, { type: "failed" }>, changes: Changes): void {
   const failure: TaskFailure = record.failure;
-  moveTask(task, { kind: "failed", attempt: task.state.attempt, failure, info: record.info });
+  moveTask(task, {
+    kind: "failed",
+    attempt: task.state.attempt,
+    governor: governorOf(task),
+    failure,
+    info: record.info,
+  });
   settle(task, changes);
   failOutputs(task, task.spec.id, changes);
   const { session } = task;
@@ -342,7 +361,7 @@ function applyCancelled(session: Session, tasks: readonly TaskId[], changes: Cha
 }
 
 function cancelTask(task: Task, changes: Changes): void {
-  moveTask(task, { kind: "cancelled", attempt: task.state.attempt });
+  moveTask(task, { kind: "cancelled", attempt: task.state.attempt, governor: governorOf(task) });
   settle(task, changes);
   failOutputs(task, task.spec.id, changes);
 }
@@ -374,6 +393,9 @@ function settle(task: Task, changes: Changes): void {
     dropIfUnneeded(input, changes);
   }
 }
+
+const governorOf = ({ state }: Task): GovernorId | undefined =>
+  "governor" in state ? state.governor : undefined;
 
 function failOutputs(task: Task, cause: TaskId, changes: Changes): void {
   for (const output of outputsOf(task)) {

@@ -1,5 +1,6 @@
 import type { GovernorId, ObjectId, SessionId, TaskId } from "@rain/protocol";
 import type { DurableState } from "./apply.ts";
+import { stopDrained, takesTasks } from "./drain.ts";
 import { expireGovernors, governorGone, handleGovernorMessage } from "./governors.ts";
 import { Kernel } from "./kernel.ts";
 import { movePhase, type LiveGovernor, type LiveTask } from "./live.ts";
@@ -42,8 +43,8 @@ export class ServerCore {
   /** `durable` is empty, or what the journal's records made. */
   constructor(config: ServerConfig, durable: DurableState, now: number) {
     this.#k = new Kernel(config, durable, now);
-    this.#k.onNext = (session, waiter) => answerNext(this.#k, session, waiter);
-    this.#k.onFetch = (object, waiter) => answerFetch(this.#k, object, waiter);
+    this.#k.parked.onNext = (session, waiter) => answerNext(this.#k, session, waiter);
+    this.#k.parked.onFetch = (object, waiter) => answerFetch(this.#k, object, waiter);
     this.#k.rebuild();
     this.#tickAt = now + TICK_MS;
   }
@@ -65,7 +66,7 @@ export class ServerCore {
         handleRequest(k, input.connection, input.request);
         break;
       case "client.gone":
-        k.forgetClient(input.connection);
+        k.parked.forgetClient(input.connection);
         break;
       case "governor.message":
         handleGovernorMessage(k, input.connection, input.message);
@@ -100,6 +101,7 @@ export class ServerCore {
     expireGovernors(k);
     this.#expireSessions();
     this.#schedule();
+    stopDrained(k);
   }
 
   #expireSessions(): void {
@@ -128,7 +130,7 @@ export class ServerCore {
     if (!k.dirty) return;
     k.dirty = false;
     const governors = [...k.live.governors.values()]
-      .filter((each) => each.connection !== undefined && !each.leaving)
+      .filter((each) => takesTasks(k, each))
       .map((governor) => ({ governor, free: governor.free }));
     let placed = 0;
     const snapshot = {
@@ -217,8 +219,8 @@ export class ServerCore {
     const object = k.durable.sessions.get(session)?.objects.get(id);
     const governor = k.live.governors.get(governorId);
     if (!object || !governor) return;
-    k.removeReplica(object, governor);
-    k.rebuildLost();
+    k.copies.remove(object, governor);
+    k.copies.rebuildLost();
   }
 
   /** Where an object's bytes are now; undefined when it has none or does not exist. */

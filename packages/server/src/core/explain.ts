@@ -1,4 +1,6 @@
 import { formatObject, formatTask } from "@rain/protocol";
+import { lacks, meets } from "./demand.ts";
+import { isDraining, takesTasks } from "./drain.ts";
 import type { Kernel } from "./kernel.ts";
 import type { LiveTask } from "./live.ts";
 import { fits, shortfalls } from "./resources.ts";
@@ -95,18 +97,28 @@ function explainMissing(k: Kernel, input: DataObject): string {
   return `${object} of task ${name(producer, producer.spec.id)}, which is ${taskState(k, producer)}`;
 }
 
+function explainNoGovernor(k: Kernel): string {
+  const drained = [...k.live.governors.values()].filter((each) => isDraining(k, each.id));
+  if (drained.length === 0) return "no governor is connected; start one with: rain governor";
+  const names = drained.slice(0, LISTED).map((each) => each.hello?.name ?? each.id);
+  return `every connected governor is drained and gets no new tasks (${names.join(", ")}); start another: rain governor`;
+}
+
 function explainReady(k: Kernel, live: LiveTask): string[] {
-  const governors = [...k.live.governors.values()].filter(
-    (each) => each.connection !== undefined && !each.leaving,
-  );
-  if (governors.length === 0) return ["no governor is connected; start one with: rain governor"];
-  const { request, queue } = live.class;
-  const able = governors.filter((each) => fits(request, each.capacity));
+  const governors = [...k.live.governors.values()].filter((each) => takesTasks(k, each));
+  if (governors.length === 0) return [explainNoGovernor(k)];
+  const { request, demand, queue } = live.class;
+  const able = governors.filter((each) => fits(request, each.capacity) && meets(demand, each.hello));
   const lines: string[] = [];
   if (able.length === 0) {
-    lines.push("no connected governor is large enough, ever:");
+    lines.push(
+      governors.some((each) => meets(demand, each.hello))
+        ? "no connected governor is large enough, ever:"
+        : "no connected governor has what it asks for:",
+    );
     for (const each of governors.slice(0, LISTED)) {
-      lines.push(`  ${each.hello?.name ?? each.id} lacks ${shortfalls(request, each.capacity).join(", ")}`);
+      const missing = [...lacks(demand, each.hello), ...shortfalls(request, each.capacity)];
+      lines.push(`  ${each.hello?.name ?? each.id} lacks ${missing.join(", ")}`);
     }
     return lines;
   }

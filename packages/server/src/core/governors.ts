@@ -100,7 +100,7 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   governor.synced = false;
   governor.announced.clear();
   governor.dropped.clear();
-  for (const object of governor.replicas) k.updateAvailability(object);
+  for (const object of governor.replicas) k.copies.update(object);
   governor.capacity = capacity;
   governor.free = capacity;
   for (const held of governor.attempts.values()) governor.free = minus(governor.free, held.request);
@@ -108,7 +108,14 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   governor.leaving = false;
   k.live.governors.set(id, governor);
   k.live.byConnection.set(connection, governor);
-  k.effect({ type: "registered", connection, governor: id, epoch, dataUrl: hello.dataUrl });
+  k.effect({
+    type: "registered",
+    connection,
+    governor: id,
+    epoch,
+    dataUrl: hello.dataUrl,
+    relay: hello.relay === true,
+  });
   k.log("info", `governor ${id} (${name}) registered, epoch ${epoch}, ${attempts.length} attempts with it`);
   reconcile(k, governor, attempts);
   k.dirty = true;
@@ -168,22 +175,22 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
     const is = object?.state.kind === "finished" && object.state.sha256 === sha256;
     const isWanted = is && isNeeded(object) && !governor.dropped.has(objectKey(ref));
     if (!object || !isWanted) {
-      k.drop(governor, ref);
+      k.copies.drop(governor, ref);
       continue;
     }
-    k.addReplica(object, governor);
-    if (governor.synced) k.updateAvailability(object);
+    k.copies.add(object, governor);
+    if (governor.synced) k.copies.update(object);
     else governor.announced.add(object);
   }
   if (!message.done || governor.synced) return;
   governor.synced = true;
   for (const object of governor.replicas) {
-    if (governor.announced.has(object)) k.updateAvailability(object);
-    else k.removeReplica(object, governor);
+    if (governor.announced.has(object)) k.copies.update(object);
+    else k.copies.remove(object, governor);
   }
   governor.announced.clear();
   governor.dropped.clear();
-  k.rebuildLost();
+  k.copies.rebuildLost();
   k.dirty = true;
 }
 
@@ -253,7 +260,7 @@ function giveUpDisplaced(
   for (const { object: id, sha256 } of outputs) {
     const object = task.session.objects.get(id);
     if (object?.state.kind !== "finished" || object.state.sha256 === sha256) continue;
-    k.removeReplica(object, governor);
+    k.copies.remove(object, governor);
     const isGone = object.state.data === undefined && !k.live.replicas.has(object);
     if (isGone && isNeeded(object)) displaced.push(id);
   }
@@ -272,14 +279,14 @@ function takeOrDrop(k: Kernel, governor: LiveGovernor, message: GovernorMessageO
   for (const { object: id, sha256 } of message.outputs) {
     const object = session?.objects.get(id);
     if (object?.state.kind === "finished" && object.state.sha256 === sha256 && isNeeded(object)) {
-      k.addReplica(object, governor);
-      k.updateAvailability(object);
+      k.copies.add(object, governor);
+      k.copies.update(object);
       continue;
     }
-    if (object) k.removeReplica(object, governor);
-    k.drop(governor, { session: message.session, object: id });
+    if (object) k.copies.remove(object, governor);
+    k.copies.drop(governor, { session: message.session, object: id });
   }
-  k.rebuildLost();
+  k.copies.rebuildLost();
 }
 
 function fail(k: Kernel, governor: LiveGovernor, task: Task, message: GovernorMessageOf<"fail">): void {
@@ -308,7 +315,7 @@ function starve(k: Kernel, governor: LiveGovernor, task: Task, message: Governor
   }
   for (const each of message.missing) forgetCopies(k, task, each.object);
   release(k, task, "starved", why);
-  k.rebuildLost();
+  k.copies.rebuildLost();
 }
 
 /** The copies of an object that could not be read are no copies. */
@@ -316,8 +323,8 @@ function forgetCopies(k: Kernel, task: Task, id: ObjectId): void {
   const object = task.session.objects.get(id);
   if (!object || (object.state.kind === "finished" && object.state.data)) return;
   for (const holder of k.live.replicas.get(object) ?? []) {
-    k.removeReplica(object, holder);
-    k.drop(holder, { session: object.session.id, object: object.id });
+    k.copies.remove(object, holder);
+    k.copies.drop(holder, { session: object.session.id, object: object.id });
   }
 }
 
@@ -346,7 +353,7 @@ export function governorGone(k: Kernel, connection: ConnectionId): void {
   governor.connection = undefined;
   governor.synced = false;
   governor.lastHeard = k.now;
-  for (const object of governor.replicas) k.updateAvailability(object);
+  for (const object of governor.replicas) k.copies.update(object);
   if (governor.leaving) loseGovernor(k, governor, "nothing", "it left");
 }
 
@@ -363,7 +370,7 @@ function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "noth
     governor.connection = undefined;
   }
   k.live.governors.delete(governor.id);
-  for (const object of governor.replicas) k.removeReplica(object, governor);
+  for (const object of governor.replicas) k.copies.remove(object, governor);
   const held = [...governor.attempts.values()];
   governor.attempts.clear();
   for (const each of held) {
@@ -381,7 +388,7 @@ function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "noth
       release(k, task, counts, `governor ${name} is lost: ${why}`);
     }
   }
-  k.rebuildLost();
+  k.copies.rebuildLost();
   k.dirty = true;
 }
 

@@ -1,4 +1,5 @@
 import type { Attempt, Digest, GovernorHello, GovernorId, SessionId, TaskId } from "@rain/protocol";
+import type { Demand } from "./demand.ts";
 import type { ReadyQueue } from "./queue.ts";
 import type { Amounts } from "./resources.ts";
 import type { DataObject, Session, Task } from "./state.ts";
@@ -54,9 +55,11 @@ export function movePhase(live: LiveTask, next: Phase): void {
   if (next.kind === "ready" && from !== "ready") live.class.queue.push(live);
 }
 
-/** All tasks with the same resource request. */
+/** All tasks with the same resource request and the same demand. */
 export interface ResourceClass {
   readonly request: Amounts;
+  /** Labels and an environment that its governor must have; undefined when any will do. */
+  readonly demand: Demand | undefined;
   readonly queue: ReadyQueue;
   /** Since when its first task found no governor; undefined when it is not blocked. */
   blockedSince: number | undefined;

@@ -10,6 +10,7 @@ import {
   type TaskId,
 } from "@rain/protocol";
 import { outputsOf } from "./apply.ts";
+import { drainGovernor, stopGovernor } from "./drain.ts";
 import { explain } from "./explain.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Waiter } from "./live.ts";
@@ -68,7 +69,7 @@ function dispatch(k: Kernel, waiter: Waiter, request: CoreRequest): void {
       break;
     case "fetch": {
       const object = theObject(theSession(k, request.session), request.object);
-      if (!answerFetch(k, object, waiter)) k.parkFetch(object, waiter);
+      if (!answerFetch(k, object, waiter)) k.parked.parkFetch(object, waiter);
       break;
     }
     case "task.get": {
@@ -92,6 +93,14 @@ function dispatch(k: Kernel, waiter: Waiter, request: CoreRequest): void {
       k.reply(waiter, "explain", { state: taskState(k, task), lines: explain(k, task) });
       break;
     }
+    case "governor.drain":
+      drainGovernor(k, request.governor);
+      k.reply(waiter, "governor.drain", {});
+      break;
+    case "governor.stop":
+      stopGovernor(k, request.governor);
+      k.reply(waiter, "governor.stop", {});
+      break;
     case "server.info":
       k.reply(waiter, "server.info", serverInfo(k));
       break;
@@ -268,7 +277,9 @@ function cancel(k: Kernel, request: RequestOf<"cancel">): void {
 }
 
 function serverInfo(k: Kernel): ReplyOf<"server.info"> {
-  const governors = [...k.live.governors.values()].map(governorView).filter((view) => view !== undefined);
+  const governors = [...k.live.governors.values()]
+    .map((each) => governorView(k, each))
+    .filter((view) => view !== undefined);
   const sessions = [...k.durable.sessions.values()].map((session) => sessionView(k, session));
   const { version, clusterId, instance } = k.config;
   return { version, clusterId, instance, uptimeS: (k.now - k.startedAt) / 1000, governors, sessions };

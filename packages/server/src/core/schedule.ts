@@ -1,3 +1,4 @@
+import { meets } from "./demand.ts";
 import { isBefore } from "./queue.ts";
 import { fits, minus, type Amounts } from "./resources.ts";
 import type { LiveGovernor, LiveTask, ResourceClass } from "./live.ts";
@@ -38,10 +39,10 @@ export function schedule(snapshot: Snapshot, take: (assignment: Assignment) => v
       classes.splice(best, 1);
       continue;
     }
-    const chosen = chooseGovernor(of.request, governors, snapshot, head);
+    const chosen = chooseGovernor(of, governors, snapshot, head);
     if (chosen === undefined) {
       of.blockedSince ??= snapshot.now;
-      if (snapshot.now - of.blockedSince > snapshot.reserveAfterMs) reserve(of.request, governors);
+      if (snapshot.now - of.blockedSince > snapshot.reserveAfterMs) reserve(of, governors);
       classes.splice(best, 1);
       continue;
     }
@@ -69,7 +70,7 @@ type Place = Snapshot["governors"][number];
 
 /** The governor with the most of the inputs' bytes, then with the most free cpus, then the first. */
 function chooseGovernor(
-  request: Amounts,
+  { request, demand }: ResourceClass,
   governors: readonly Place[],
   snapshot: Snapshot,
   head: LiveTask,
@@ -78,7 +79,7 @@ function chooseGovernor(
   let chosen: Place | undefined;
   let chosenBytes = -1;
   for (const place of governors) {
-    if (!fits(request, place.free)) continue;
+    if (!fits(request, place.free) || !meets(demand, place.governor.hello)) continue;
     const bytes = local?.get(place.governor) ?? 0;
     if (!chosen || bytes > chosenBytes || (bytes === chosenBytes && place.free.cpus > chosen.free.cpus)) {
       chosen = place;
@@ -88,11 +89,11 @@ function chooseGovernor(
   return chosen;
 }
 
-/** Takes the governor that will be able to hold `request` soonest out of this round. */
-function reserve(request: Amounts, governors: Place[]): void {
+/** Takes the governor that will be able to hold a task of this class soonest out of this round. */
+function reserve({ request, demand }: ResourceClass, governors: Place[]): void {
   let best: number | undefined;
   for (const [at, place] of governors.entries()) {
-    if (!fits(request, place.governor.capacity)) continue;
+    if (!fits(request, place.governor.capacity) || !meets(demand, place.governor.hello)) continue;
     if (best === undefined || place.free.cpus > (governors[best]?.free.cpus ?? 0)) best = at;
   }
   if (best !== undefined) governors.splice(best, 1);

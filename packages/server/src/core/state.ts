@@ -30,10 +30,12 @@ export type DurableTaskState =
   | {
       readonly kind: "failed";
       readonly attempt: Attempt;
+      /** Where its last attempt was, and its log files are. */
+      readonly governor: GovernorId | undefined;
       readonly failure: TaskFailure;
       readonly info: TaskInfo;
     }
-  | { readonly kind: "cancelled"; readonly attempt: Attempt }
+  | { readonly kind: "cancelled"; readonly attempt: Attempt; readonly governor: GovernorId | undefined }
   /** `cause` is the failed or cancelled task whose output can never come. */
   | { readonly kind: "aborted"; readonly attempt: Attempt; readonly cause: TaskId };
 
@@ -106,6 +108,8 @@ export interface KnownGovernor {
   readonly incarnation: string;
   readonly name: string;
   readonly epoch: Epoch;
+  /** Its process, as long as it is the same one, gets no new tasks. */
+  readonly draining?: boolean | undefined;
 }
 
 /** A session's constant stays until the session closes, so that lost objects can be rebuilt from it. */

@@ -1,4 +1,5 @@
 import { limits, RainError, utf8Length, type ObjectId, type TaskId, type TaskSpec } from "@rain/protocol";
+import { checkCustom } from "./check-custom.ts";
 import { isNeeded, type Session } from "./state.ts";
 import type { Submit } from "./types.ts";
 
@@ -124,6 +125,10 @@ function checkWork(spec: TaskSpec): RainError | undefined {
         return bad(spec, `sleep has one input, not ${inputs.length}`);
       }
       return undefined;
+    }
+    case "custom": {
+      const problem = checkCustom(spec);
+      return problem === undefined ? undefined : bad(spec, problem);
     }
   }
 }

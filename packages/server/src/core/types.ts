@@ -81,6 +81,8 @@ export type ServerRecord =
       readonly name: string;
       readonly epoch: Epoch;
     }
+  /** It gets no new tasks; until its process is started anew. */
+  | { readonly type: "governor.draining"; readonly governor: GovernorId }
   /** Hint: written before the assignment leaves, synced with the next promise. */
   | AssignedRecord
   | {
@@ -163,6 +165,8 @@ export type ServerEffect =
       readonly governor: GovernorId;
       readonly epoch: Epoch;
       readonly dataUrl: string;
+      /** It reads the objects of others through the server. */
+      readonly relay: boolean;
     }
   | {
       readonly type: "assign";

@@ -8,6 +8,7 @@ import {
   type TaskState,
   type TaskView,
 } from "@rain/protocol";
+import { isDraining } from "./drain.ts";
 import type { Kernel } from "./kernel.ts";
 import type { LiveGovernor } from "./live.ts";
 import { fromAmounts, minus } from "./resources.ts";
@@ -83,7 +84,7 @@ function countTasks(k: Kernel, session: Session): TaskCounts {
   return counts;
 }
 
-export function governorView(governor: LiveGovernor): GovernorView | undefined {
+export function governorView(k: Kernel, governor: LiveGovernor): GovernorView | undefined {
   const { hello } = governor;
   if (!hello) return undefined; // known from the journal, not seen since the start
   const tasks = [...governor.attempts.values()].slice(0, LISTED);
@@ -95,6 +96,10 @@ export function governorView(governor: LiveGovernor): GovernorView | undefined {
     capacity: hello.capacity,
     used: fromAmounts(minus(governor.capacity, governor.free)),
     labels: hello.labels,
+    ...(hello.environments === undefined ? {} : { environments: hello.environments }),
+    ...(hello.executors === undefined ? {} : { executors: hello.executors }),
+    ...(hello.costPerHour === undefined ? {} : { costPerHour: hello.costPerHour }),
+    ...(isDraining(k, governor.id) ? { draining: true } : {}),
     tasks: tasks.map(({ session, task }) => ({ session, task })),
     objects: objects.map((object) => ({ session: object.session.id, object: object.id })),
   };

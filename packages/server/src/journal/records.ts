@@ -79,6 +79,7 @@ const schemas = {
     name: nameText,
     epoch: epochNumber,
   }),
+  "governor.draining": z.strictObject({ type: z.literal("governor.draining"), governor: governorId }),
   assigned: z.strictObject({
     type: z.literal("assigned"),
     session,

@@ -8,8 +8,7 @@ import { toText, type Value } from "../values/value.ts";
 export type Filter = (value: (column: number) => Value) => boolean;
 
 /** The name of a parameter in a filter: what Python allows in a name, the rest as `_`. */
-const filterName = (key: string): string =>
-  key.replaceAll(/[^\p{L}\p{N}_]/gu, "_").replace(/^(?=\d)/, "_");
+const filterName = (key: string): string => key.replaceAll(/[^\p{L}\p{N}_]/gu, "_").replace(/^(?=\d)/, "_");
 
 function children(node: Node): readonly Node[] {
   switch (node.kind) {

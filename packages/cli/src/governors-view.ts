@@ -1,0 +1,73 @@
+import type { GovernorView, Resources } from "@rain/protocol";
+import { formatAmount, formatBytes, table, type Column, type Io } from "./output.ts";
+
+/** A governor in `-o json`. */
+export interface GovernorJson {
+  readonly id: number;
+  readonly name: string;
+  readonly state: GovernorView["state"];
+  readonly capacity: Resources;
+  readonly used: Resources;
+  readonly labels: GovernorView["labels"];
+  readonly environments: readonly string[];
+  /** Own executors. */
+  readonly executors: readonly string[];
+  /** Null when its configuration does not say. */
+  readonly costPerHour: number | null;
+  /** It gets no new tasks. */
+  readonly draining: boolean;
+  /** Assigned and running ones, as SESSION/TASK. */
+  readonly tasks: readonly string[];
+  /** How many data objects it holds. */
+  readonly objects: number;
+}
+
+export const governorJson = (view: GovernorView): GovernorJson => ({
+  id: view.governor,
+  name: view.name,
+  state: view.state,
+  capacity: view.capacity,
+  used: view.used,
+  labels: view.labels,
+  environments: view.environments ?? [],
+  executors: view.executors ?? [],
+  costPerHour: view.costPerHour ?? null,
+  draining: view.draining === true,
+  tasks: view.tasks.map(({ session, task }) => `${session}/${task}`),
+  objects: view.objects.length,
+});
+
+const columns: readonly Column[] = [
+  { title: "ID", align: "right" },
+  { title: "GOVERNOR", flexible: true },
+  { title: "STATE" },
+  { title: "CPUS", align: "right" },
+  { title: "GPUS", align: "right" },
+  { title: "MEMORY", align: "right" },
+  { title: "TASKS", align: "right" },
+  { title: "OBJECTS", align: "right" },
+  { title: "LABELS", flexible: true },
+];
+
+/** Governors as a table. */
+export function governorTable(governors: readonly GovernorJson[], io: Io): string {
+  const share = (used: number, of: number, format: (n: number) => string): string =>
+    of === 0 ? "-" : `${format(used)}/${format(of)}`;
+  const rows = governors.map(({ id, name, state, draining, capacity, used, tasks, objects, labels }) => [
+    String(id),
+    name,
+    draining && state === "connected" ? "draining" : state,
+    share(used.cpus, capacity.cpus, formatAmount),
+    share(used.gpus, capacity.gpus, formatAmount),
+    share(used.memory, capacity.memory, formatBytes),
+    String(tasks.length),
+    String(objects),
+    labelText(labels),
+  ]);
+  return table(columns, rows, io);
+}
+
+const labelText = (labels: GovernorView["labels"]): string =>
+  Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(" ");

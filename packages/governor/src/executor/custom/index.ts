@@ -1,0 +1,2 @@
+export { Executors, type OwnExecutor } from "./pool.ts";
+export { runCustom } from "./run.ts";
