@@ -114,11 +114,11 @@ def one_row(call, result):
 def draw(seed, calls):
     state = np.random.RandomState(seed)
     scope = {name: getattr(state, name) for name in dir(state) if not name.startswith("_")}
-    return {"seed": seed, "flags": [{"call": c, "words": one_row(c, eval(c, scope))} for c in calls]}
+    return {"seed": seed, "flags": [{"call": c, "words": " | ".join(one_row(c, eval(c, scope)))} for c in calls]}
 
 
 def sequence(call):
-    return {"call": call, "words": words(eval(call, {name: getattr(np, name) for name in dir(np)}))}
+    return {"call": call, "words": " | ".join(words(eval(call, {name: getattr(np, name) for name in dir(np)})))}
 
 
 def mathematics():
@@ -134,13 +134,13 @@ def mathematics():
         rows.append(["exp", [1440 * w - 740], math.exp(1440 * w - 740)])
         rows.append(["pow", [u, 20 * w - 10], math.pow(u, 20 * w - 10)])
         rows.append(["pow", [1e6 * v, 20 * u - 10], math.pow(1e6 * v, 20 * u - 10)])
-    return [[name, [repr(x) for x in args], repr(result)] for name, args, result in rows]
+    return [" ".join([name, *map(repr, args), repr(result)]) for name, args, result in rows]
 
 
 def sobol():
     """The first points of all dimensions, as whole numbers out of 2^30."""
     points = qmc.Sobol(d=21, scramble=False, bits=30).random(32)
-    return (points * 2**30).astype(int).T.tolist()
+    return [" ".join(map(str, row)) for row in (points * 2**30).astype(int).T.tolist()]
 
 
 vectors = {
