@@ -165,15 +165,11 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     .description("Runs a governor in the foreground until SIGINT, SIGTERM or rain stop.")
     .argument(
       "[ADDRESS]",
-      "HOST[:PORT] of the server (default: see --access-file)",
+      "HOST[:PORT] of the server (default: access file)",
       by(read.parseAddress, "ADDRESS"),
     )
     .option("--config <FILE>", "configuration (TOML); the options here win over it")
-    .option(
-      "--cpus <N>",
-      "cpus to offer: N, -N (all but N) or detect (default)",
-      by(read.parseCpus, "--cpus"),
-    )
+    .option("--cpus <N>", "cpus to offer: N, -N (all but N), detect (default)", by(read.parseCpus, "--cpus"))
     .option("--gpus <N>", "gpus to offer (default: detect)", by(read.parseCount, "--gpus"))
     .option("--memory <SIZE>", "memory to offer, as 8G (default: detect)", by(read.parseMemory, "--memory"))
     .addOption(
@@ -194,7 +190,7 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
     .option("--workdir <DIR>", "its data, on a fast disk (default: in the instance)")
     .option("--pin-cpus", "give each task whole cpus of its own (taskset)")
-    .option("--background", "return when it is registered; it goes on as a daemon", false)
+    .option("--background", "return when it is registered, leave a daemon", false)
     .addOption(logdirOption("log to governor-NAME.log there instead of stderr"))
     .addOption(readyFileOption())
     .addOption(tunnelOption("--access-stdin", "the access file comes on stdin").default(false))
