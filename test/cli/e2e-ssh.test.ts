@@ -22,6 +22,14 @@ interface Governors {
   }[];
 }
 
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "utf8");
+  } catch {
+    return ""; // it ended since it was listed
+  }
+}
+
 describe.skipIf(noSshd !== undefined)(
   `a cluster over ssh${noSshd === undefined ? "" : ` (${noSshd})`}`,
   () => {
@@ -56,13 +64,7 @@ describe.skipIf(noSshd !== undefined)(
     const commandLines = (): string[] =>
       readdirSync("/proc")
         .filter((name) => /^\d+$/.test(name))
-        .map((pid) => {
-          try {
-            return readFileSync(`/proc/${pid}/cmdline`, "utf8");
-          } catch {
-            return ""; // it ended since it was listed
-          }
-        });
+        .map(commandLine);
     /** What runs here or "there", but sshd itself. */
     const left = (): string[] =>
       commandLines().filter(
@@ -142,6 +144,10 @@ describe.skipIf(noSshd !== undefined)(
           for (const run of runs) await run.update();
           expect(new Set(runs.map((run) => run.info.governor))).toEqual(new Set(["a", "b"]));
 
+          // What a task wrote is read from its governor through the tunnel.
+          const logs = await home.rain("logs", `${session.id}/${runs[11]?.id}`, "--stream=stdout");
+          expect(logs.out).toBe(texts[11]);
+
           // A drained governor stops by itself when nothing needs it any more.
           await session.close();
           await home.json("governors", "drain", "b");
@@ -184,6 +190,35 @@ describe.skipIf(noSshd !== undefined)(
       expect(governors).toHaveLength(1);
       expect(await home.rain("stop", "--grace=5")).toMatchObject({ code: 0 });
       expect(left()).toEqual([]);
+    });
+
+    test("a connection that breaks loses its governor, and a stop still ends it", limit, async () => {
+      await home.json<Started>(...start(hostFile(`${sshd.address} name=a cpus=1`), "--lease=2"));
+      const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
+      const tunnel = pids.find(
+        (pid) => /^ssh: .*ssh-a|^ssh\0.*-M\0/.test(commandLine(pid)) && commandLine(pid).includes(home.dir),
+      );
+      expect(tunnel).toBeDefined();
+      process.kill(Number(tunnel), "SIGKILL");
+      const names = async (): Promise<string[]> =>
+        (await home.json<Governors>("governors")).governors.map(({ name }) => name);
+      await expect.poll(names, { timeout: 30_000, interval: 200 }).toEqual([]);
+      expect(await home.rain("stop", "--grace=2")).toMatchObject({ code: 0 });
+      expect(left()).toEqual([]);
+    });
+
+    test("a start that is interrupted leaves nothing anywhere", limit, async () => {
+      const file = hostFile(`${sshd.address} name=a cpus=1`);
+      const here = home.path("here");
+      // The first time it waits, as a slow host does.
+      const init = `--remote-init=[ -e ${here} ] || { echo $$ > ${here}; sleep 600; }`;
+      const begun = home.spawn(...start(file, init));
+      await expect.poll(() => home.read("here"), { timeout: 60_000 }).toMatch(/^\d+\n$/);
+      begun.child.kill("SIGINT");
+      expect(await begun.ended).toBe(130);
+      process.kill(-Number(home.read("here")), "SIGKILL"); // what the shell line was doing over there
+      await expect.poll(left, { timeout: 30_000 }).toEqual([]);
+      expect(readdirSync(home.path("default", "run"))).toEqual([]);
     });
 
     test("a start that fails on one host leaves nothing anywhere", limit, async () => {

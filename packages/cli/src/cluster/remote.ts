@@ -115,7 +115,13 @@ export async function startRemote(
     signal.throwIfAborted();
     const tunnel = { local: await freePort(), remote: randomInt(...DATA_PORTS) };
     try {
-      await openConnection(target, remote.control, join(parts.logDir, `ssh-${host.name}.log`), tunnel);
+      await openConnection(
+        target,
+        remote.control,
+        join(parts.logDir, `ssh-${host.name}.log`),
+        tunnel,
+        signal,
+      );
     } catch (error) {
       rmSync(recordFile(instance, host.name), { force: true }); // nothing of ours is there
       throw error;
@@ -124,7 +130,7 @@ export async function startRemote(
     const back = await forwardBack(target, remote.control, server);
     const line = shellLine(remote, governorWords(host, server, tunnel));
     const text = JSON.stringify({ ...access, url: `http://127.0.0.1:${back}` });
-    const answer = await remoteShell(target, remote.control, line, text);
+    const answer = await remoteShell(target, remote.control, line, { input: text, signal });
     if (answer.code === 0) return { name: host.name, address: host.address, ...readStarted(host, answer) };
     await closeConnection(target, remote.control);
     // Somebody over there has the port that was chosen for the governor's data.
@@ -224,9 +230,13 @@ export async function stopRemote(
 ): Promise<StoppedRemote> {
   const target = targetOf(remote);
   const words = ["stop", "--forget-access", `--grace=${graceS}`, ...(asked ? ["--asked"] : [])];
-  const answer = await remoteShell(target, remote.control, shellLine(remote, words));
+  const line = shellLine(remote, words);
+  const answer = await answerWithin(3 * graceS + STOP_EXTRA_S, (signal) =>
+    remoteShell(target, remote.control, line, { signal }),
+  );
   await closeConnection(target, remote.control);
   const { name, address } = remote;
+  if (answer === undefined) return { name, address, problem: "it did not answer in time" };
   if (answer.code !== 0) {
     const said = messageOf(answer.err) ?? (answer.err.trim() || `code ${answer.code}`);
     return { name, address, problem: said };
@@ -235,4 +245,21 @@ export async function stopRemote(
   if (!remote.control.startsWith(instance.runDir))
     rmSync(dirname(remote.control), { recursive: true, force: true });
   return { name, address, problem: undefined };
+}
+
+/** Time for a `rain stop` over there beside its graces: for the connection, `--remote-init` and its start. */
+const STOP_EXTRA_S = 45;
+
+/** Undefined when there is no answer in time. */
+async function answerWithin(
+  seconds: number,
+  ask: (signal: AbortSignal) => Promise<Answer>,
+): Promise<Answer | undefined> {
+  const signal = AbortSignal.timeout(seconds * 1_000);
+  try {
+    return await ask(signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    return undefined;
+  }
 }

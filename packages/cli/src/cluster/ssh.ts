@@ -32,15 +32,47 @@ export const optionArgs = ({ options }: Pick<Target, "options">): string[] =>
   [...options, ...commonOptions].flatMap((option) => ["-o", option]);
 const portArgs = ({ port }: Target): string[] => (port === undefined ? [] : ["-p", String(port)]);
 
+interface RunOptions {
+  /** For its stdin; default: nothing. */
+  readonly input?: string;
+  /** Ends it; its reason is thrown. */
+  readonly signal?: AbortSignal;
+}
+
 /** Runs ssh or scp to its end. Throws (exit code 1) when it is not installed. */
-export async function run(program: "ssh" | "scp", args: readonly string[], input = ""): Promise<Answer> {
-  const { exitCode, stdout, stderr, code } = await execa(program, args, { input, reject: false });
+export async function run(
+  program: "ssh" | "scp",
+  args: readonly string[],
+  { input = "", signal }: RunOptions = {},
+): Promise<Answer> {
+  const cancel = signal === undefined ? {} : { cancelSignal: signal };
+  const running = execa(program, args, { input, reject: false, ...cancel });
+  const { exitCode, stdout, stderr, code } = await unlessAborted(running, signal);
   if (code === "ENOENT")
     throw new CommandError(
       exitCodes.failed,
       `there is no ${program} on this machine: install an OpenSSH client`,
     );
   return { code: exitCode ?? -1, out: stdout, err: stderr };
+}
+
+/**
+ * A command over an open connection is run by the process that holds it, which has our pipes then: they do not end
+ * with the ssh that is killed here, so nobody waits for them.
+ */
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  let stop: () => void = () => undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason as Error);
+    signal.addEventListener("abort", stop, { once: true });
+  });
+  try {
+    signal.throwIfAborted();
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }
 
 /**
@@ -52,6 +84,7 @@ export async function openConnection(
   control: string,
   log: string,
   tunnel: { readonly local: number; readonly remote: number },
+  signal: AbortSignal,
 ): Promise<void> {
   const before = existsSync(log) ? readFileSync(log, "utf8").length : 0;
   const forward = `127.0.0.1:${tunnel.local}:127.0.0.1:${tunnel.remote}`;
@@ -64,10 +97,12 @@ export async function openConnection(
     {
       stdio: "ignore",
       reject: false,
+      cancelSignal: signal,
     },
   );
   if (code === "ENOENT")
     throw new CommandError(exitCodes.failed, "there is no ssh on this machine: install an OpenSSH client");
+  signal.throwIfAborted();
   if (exitCode === 0) return;
   const said = existsSync(log) ? readFileSync(log, "utf8").slice(before).trim() : "";
   throw new CommandError(
@@ -105,7 +140,7 @@ export async function remoteShell(
   target: Target,
   control: string | undefined,
   line: string,
-  input = "",
+  options: RunOptions = {},
 ): Promise<Answer> {
   const via = control !== undefined && (await isOpen(target, control)) ? ["-S", control] : ["-S", "none"];
   const args = [
@@ -117,7 +152,7 @@ export async function remoteShell(
     target.address,
     `sh -c ${quote(line)}`,
   ];
-  return run("ssh", args, input);
+  return run("ssh", args, options);
 }
 
 async function isOpen(target: Target, control: string): Promise<boolean> {
