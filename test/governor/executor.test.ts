@@ -149,6 +149,7 @@ describe("the environment", () => {
     expect(env.get("RAIN_TASK_ID")).toMatch(/^1\/\d+$/);
     expect(env.get("OMP_NUM_THREADS")).toBe("1");
     expect([...env.keys()].filter((name) => name.startsWith("RAIN_")).toSorted()).toEqual([
+      "RAIN_INFO",
       "RAIN_TASK",
       "RAIN_TASK_ID",
     ]);
@@ -308,16 +309,6 @@ describe("limits and logs", () => {
     await delay(1_200); // more than two samples
     await writeFile(seen, "");
     expect((await outcome).info.maxRssBytes).toBeGreaterThan(30_000_000);
-  });
-});
-
-describe("what is not there yet", () => {
-  it("refuses directories clearly", async () => {
-    const outcome = await kit.run({ work: execute("true"), outputs: [{ path: "d", kind: "directory" }] });
-    expect(failure(outcome)).toMatchObject({
-      reason: "internal",
-      message: "directories are not supported yet",
-    });
   });
 });
 

@@ -9,7 +9,15 @@ import {
 } from "@rain/protocol";
 import { decode, encode, parse } from "@rain/protocol/codec";
 import { describe, expect, test } from "vitest";
-import { error, governorMessages, laterFields, replies, requests, toGovernor } from "./golden/messages.ts";
+import {
+  error,
+  governorMessages,
+  laterFields,
+  laterMessages,
+  replies,
+  requests,
+  toGovernor,
+} from "./golden/messages.ts";
 
 const golden = new Map<string, string>(
   Object.entries(
@@ -32,6 +40,8 @@ const add = (direction: string, messages: object, schema: Parameters<typeof pars
 add("request", requests, clientRequest);
 add("governor", governorMessages, governorMessage);
 add("to governor", toGovernor, serverToGovernor);
+cases.set("request submit, later parts", { message: laterMessages.request, schema: clientRequest });
+cases.set("governor finish, later parts", { message: laterMessages.finish, schema: governorMessage });
 add("request", laterFields.requests, clientRequest);
 add("governor", laterFields.governor, governorMessage);
 cases.set("error", { message: error, schema: serverToClient });

@@ -444,3 +444,34 @@ describe("sessions", () => {
     );
   });
 });
+
+describe("content types", () => {
+  it("a measured type must be a subtype of the declared one, or the task fails", () => {
+    const bench = new Bench();
+    bench.join();
+    const session = bench.open("continue");
+    const declared = (id: number, contentType: string): TaskSpec => ({
+      id: asTaskId(id),
+      work: { type: "execute", args: ["x"] },
+      inputs: [],
+      outputs: [
+        { object: asObjectId(id), label: "out", kind: "blob", contentType, keep: true, capture: "stdout" },
+      ],
+      request: { cpus: 1, gpus: 0, memory: 0, named: {} },
+    });
+    bench.submit(session, [declared(1, "text"), declared(2, "text"), declared(3, "")]);
+    for (const [task, contentType] of [
+      [1, "text-latin1"],
+      [2, "json"],
+      [3, "json"],
+    ] as const) {
+      const outputs = [{ object: asObjectId(task), size: 1, sha256: sha(task), contentType }];
+      bench.governor({ type: "finish", session, task: asTaskId(task), attempt: 1, outputs, info: {} });
+    }
+    const kinds = bench.records.flatMap((record) =>
+      record.type === "finished" || record.type === "failed" ? [record] : [],
+    );
+    expect(kinds.map(({ type }) => type)).toEqual(["finished", "failed", "finished"]);
+    expect(kinds[1]).toMatchObject({ failure: { reason: "content-type", governor: "g100" } });
+  });
+});

@@ -106,5 +106,73 @@ export const goldenRecords: readonly ServerRecord[] = [
 /** One of each type of record, with every kind of field. A record newer than the golden files is added here. */
 export const everyRecord: readonly ServerRecord[] = [
   ...goldenRecords,
+  {
+    type: "submitted",
+    session,
+    key: "key-later-parts",
+    tasks: [
+      {
+        id: asTaskId(10),
+        work: { type: "makeDirectory", paths: ["a/b"] },
+        inputs: [{ object: asObjectId(10), contentType: "" }],
+        outputs: [
+          {
+            object: asObjectId(11),
+            label: "output",
+            kind: "directory",
+            contentType: "",
+            keep: true,
+            user: { list: [1, null, "x"] },
+          },
+        ],
+        request: resources,
+        user: { a: { b: true } },
+      },
+      {
+        id: asTaskId(11),
+        work: { type: "load", path: "/x" },
+        inputs: [],
+        outputs: [],
+        request: resources,
+      },
+      {
+        id: asTaskId(12),
+        work: { type: "store", path: "/y" },
+        inputs: [],
+        outputs: [],
+        request: resources,
+      },
+      {
+        id: asTaskId(13),
+        work: { type: "sliceDirectory", path: "a/" },
+        inputs: [],
+        outputs: [],
+        request: resources,
+      },
+    ],
+    constants: [
+      {
+        id: asObjectId(10),
+        kind: "directory",
+        label: "tree",
+        contentType: "",
+        keep: false,
+        size: 70_000,
+        sha256,
+        user: { kind: "tree" },
+      },
+    ],
+  },
+  {
+    type: "finished",
+    session,
+    task: asTaskId(10),
+    attempt: 1,
+    governor: asGovernorId(2),
+    outputs: [
+      { object: asObjectId(11), size: 2, sha256, contentType: "", data: Uint8Array.of(52), user: { a: 1 } },
+    ],
+    info: { user: { accuracy: 0.5 }, debug: "note" },
+  },
   { type: "governor.draining", governor: asGovernorId(2) },
 ];

@@ -1,4 +1,10 @@
-import { checkRelativePath, contentType as contentTypeSchema, limits, RainError } from "@rain/protocol";
+import {
+  checkRelativePath,
+  contentType as contentTypeSchema,
+  limits,
+  RainError,
+  type UserAttributes,
+} from "@rain/protocol";
 
 /** Checks of what users write. Each throws at once, and names the place (`what`), the rule and the value. */
 
@@ -55,6 +61,41 @@ export function checkContentType(what: string, value: unknown): string {
   if (!parsed.success) throw badRequest(`${what}: ${show(value)} is not ${parsed.error.issues[0]?.message}`);
   return value;
 }
+
+/** Attributes of the user's own: a plain object of JSON values. */
+export function checkUser(what: string, value: unknown): UserAttributes {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw wrongType(`${what}: must be an object of names and JSON values, not ${show(value)}`);
+  checkJson(what, value, 0);
+  const size = JSON.stringify(value).length;
+  if (size > limits.userBytes)
+    throw new RainError(
+      "limit-exceeded",
+      `${what}: has ${size} characters as JSON; the limit is ${limits.userBytes}`,
+    );
+  return structuredClone(value) as UserAttributes;
+}
+
+const MAX_DEPTH = 16;
+function checkJson(what: string, value: unknown, depth: number): void {
+  if (value === null || typeof value === "boolean") return;
+  if (typeof value === "string") return void checkText(what, value, limits.userBytes * 4);
+  if (typeof value === "number") {
+    if (Number.isFinite(value)) return;
+    throw badRequest(`${what}: ${value} has no form in JSON`);
+  }
+  const isPlain =
+    Array.isArray(value) || (typeof value === "object" && isPlainPrototype(Object.getPrototypeOf(value)));
+  if (!isPlain) throw wrongType(`${what}: must be a JSON value, not ${show(value)}`);
+  if (depth === MAX_DEPTH) throw badRequest(`${what}: is nested deeper than ${MAX_DEPTH}`);
+  for (const [name, each] of Object.entries(value as object)) {
+    if (isForbiddenName(name)) throw badRequest(`${what}: the name ${show(name)} means something else`);
+    checkText(what, name, limits.nameBytes);
+    checkJson(`${what}.${name}`, each, depth + 1);
+  }
+}
+const isPlainPrototype = (prototype: unknown): boolean =>
+  prototype === null || prototype === Object.prototype;
 
 /** A number from `min` to `max`, whole if `whole`. */
 export function checkNumber(what: string, value: unknown, min: number, max: number, whole = false): number {

@@ -1,5 +1,6 @@
 import { customMethod, executorOf, limits, RainError } from "@rain/protocol";
 import { badRequest, checkOptions, checkText, show, wrongType } from "./check.ts";
+import { nameObject } from "./data-object.ts";
 import type { Pattern, PatternInput, PatternOutput } from "./pattern.ts";
 import { asObject, Input, Output, type ObjectLike } from "./slots.ts";
 import { readTaskOptions, taskOptionNames, type TaskOptions } from "./task-options.ts";
@@ -92,11 +93,23 @@ function readInput(what: string, given: unknown): PatternInput {
       : wrongType(`${what}: must be a data object, a task or input(...), not ${show(given)}`);
   }
   if (!(given instanceof Input))
-    return { object, label: object.label || undefined, path: undefined, write: false, contentType: "" };
+    return {
+      object,
+      kind: object.kind,
+      label: object.label || undefined,
+      path: undefined,
+      write: false,
+      contentType: "",
+    };
+  if (given.kind !== object.kind)
+    throw badRequest(
+      `${what}: ${nameObject(object)} is a ${object.kind}; take ${object.kind === "blob" ? "input" : "inputDir"}(...)`,
+    );
   if (given.path !== undefined)
     throw badRequest(`${what}: an own executor is told where its inputs are; leave out path`);
   return {
     object,
+    kind: given.kind,
     label: given.label,
     path: undefined,
     write: given.write,
@@ -110,13 +123,14 @@ function readOutputs(what: string, given: unknown): PatternOutput[] {
     const where = `${what}: outputs[${at}]`;
     if (typeof each !== "string" && !(each instanceof Output))
       throw wrongType(`${where}: must be a label or output(...), not ${show(each)}`);
-    const { label, path, contentType } = typeof each === "string" ? new Output(each, {}) : each;
+    const { label, path, contentType, kind, user } = typeof each === "string" ? new Output(each, {}) : each;
+    if (kind !== "blob") throw badRequest(`${where}: an own executor makes files, no directories`);
     if (label === undefined) throw badRequest(`${where}: needs a label`);
     if (path !== undefined)
       throw badRequest(`${where}: an own executor is told where its outputs go; leave out path`);
     if (labels.has(label)) throw badRequest(`${what}: two outputs have the label ${show(label)}`);
     labels.add(label);
-    return { label, contentType: contentType ?? "", path: undefined, capture: undefined };
+    return { label, kind, user, contentType: contentType ?? "", path: undefined, capture: undefined };
   });
 }
 

@@ -6,10 +6,12 @@ import {
   type ObjectInfo,
   type ObjectKind,
   type ObjectState,
+  type UserAttributes,
 } from "@rain/protocol";
 import { badRequest } from "./check.ts";
 import type { DataInstance } from "./instance.ts";
 import type { Session } from "./session.ts";
+import type { Spool } from "./spool.ts";
 import type { Task } from "./task.ts";
 import type { WaitOptions } from "./wait-limit.ts";
 
@@ -19,8 +21,12 @@ export interface ObjectRecord {
   readonly kind: ObjectKind;
   /** As declared; what was measured is in `info`. */
   readonly contentType: string;
-  /** Bytes of a constant; undefined for an output. */
-  readonly content: Uint8Array | undefined;
+  /** Bytes of a constant, or where they are; undefined for an output, and for a folder that is not packed yet. */
+  content: Uint8Array | Spool | undefined;
+  /** The folder of this machine that a constant directory is made of at its submit. */
+  readonly folder: string | undefined;
+  /** Attributes that it was declared with. */
+  user: UserAttributes | undefined;
   session: Session | undefined;
   id: ObjectId | undefined;
   producer: Task | undefined;
@@ -29,6 +35,16 @@ export interface ObjectRecord {
   phase: "new" | "sent" | "unkept";
   state: ObjectState | undefined;
   info: ObjectInfo | undefined;
+}
+
+/** What was asked of a data object. */
+export interface DataObjectSpec {
+  readonly id: number | undefined;
+  readonly label: string;
+  readonly kind: ObjectKind;
+  readonly contentType: string;
+  readonly keep: boolean;
+  readonly user: UserAttributes;
 }
 
 /** For the library's own files: the record behind a handle. */
@@ -45,7 +61,7 @@ export class DataObject {
     recordOf = (object) => object.#record;
   }
 
-  /** Made by `blob`, `json`, and by the tasks; not by users. */
+  /** Made by `blob`, `json`, `directory`, and by the tasks; not by users. */
   constructor(record: ObjectRecord) {
     this.#record = record;
   }
@@ -78,9 +94,19 @@ export class DataObject {
   get state(): ObjectState | undefined {
     return this.#record.state;
   }
-  /** `size` in bytes, `sha256`, `contentType`: known once it is finished and fetched or updated. */
+  /** What was declared: `label`, `kind`, `contentType`, `keep`, and the `user` attributes. */
+  get spec(): DataObjectSpec {
+    const { id, label, kind, contentType, keep, user } = this.#record;
+    return { id, label, kind, contentType, keep, user: user ?? {} };
+  }
+  /**
+   * `size` in bytes, `sha256`, `contentType`: known once it is finished and fetched or updated. `user` has the
+   * attributes of the `spec`, and those that its task set.
+   */
   get info(): Partial<ObjectInfo> {
-    return this.#record.info ?? {};
+    const { info, user } = this.#record;
+    const attributes = { ...user, ...info?.user };
+    return { ...info, ...(Object.keys(attributes).length > 0 && { user: attributes }) };
   }
 
   /** Hold the object beyond its consumers, so that it can be fetched and used by later submits. Before the submit. */
@@ -155,6 +181,8 @@ export const newRecord = (
 ): ObjectRecord => ({
   kind: "blob",
   content: undefined,
+  folder: undefined,
+  user: undefined,
   session: undefined,
   id: undefined,
   producer: undefined,

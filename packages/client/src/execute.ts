@@ -27,7 +27,7 @@ export interface ExecuteOptions extends TaskOptions {
   readonly stdin?: ObjectLike | Input | undefined;
   /** Inputs that are not arguments: mapped at their path; the path of a plain object is its label. */
   readonly inputPaths?: readonly (ObjectLike | Input)[] | undefined;
-  /** Files that the program writes: a path, which is the label too, or an `output()`. */
+  /** What the program writes: a file's path, which is its label too, an `output()` or an `outputDir()`. */
   readonly outputPaths?: readonly (string | Output)[] | undefined;
   /** Run the line by `/bin/sh -c`. A list is joined with blanks; paths in it are quoted, texts are not. */
   readonly shell?: boolean | undefined;
@@ -60,6 +60,7 @@ export function executePattern(args: string | readonly Argument[], options: Exec
   for (const [index, given] of list(`${what}: outputPaths`, options.outputPaths).entries()) {
     slots.addFile(readOutputPath(`${what}: outputPaths[${index}]`, given));
   }
+  slots.checkPlaces();
   const env = options.env === undefined ? undefined : readEnvironment(`${what}: env`, options.env);
   const { environment } = options;
   if (environment !== undefined) checkEnvironmentName(`${what}: environment`, environment);
@@ -129,6 +130,7 @@ function addCapture(what: string, slots: Slots, stream: "stdout" | "stderr", giv
 function addStdin(what: string, slots: Slots, given: unknown): number {
   const object = asInput(given);
   if (!object) throw wrongType(`${what}: must be a data object, a task or input(...), not ${show(given)}`);
+  if (object.kind === "directory") throw badRequest(`${what}: must be a blob, not a directory`);
   return slots.addInput(object, object instanceof Input ? object.path : undefined);
 }
 

@@ -51,12 +51,12 @@ export async function bringBytes(
   if (record.id === undefined) throw new Error("an object without a number");
   const path = objectPath(session, record.id);
   for (let round = 1; ; round++) {
-    const { info, data } = await ask();
+    const { kind, info, data } = await ask();
     record.info = info;
     record.state = "finished";
-    if (data) return new DataInstance(info, data);
+    if (data) return new DataInstance(info, data, kind);
     try {
-      return await downloadInstance(http, path, info, signal);
+      return new DataInstance(info, await bring(http, path, info, signal), kind);
     } catch (error) {
       const mayBeMadeAgain =
         error instanceof RainError && (error.code === "unknown-object" || error.code === "bad-digest");
@@ -65,16 +65,16 @@ export async function bringBytes(
   }
 }
 
-async function downloadInstance(
+async function bring(
   http: Http,
   path: string,
   info: ObjectInfo,
   signal: AbortSignal | undefined,
-): Promise<DataInstance> {
+): Promise<Uint8Array | Spool> {
   if (info.size <= MEMORY_BYTES) {
     const bytes = Buffer.allocUnsafe(info.size);
     await download(http, path, info, (chunk, at) => bytes.set(chunk, at), signal);
-    return new DataInstance(info, bytes);
+    return bytes;
   }
   const spool = new Spool();
   try {
@@ -83,5 +83,5 @@ async function downloadInstance(
     await spool.close();
     throw error;
   }
-  return new DataInstance(info, spool);
+  return spool;
 }

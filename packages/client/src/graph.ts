@@ -15,7 +15,7 @@ import {
 } from "@rain/protocol";
 import { checkUsable, DataObject, newRecord, recordOf } from "./data-object.ts";
 import { originText, type Origin } from "./origin.ts";
-import type { Pattern } from "./pattern.ts";
+import type { Pattern, PatternOutput } from "./pattern.ts";
 import type { Session } from "./session.ts";
 import { Task, taskRecordOf, type TaskRecord } from "./task.ts";
 import { messageBudget, weigh, type Weight } from "./weight.ts";
@@ -65,7 +65,7 @@ export class Graph {
     );
     for (const object of objects) this.#adopt(object);
     const id = asTaskId(this.#nextTask++);
-    const outputs = pattern.outputs.map((slot) => this.#addOutput(slot.label, slot.contentType));
+    const outputs = pattern.outputs.map((slot) => this.#addOutput(slot));
     const inputs = objects.map((object) => object.id ?? MAX_ID);
     const describe = (): TaskSpec => {
       const from = originText(origin);
@@ -83,9 +83,9 @@ export class Graph {
     return task;
   }
 
-  #addOutput(label: string, contentType: string): DataObject {
+  #addOutput({ label, contentType, kind, user }: PatternOutput): DataObject {
     const id = asObjectId(this.#nextObject++);
-    const object = new DataObject(newRecord({ label, contentType, session: this.#session, id }));
+    const object = new DataObject(newRecord({ label, contentType, kind, user, session: this.#session, id }));
     this.objects.set(id, object);
     return object;
   }
@@ -126,7 +126,7 @@ export class Graph {
     for (const task of batch.tasks) taskRecordOf(task).state ??= "waiting";
     for (const object of objectsOf(batch)) {
       const record = recordOf(object);
-      record.state ??= record.content ? "finished" : "pending";
+      record.state ??= record.producer ? "pending" : "finished";
     }
   }
 
@@ -158,7 +158,13 @@ export class Graph {
         label: view.label,
         contentType: types.get(view.object) ?? view.info?.contentType ?? "",
       };
-      const placed = { kind: view.kind, session: this.#session, id: view.object, phase: "sent" as const };
+      const placed = {
+        kind: view.kind,
+        user: view.user,
+        session: this.#session,
+        id: view.object,
+        phase: "sent" as const,
+      };
       const object = new DataObject(newRecord({ ...fields, ...placed }));
       this.objects.set(view.object, object);
       this.updateObject(view);
@@ -233,17 +239,19 @@ function specOf(
       ...(slot.label !== undefined && { label: slot.label }),
       ...(slot.path !== undefined && { path: slot.path }),
       ...(slot.write && { write: true }),
+      ...(slot.contentType !== "" && { contentType: slot.contentType }),
     })),
     outputs: pattern.outputs.map((slot, index): OutputSpec => {
       const object = outputs[index];
       return {
         object: asObjectId(object?.id ?? MAX_ID),
         label: slot.label,
-        kind: "blob",
+        kind: slot.kind,
         contentType: slot.contentType,
         keep: object?.isKept ?? false,
         ...(slot.path !== undefined && { path: slot.path }),
         ...(slot.capture !== undefined && { capture: slot.capture }),
+        ...(slot.user !== undefined && { user: slot.user }),
       };
     }),
     ...pattern.common,
@@ -289,8 +297,9 @@ const objectsOf = (batch: Batch): DataObject[] => [
 
 /** The constant as it is submitted; `inline` says whether its bytes go along. */
 export function constantSpec(object: DataObject, inline: boolean): ConstantSpec {
-  const { id, kind, label, contentType, keep, content, info } = recordOf(object);
+  const { id, kind, label, contentType, keep, content, info, user } = recordOf(object);
   if (id === undefined || !content || !info) throw new Error(`${label} is no constant with a number`);
   const { size, sha256 } = info;
-  return { id, kind, label, contentType, keep, size, sha256, ...(inline && { data: content }) };
+  const spec = { id, kind, label, contentType, keep, size, sha256, ...(user !== undefined && { user }) };
+  return inline && content instanceof Uint8Array ? { ...spec, data: content } : spec;
 }

@@ -4,13 +4,14 @@ import { Readable } from "node:stream";
 import { fromWireError, RainError, wireError, type ErrorCode } from "@rain/protocol";
 import type { Connection } from "./connection.ts";
 import { backoff, delay } from "./delay.ts";
+import { Spool } from "./spool.ts";
 
 export interface HttpRequest {
   readonly method: "GET" | "PUT";
   /** On the server, with its query. */
   readonly path: string;
   readonly headers?: OutgoingHttpHeaders;
-  readonly body?: Uint8Array;
+  readonly body?: Uint8Array | Spool;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -97,18 +98,22 @@ function exchange(url: URL, asked: HttpRequest, agent: Agent, token: string): Pr
   return new Promise((resolve, reject) => {
     const { method, body, signal } = asked;
     const headers: OutgoingHttpHeaders = { ...asked.headers, Authorization: `Rain-Token ${token}` };
-    if (body) headers["Content-Length"] = body.length;
+    if (body) headers["Content-Length"] = body instanceof Spool ? body.size : body.length;
     const sent = request(url, { method, headers, agent, ...(signal && { signal }) });
     sent.setTimeout(IDLE_MS, () => sent.destroy(new Error(`no progress for ${IDLE_MS / 1000} s`)));
     sent.on("response", resolve);
     sent.on("error", reject);
     // An error of the body is one of the request, which tells it.
-    if (body) pipeline(Readable.from(slices(body)), sent).catch(reject);
+    if (body) pipeline(Readable.from(slices(body), { objectMode: false }), sent).catch(reject);
     else sent.end();
   });
 }
 
-function* slices(body: Uint8Array): Generator<Uint8Array, void, undefined> {
+function slices(body: Uint8Array | Spool): Iterable<Uint8Array> | AsyncIterable<Uint8Array> {
+  return body instanceof Spool ? body.chunks() : slicesOf(body);
+}
+
+function* slicesOf(body: Uint8Array): Generator<Uint8Array, void, undefined> {
   for (let at = 0; at < body.length; at += SLICE_BYTES) yield body.subarray(at, at + SLICE_BYTES);
 }
 

@@ -5,9 +5,10 @@ export {
   type ServerInfo,
   type SessionOptions,
 } from "./client.ts";
-export { blob, json, type ConstantOptions } from "./constants.ts";
+export { blob, cbor, json, type ConstantOptions } from "./constants.ts";
 export type { CustomOptions, PythonOptions } from "./custom.ts";
-export { DataObject } from "./data-object.ts";
+export { DataObject, type DataObjectSpec } from "./data-object.ts";
+export { directory, type DirectoryOptions } from "./directory.ts";
 export { ConnectionError, SessionError, TaskError, TimeoutError } from "./errors.ts";
 export type { Argument, ExecuteOptions } from "./execute.ts";
 export { DataInstance } from "./instance.ts";
@@ -17,8 +18,10 @@ export { Session } from "./session.ts";
 export {
   Input,
   input,
+  inputDir,
   Output,
   output,
+  outputDir,
   type InputOptions,
   type ObjectLike,
   type OutputOptions,
@@ -26,4 +29,5 @@ export {
 export { Outputs, Task, type TaskInfoView } from "./task.ts";
 export type { TaskOptions } from "./task-options.ts";
 export type { WaitOptions } from "./wait-limit.ts";
-export { RainError, type ErrorCode } from "@rain/protocol";
+export type { DirectoryItems, LoadOptions } from "./built-in.ts";
+export { isSubtype, RainError, type ErrorCode, type Json, type UserAttributes } from "@rain/protocol";

@@ -1,30 +1,35 @@
 import { createWriteStream } from "node:fs";
-import { rename, unlink } from "node:fs/promises";
+import { rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { RainError, type Digest, type ObjectInfo } from "@rain/protocol";
+import { RainError, type Digest, type ObjectInfo, type ObjectKind } from "@rain/protocol";
+import { extractTree } from "@rain/protocol/tree";
 import { nanoid } from "nanoid";
-import { encodingOf, isText } from "./content-types.ts";
+import { badRequest } from "./check.ts";
+import { createDecoder, encodingOf, isText } from "./content-types.ts";
+import { decodeArrow, decodeCbor } from "./decode.ts";
 import { Spool } from "./spool.ts";
 
 /**
  * The bytes of a fetched object, here and checked against their digest: it can be read after the object is let go and
  * the session closed. Above 16 MiB they are in a file without a name; `bytes`, `text`, `json` and `load` bring all of
- * it into memory, `stream` and `write` do not.
+ * it into memory, `stream` and `write` do not. The bytes of a directory are its tar.
  */
 export class DataInstance {
   /** Bytes. */
   readonly size: number;
   readonly sha256: Digest;
   readonly contentType: string;
+  readonly kind: ObjectKind;
   readonly #content: Uint8Array | Spool;
 
   /** Made by `fetch`; not by users. */
-  constructor(info: ObjectInfo, content: Uint8Array | Spool) {
+  constructor(info: ObjectInfo, content: Uint8Array | Spool, kind: ObjectKind = "blob") {
     this.size = info.size;
     this.sha256 = info.sha256;
     this.contentType = info.contentType;
+    this.kind = kind;
     this.#content = content;
   }
 
@@ -34,6 +39,8 @@ export class DataInstance {
 
   /** In the encoding of the content type (text-ENC), else UTF-8. Throws for bytes that are not valid in it. */
   text(): string {
+    if (this.kind === "directory")
+      throw badRequest("a directory is no text; write(path) makes it a folder, bytes() is its tar");
     const encoding = encodingOf(this.contentType);
     const decoder = createDecoder(encoding);
     try {
@@ -54,10 +61,23 @@ export class DataInstance {
     return JSON.parse(this.text());
   }
 
-  /** By content type: text as a string, json as its value, everything else as bytes. */
+  /**
+   * By content type: text as a string, json and cbor as their value, arrow as a table of the package apache-arrow (to
+   * be installed beside this one); everything else, and a directory, as bytes.
+   */
   load(): unknown {
+    if (this.kind === "directory") return this.bytes();
     if (isText(this.contentType)) return this.text();
-    return this.contentType === "json" ? this.json() : this.bytes();
+    switch (this.contentType) {
+      case "json":
+        return this.json();
+      case "cbor":
+        return decodeCbor(this.bytes());
+      case "arrow":
+        return decodeArrow(this.bytes());
+      default:
+        return this.bytes();
+    }
   }
 
   /** Its bytes in order; each call starts from the first. */
@@ -67,17 +87,19 @@ export class DataInstance {
     return Readable.from(content.length === 0 ? [] : [content], { objectMode: false });
   }
 
-  /** Writes a file, which appears under its name when it is whole. */
+  /**
+   * Writes a file, or for a directory a folder, which appears under its name when it is whole. A file of that name is
+   * replaced; a folder must not be there yet, or be empty.
+   */
   async write(path: string): Promise<void> {
     const temporary = join(dirname(path), `.${basename(path)}.${nanoid(8)}.tmp`);
     try {
-      await pipeline(this.stream(), createWriteStream(temporary, { flags: "wx" }));
+      if (this.kind === "directory") await extractTree(this.stream(), temporary, this);
+      else await pipeline(this.stream(), createWriteStream(temporary, { flags: "wx" }));
       await rename(temporary, path);
     } catch (error) {
-      await unlink(temporary).catch((problem: NodeJS.ErrnoException) => {
-        if (problem.code !== "ENOENT") throw problem;
-      });
-      throw error;
+      await rm(temporary, { force: true, recursive: true });
+      throw this.kind === "directory" ? folderProblem(error, path) : error;
     }
   }
 
@@ -87,15 +109,8 @@ export class DataInstance {
   }
 }
 
-function createDecoder(encoding: string): InstanceType<typeof TextDecoder> {
-  try {
-    return new TextDecoder(encoding, { fatal: true });
-  } catch (error) {
-    throw new RainError(
-      "bad-request",
-      `the encoding ${encoding} is not known here; take bytes()`,
-      {},
-      { cause: error },
-    );
-  }
+function folderProblem(error: unknown, path: string): unknown {
+  const { code } = error as NodeJS.ErrnoException;
+  if (code !== "ENOTEMPTY" && code !== "EEXIST" && code !== "ENOTDIR") return error;
+  return badRequest(`write: ${JSON.stringify(path)} exists already; a directory is written to a new folder`);
 }

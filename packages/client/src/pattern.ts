@@ -1,8 +1,9 @@
-import { limits, RainError, type Work } from "@rain/protocol";
+import { limits, RainError, type ObjectKind, type UserAttributes, type Work } from "@rain/protocol";
 import { customAlphabet } from "nanoid";
 import { badRequest, checkPath, show, wrongType } from "./check.ts";
 import type { DataObject } from "./data-object.ts";
-import { asObject, checkType, Input, Output } from "./slots.ts";
+import { Places } from "./places.ts";
+import { asObject, checkKind, checkType, Input, Output } from "./slots.ts";
 import type { CommonSpec } from "./task-options.ts";
 
 export interface PatternInput {
@@ -12,11 +13,15 @@ export interface PatternInput {
   readonly path: string | undefined;
   readonly write: boolean;
   readonly contentType: string;
+  /** What a slot must be filled with; undefined for either. */
+  readonly kind: ObjectKind | undefined;
 }
 
 export interface PatternOutput {
   readonly label: string;
+  readonly kind: ObjectKind;
   readonly contentType: string;
+  readonly user: UserAttributes | undefined;
   readonly path: string | undefined;
   readonly capture: "stdout" | "stderr" | undefined;
 }
@@ -43,19 +48,28 @@ export class Slots {
   readonly #indexes = new Map<DataObject | Input | Output, number>();
   readonly #inputLabels = new Set<string>();
   readonly #outputLabels = new Set<string>();
-  readonly #files = new Set<string>();
-  readonly #folders = new Set<string>();
+  readonly #inputPlaces: Places;
+  readonly #outputPlaces: Places;
 
   constructor(what: string) {
     this.#what = what;
+    this.#inputPlaces = new Places(what, "apart");
+    this.#outputPlaces = new Places(what, "nested");
+  }
+
+  /** To be called when all are there. An output may be an input's own place, or lie in a mapped folder. */
+  checkPlaces(): void {
+    this.#outputPlaces.checkAgainst(this.#inputPlaces);
+    this.#inputPlaces.checkAgainst(this.#outputPlaces);
   }
 
   /** An input at `path`, or with no place of its own; the index of it. */
   addInput(given: DataObject | Input, path: string | undefined): number {
     const known = this.#indexes.get(given);
     if (known !== undefined && (path === undefined || this.inputs[known]?.path === path)) return known;
-    if (path !== undefined) this.#takePath(path);
     const isInput = given instanceof Input;
+    const { kind } = given;
+    if (path !== undefined) this.#inputPlaces.take(path, kind);
     if (isInput) {
       if (this.#inputLabels.has(given.label)) {
         throw badRequest(`${this.#what}: two inputs have the label ${show(given.label)}`);
@@ -69,6 +83,7 @@ export class Slots {
       path,
       write: isInput && given.write,
       contentType: isInput ? given.contentType : "",
+      kind,
     });
     this.#indexes.set(given, index - 1);
     return index - 1;
@@ -87,16 +102,18 @@ export class Slots {
       const known = this.#indexes.get(given);
       if (known !== undefined) return known;
     }
-    const { label, path, contentType } =
-      typeof given === "string" ? { label: given, path: given, contentType: undefined } : given;
+    const { label, path, contentType, kind, user } =
+      typeof given === "string" ? new Output(given, { path: given }) : given;
     const name = label ?? path;
     const place = path ?? label;
     if (name === undefined || place === undefined) {
       throw badRequest(`${this.#what}: an output() that is not stdout or stderr needs a label or a path`);
     }
-    this.#takePath(checkPath(`${this.#what}: output ${show(name)}`, place));
+    this.#outputPlaces.take(checkPath(`${this.#what}: output ${show(name)}`, place), kind);
     const index = this.#addOutput({
       label: name,
+      kind,
+      user,
       contentType: contentType ?? "",
       path: place,
       capture: undefined,
@@ -107,8 +124,10 @@ export class Slots {
 
   /** What the program writes to stdout or stderr. */
   addCapture(capture: "stdout" | "stderr", given: true | string | Output): void {
-    const { label, path, contentType } =
+    const { label, path, contentType, kind, user } =
       given instanceof Output ? given : new Output(given === true ? undefined : given, {});
+    if (kind === "directory")
+      throw badRequest(`${this.#what}: ${capture}: its output is a file, not an outputDir()`);
     if (path !== undefined)
       throw badRequest(`${this.#what}: ${capture}: its output has no path, but ${show(path)} is given`);
     if (given instanceof Output && this.#indexes.has(given)) {
@@ -116,6 +135,8 @@ export class Slots {
     }
     const index = this.#addOutput({
       label: label ?? capture,
+      kind,
+      user,
       contentType: contentType ?? "",
       path: undefined,
       capture,
@@ -136,21 +157,6 @@ export class Slots {
     if (count < limit) return;
     throw new RainError("limit-exceeded", `${this.#what}: more than ${limit} ${what}`, { limit });
   }
-
-  /** One path, one thing; and no file where another path needs a folder. */
-  #takePath(path: string): void {
-    if (this.#files.has(path)) throw badRequest(`${this.#what}: the path ${show(path)} is used twice`);
-    if (this.#folders.has(path))
-      throw badRequest(`${this.#what}: the path ${show(path)} is a folder of another path`);
-    for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) {
-      const folder = path.slice(0, slash);
-      if (this.#files.has(folder)) {
-        throw badRequest(`${this.#what}: the path ${show(path)} lies in ${show(folder)}, which is a file`);
-      }
-      this.#folders.add(folder);
-    }
-    this.#files.add(path);
-  }
 }
 
 /** Objects for the slots of a pattern: every slot, nothing else. */
@@ -164,6 +170,7 @@ export function fillSlots(pattern: Pattern, given: Readonly<Record<string, unkno
     rest.delete(slot.label);
     const object = asObject(value);
     if (!object) throw wrongType(`${what}: must be a data object or a task, not ${show(value)}`);
+    checkKind(what, object, slot.kind);
     checkType(what, object, slot.contentType);
     return { ...slot, object };
   });

@@ -12,7 +12,16 @@ import {
   type SettledItem,
   type TaskId,
 } from "@rain/protocol";
-import { concatPattern, sleepPattern } from "./built-in.ts";
+import {
+  concatPattern,
+  loadPattern,
+  makeDirectoryPattern,
+  sleepPattern,
+  sliceDirectoryPattern,
+  storePattern,
+  type DirectoryItems,
+  type LoadOptions,
+} from "./built-in.ts";
 import { badRequest, show, wrongType } from "./check.ts";
 import type { Connection, RequestOptions } from "./connection.ts";
 import { customPattern, pythonPattern, type CustomOptions, type PythonOptions } from "./custom.ts";
@@ -162,9 +171,37 @@ export class Session {
     return this.#add("python", () => pythonPattern(source, inputs, options));
   }
 
-  /** Adds a task of a program, with an object for each of its inputs. */
-  run(program: Program, inputs: Readonly<Record<string, ObjectLike>> = {}): Task {
-    return this.#add("run", () => fillProgram(program, inputs));
+  /** Adds a task whose output is a file of the machine of the governor that runs it. The path is absolute. */
+  load(path: string, options: LoadOptions = {}): Task {
+    return this.#add("load", () => loadPattern("blob", path, options));
+  }
+
+  /** Adds a task whose output is a folder of the machine of the governor that runs it. The path is absolute. */
+  loadDir(path: string, options: TaskOptions = {}): Task {
+    return this.#add("loadDir", () => loadPattern("directory", path, options));
+  }
+
+  /**
+   * Adds a task that writes the object to a new file or folder of the machine of the governor that runs it. The path is
+   * absolute; folders above it are made, and the task fails when there is something already.
+   */
+  store(object: ObjectLike, path: string, options: TaskOptions = {}): Task {
+    return this.#add("store", () => storePattern(object, path, options));
+  }
+
+  /** Adds a task whose output is a directory of these objects: `{ "a/b": object }`, or nested `{ a: { b: object } }`. */
+  makeDirectory(items: DirectoryItems, options: TaskOptions = {}): Task {
+    return this.#add("makeDirectory", () => makeDirectoryPattern(items, options));
+  }
+
+  /** Adds a task whose output is a file of a directory (`a/b`), or a folder of it (`a/b/`). */
+  sliceDirectory(directory: ObjectLike, path: string, options: LoadOptions = {}): Task {
+    return this.#add("sliceDirectory", () => sliceDirectoryPattern(directory, path, options));
+  }
+
+  /** Adds a task of a program, with an object for each of its inputs; `options` take the place of the program's own. */
+  run(program: Program, inputs: Readonly<Record<string, ObjectLike>> = {}, options: TaskOptions = {}): Task {
+    return this.#add("run", () => fillProgram(program, inputs, options));
   }
 
   /** Keeps every output of the tasks that are not submitted yet. */
@@ -355,7 +392,7 @@ export class Session {
   }
 
   /** Adds a task for the user's line that called the method. */
-  #add(method: "execute" | "concat" | "custom" | "python" | "sleep" | "run", pattern: () => Pattern): Task {
+  #add(method: BuildMethod, pattern: () => Pattern): Task {
     return atCaller(this, method, () => {
       this.#check();
       return this.#graph.add(pattern(), captureOrigin(this, method));
@@ -470,6 +507,20 @@ export class Session {
 
 const isUnfinished = (item: SettledItem | undefined): boolean =>
   item !== undefined && item.state !== "finished";
+
+/** Methods that add a task. */
+type BuildMethod =
+  | "execute"
+  | "concat"
+  | "custom"
+  | "python"
+  | "sleep"
+  | "load"
+  | "loadDir"
+  | "store"
+  | "makeDirectory"
+  | "sliceDirectory"
+  | "run";
 
 /** Numbers in one request. */
 const MANY = limits.submitChunk * 10;

@@ -1,3 +1,4 @@
+import { isSubtype, type ObjectKind, type UserAttributes } from "@rain/protocol";
 import {
   badRequest,
   checkContentType,
@@ -5,11 +6,11 @@ import {
   checkLabel,
   checkOptions,
   checkPath,
+  checkUser,
   show,
   wrongType,
 } from "./check.ts";
 import { DataObject, nameObject } from "./data-object.ts";
-import { isSubtype } from "./content-types.ts";
 import { Task } from "./task.ts";
 
 /** A data object, or a task that has exactly one output, which is meant. */
@@ -32,6 +33,7 @@ export interface InputOptions {
   readonly contentType?: string | undefined;
 }
 const inputNames = new Set(["path", "object", "write", "contentType"]);
+const inputDirNames = new Set(["path", "object", "write"]);
 
 /** An input of a task with a name and a place of its own. Made by `input`. */
 export class Input {
@@ -40,10 +42,12 @@ export class Input {
   readonly object: DataObject | undefined;
   readonly write: boolean;
   readonly contentType: string;
-  constructor(label: string, options: InputOptions) {
-    const what = `input(${show(label)})`;
+  readonly kind: ObjectKind;
+  constructor(label: string, options: InputOptions, kind: ObjectKind = "blob") {
+    const what = `${kind === "directory" ? "inputDir" : "input"}(${show(label)})`;
+    this.kind = kind;
     this.label = checkLabel(`${what}: label`, label);
-    checkOptions(what, options, inputNames);
+    checkOptions(what, options, kind === "directory" ? inputDirNames : inputNames);
     this.path = options.path === undefined ? undefined : checkPath(`${what}: path`, options.path);
     this.write = options.write !== undefined && checkFlag(`${what}: write`, options.write);
     this.contentType =
@@ -52,8 +56,17 @@ export class Input {
     if (options.object !== undefined && !this.object) {
       throw wrongType(`${what}: object must be a data object or a task, not ${show(options.object)}`);
     }
-    if (this.object) checkType(what, this.object, this.contentType);
+    if (!this.object) return;
+    checkKind(what, this.object, kind);
+    checkType(what, this.object, this.contentType);
   }
+}
+
+/** Throws when an object is not of the kind that is asked. */
+export function checkKind(what: string, object: DataObject, kind: ObjectKind | undefined): void {
+  if (kind === undefined || object.kind === kind) return;
+  const remedy = object.kind === "directory" ? "use inputDir(...)" : "use input(...)";
+  throw badRequest(`${what}: ${nameObject(object)} is a ${object.kind}, not a ${kind}; ${remedy}`);
 }
 
 /** Throws when an object's declared type cannot be what is asked. An untyped one may turn out to be anything. */
@@ -69,22 +82,35 @@ export function input(label: string, options: InputOptions = {}): Input {
   return new Input(label, options);
 }
 
+/** An input of a task that is a directory: which one is mapped, and where. Without an object: a slot of a `Program`. */
+export function inputDir(label: string, options: Omit<InputOptions, "contentType"> = {}): Input {
+  return new Input(label, options, "directory");
+}
+
 export interface OutputOptions {
-  /** The file that the program writes, in the task's folder; default: the label. */
+  /** The file (or folder) that the program writes, in the task's folder; default: the label. */
   readonly path?: string | undefined;
   readonly contentType?: string | undefined;
+  /** Attributes of your own: JSON values by name. They are in the object's `spec`. */
+  readonly user?: UserAttributes | undefined;
 }
-const outputNames = new Set(["path", "contentType"]);
+const outputNames = new Set(["path", "contentType", "user"]);
+const outputDirNames = new Set(["path", "user"]);
 
 /** An output of a task with a name, a place and a content type. Made by `output`. */
 export class Output {
   readonly label: string | undefined;
   readonly path: string | undefined;
   readonly contentType: string | undefined;
-  constructor(label: string | undefined, options: OutputOptions) {
-    const what = label === undefined ? "output()" : `output(${show(label)})`;
+  readonly kind: ObjectKind;
+  readonly user: UserAttributes | undefined;
+  constructor(label: string | undefined, options: OutputOptions, kind: ObjectKind = "blob") {
+    const name = kind === "directory" ? "outputDir" : "output";
+    const what = label === undefined ? `${name}()` : `${name}(${show(label)})`;
+    this.kind = kind;
     this.label = label === undefined ? undefined : checkLabel(`${what}: label`, label);
-    checkOptions(what, options, outputNames);
+    checkOptions(what, options, kind === "directory" ? outputDirNames : outputNames);
+    this.user = options.user === undefined ? undefined : checkUser(`${what}: user`, options.user);
     this.path = options.path === undefined ? undefined : checkPath(`${what}: path`, options.path);
     this.contentType =
       options.contentType === undefined
@@ -96,4 +122,9 @@ export class Output {
 /** An output of a task: its label, the file it is in, its content type. As `stdout` or `stderr` it has no path. */
 export function output(label?: string, options: OutputOptions = {}): Output {
   return new Output(label, options);
+}
+
+/** An output of a task that is a folder which the program leaves: its label, and where it is. */
+export function outputDir(label: string, options: Omit<OutputOptions, "contentType"> = {}): Output {
+  return new Output(label, options, "directory");
 }

@@ -25,6 +25,11 @@ export class Spool {
     forgotten.register(this, this.#fd, this);
   }
 
+  /** Bytes. */
+  get size(): number {
+    return this.#size;
+  }
+
   async writeAt(chunk: Uint8Array, at: number): Promise<void> {
     // A write may be short: the rest follows, or the error of a full disk comes.
     for (let done = 0; done < chunk.length;) {

@@ -2,6 +2,9 @@ import { RainError, type SessionId } from "@rain/protocol";
 import type { Connection } from "./connection.ts";
 import { ConnectionError } from "./errors.ts";
 import type { Batch } from "./graph.ts";
+import { packFolders } from "./directory.ts";
+import { recordOf, type DataObject } from "./data-object.ts";
+import { Spool } from "./spool.ts";
 import { largeConstants, sendBatch } from "./submit.ts";
 import type { Uploads } from "./uploads.ts";
 
@@ -30,6 +33,7 @@ export class Submitter {
   }
 
   async #sendNow(batch: Batch): Promise<void> {
+    await packFolders(batch.constants);
     const large = largeConstants(batch);
     const isReused = await this.#uploads.ensure(large);
     try {
@@ -42,5 +46,14 @@ export class Submitter {
       await this.#uploads.ensure(large);
       await sendBatch(this.#connection, this.#session, batch);
     }
+    await letGo(batch.constants);
+  }
+}
+
+/** The server has what was packed for it. */
+async function letGo(objects: readonly DataObject[]): Promise<void> {
+  for (const object of objects) {
+    const { content } = recordOf(object);
+    if (content instanceof Spool) await content.close();
   }
 }

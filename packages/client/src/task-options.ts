@@ -1,5 +1,14 @@
-import { limits, type Resources, type TaskSpec } from "@rain/protocol";
-import { badRequest, checkName, checkNumber, checkText, isForbiddenName, show, wrongType } from "./check.ts";
+import { limits, type Resources, type TaskSpec, type UserAttributes } from "@rain/protocol";
+import {
+  badRequest,
+  checkName,
+  checkNumber,
+  checkText,
+  checkUser,
+  isForbiddenName,
+  show,
+  wrongType,
+} from "./check.ts";
 
 /** What every kind of task may be asked. */
 export interface TaskOptions {
@@ -18,6 +27,8 @@ export interface TaskOptions {
   readonly retries?: number | undefined;
   /** Larger is sooner. */
   readonly priority?: number | undefined;
+  /** Attributes of your own: JSON values by name. They are in the task's `spec` and `info`. */
+  readonly user?: UserAttributes | undefined;
   /** Only governors with all of these labels may run it: `{ instance_type: "4_v100_16gb" }`. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
 }
@@ -30,14 +41,18 @@ export const taskOptionNames: readonly string[] = [
   "timeoutS",
   "retries",
   "priority",
+  "user",
   "labels",
 ];
 
 /** The part of a task's description that comes from its options. */
-export type CommonSpec = Pick<TaskSpec, "request" | "name" | "priority" | "timeoutS" | "retries" | "labels">;
+export type CommonSpec = Pick<
+  TaskSpec,
+  "request" | "name" | "priority" | "timeoutS" | "retries" | "user" | "labels"
+>;
 
 export function readTaskOptions(what: string, options: TaskOptions): CommonSpec {
-  const { name, timeoutS, retries, priority, labels } = options;
+  const { name, timeoutS, retries, priority, user, labels } = options;
   if (timeoutS === 0) throw badRequest(`${what}: timeoutS: must be more than 0`);
   return {
     request: readRequest(what, options),
@@ -45,6 +60,7 @@ export function readTaskOptions(what: string, options: TaskOptions): CommonSpec 
     ...(priority !== undefined && {
       priority: checkNumber(`${what}: priority`, priority, -1_000_000, 1_000_000, true),
     }),
+    ...(user !== undefined && { user: checkUser(`${what}: user`, user) }),
     ...(timeoutS !== undefined && { timeoutS: checkNumber(`${what}: timeoutS`, timeoutS, 0, 1e9) }),
     ...(retries !== undefined && { retries: checkNumber(`${what}: retries`, retries, 0, 1_000, true) }),
     ...(labels !== undefined && { labels: readLabels(`${what}: labels`, labels) }),

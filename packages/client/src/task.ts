@@ -37,7 +37,10 @@ export interface TaskRecord {
   settled: SettledItem | undefined;
 }
 
-/** What was measured of a task's last attempt, as far as it is known: `update()` asks for it. */
+/**
+ * What was measured of a task's last attempt, as far as it is known: `update()` asks for it. `user` has the attributes
+ * of the `spec`, and those that the program set.
+ */
 export interface TaskInfoView extends TaskInfo {
   /** Number of the last attempt that was given to a governor; 0 when none was. */
   readonly attempt: number;
@@ -85,8 +88,10 @@ export class Task {
   }
   get info(): TaskInfoView {
     const { attempt, governor, measured, failure } = this.#record;
+    const user = { ...this.spec.user, ...measured?.user };
     return {
       ...measured,
+      ...(Object.keys(user).length > 0 && { user }),
       attempt,
       ...(governor !== undefined && { governor }),
       ...(failure && { error: failure.message }),

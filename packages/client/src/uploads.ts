@@ -1,6 +1,7 @@
 import { blobPath, type Digest } from "@rain/protocol";
 import { recordOf, type DataObject } from "./data-object.ts";
 import type { Http } from "./http.ts";
+import type { Spool } from "./spool.ts";
 
 /** Uploads of constants that do not fit into a message: the same content once for each client. */
 export class Uploads {
@@ -38,7 +39,7 @@ export class Uploads {
     }
   }
 
-  async #upload(sha256: Digest, content: Uint8Array): Promise<void> {
+  async #upload(sha256: Digest, content: Uint8Array | Spool): Promise<void> {
     await this.#http.retry(async () => {
       const answer = await this.#http.open({ method: "PUT", path: blobPath(sha256), body: content });
       answer.resume();
@@ -46,7 +47,7 @@ export class Uploads {
   }
 }
 
-function contentOf(object: DataObject): { sha256: Digest; content: Uint8Array } {
+function contentOf(object: DataObject): { sha256: Digest; content: Uint8Array | Spool } {
   const { content, info } = recordOf(object);
   if (!content || !info) throw new Error(`${object.label} is no constant`);
   return { sha256: info.sha256, content };

@@ -117,6 +117,7 @@ export const failureReasons = [
   "capture-limit",
   "input-unavailable",
   "input-modified",
+  "content-type",
   "disk-full",
   "crash-limit",
   "internal",

@@ -25,6 +25,9 @@ export const limits = {
   argsBytes: 1_048_576,
   argBytes: 131_071,
   nameBytes: 1_024,
+  /** Attributes of one task or object, as JSON; and the note that a program may leave. */
+  userBytes: 16_384,
+  debugBytes: 16_384,
   pathBytes: 4_096,
   pathComponentBytes: 255,
   pathDepth: 64,

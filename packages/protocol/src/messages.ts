@@ -28,6 +28,7 @@ import {
   resources,
   taskInfo,
   taskSpec,
+  userAttributes,
   type ConstantSpec,
   type Labels,
   type ObjectInfo,
@@ -35,6 +36,7 @@ import {
   type Resources,
   type TaskInfo,
   type TaskSpec,
+  type UserAttributes,
 } from "./specs.ts";
 
 /**
@@ -108,7 +110,12 @@ const taskView: z.ZodType<TaskView> = z.strictObject({
   failure: taskFailure.optional(),
 });
 
-const objectInfo: z.ZodType<ObjectInfo> = z.strictObject({ size: byteSize, sha256: digest, contentType });
+const objectInfo: z.ZodType<ObjectInfo> = z.strictObject({
+  size: byteSize,
+  sha256: digest,
+  contentType,
+  user: userAttributes.optional(),
+});
 const kind: z.ZodType<ObjectKind> = z.enum(["blob", "directory"]);
 
 export interface ObjectView {
@@ -120,6 +127,8 @@ export interface ObjectView {
   /** The task that makes it; absent for a constant. */
   readonly producer?: TaskId | undefined;
   readonly info?: ObjectInfo | undefined;
+  /** Attributes given when it was declared. */
+  readonly user?: UserAttributes | undefined;
 }
 const objectView: z.ZodType<ObjectView> = z.strictObject({
   object: objectId,
@@ -129,6 +138,7 @@ const objectView: z.ZodType<ObjectView> = z.strictObject({
   keep: z.boolean(),
   producer: taskId.optional(),
   info: objectInfo.optional(),
+  user: userAttributes.optional(),
 });
 
 /** Number of tasks of a session in each state. */
@@ -458,6 +468,7 @@ export interface OutputReport {
   readonly sha256: Digest;
   readonly contentType: string;
   readonly data?: Uint8Array | undefined;
+  readonly user?: UserAttributes | undefined;
 }
 export const outputReport: z.ZodType<OutputReport> = z.strictObject({
   object: objectId,
@@ -465,6 +476,7 @@ export const outputReport: z.ZodType<OutputReport> = z.strictObject({
   sha256: digest,
   contentType,
   data: bytes.optional(),
+  user: userAttributes.optional(),
 });
 
 /** Who a governor is. */

@@ -51,6 +51,28 @@ const relativePath = text(limits.pathBytes).superRefine((path, context) => {
     context.addIssue({ code: "custom", message: `path ${JSON.stringify(path.slice(0, 200))} ${problem}` });
 });
 
+/** A path on a governor's machine: absolute, so that it does not depend on where the governor was started. */
+export function checkAbsolutePath(path: string): string | undefined {
+  if (!path.startsWith("/")) return "is not absolute; it must start with '/'";
+  if (path.includes("\0")) return "contains a NUL character";
+  if (utf8Length(path) > limits.pathBytes) return `is longer than ${limits.pathBytes} bytes`;
+  return undefined;
+}
+const absolutePath = text(limits.pathBytes).superRefine((path, context) => {
+  const problem = checkAbsolutePath(path);
+  if (problem !== undefined)
+    context.addIssue({ code: "custom", message: `path ${JSON.stringify(path.slice(0, 200))} ${problem}` });
+});
+
+/** A path inside a directory; a folder's ends with one '/'. */
+export const checkSlicePath = (path: string): string | undefined =>
+  checkRelativePath(path.endsWith("/") ? path.slice(0, -1) : path);
+const slicePath = text(limits.pathBytes).superRefine((path, context) => {
+  const problem = checkSlicePath(path);
+  if (problem !== undefined)
+    context.addIssue({ code: "custom", message: `path ${JSON.stringify(path.slice(0, 200))} ${problem}` });
+});
+
 export type ObjectKind = "blob" | "directory";
 const objectKind: z.ZodType<ObjectKind> = z.enum(["blob", "directory"]);
 
@@ -61,6 +83,30 @@ export const contentType: z.ZodString = z
   .regex(
     /^(|text|text-[A-Za-z0-9._-]+|json|cbor|pickle|cloudpickle|arrow|mime\/[\w.+/-]+|user\/[\w.+/-]+)$/,
     "one of '', text, text-ENC, json, cbor, pickle, cloudpickle, arrow, mime/X, user/X",
+  );
+
+/** The type of the data, declared or measured: see `isSubtype` for which may stand for which. */
+export type ContentType = string;
+
+/**
+ * May data of type `actual` stand where `wanted` is asked? A type may stand for itself; '' accepts every type, "text"
+ * every text-ENC, and "cloudpickle" also "pickle", which its reader reads.
+ */
+export function isSubtype(actual: ContentType, wanted: ContentType): boolean {
+  if (wanted === "" || actual === wanted) return true;
+  if (wanted === "text") return actual.startsWith("text-");
+  return wanted === "cloudpickle" && actual === "pickle";
+}
+
+/** A JSON value, as attributes have them. */
+export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
+/** Attributes of the user's own: names and JSON values. */
+export type UserAttributes = Readonly<Record<string, Json>>;
+export const userAttributes: z.ZodType<UserAttributes> = z
+  .record(z.string(), z.json())
+  .refine(
+    (value) => JSON.stringify(value).length <= limits.userBytes,
+    `at most ${limits.userBytes} characters as JSON`,
   );
 
 /** Resources of a request or a capacity. `cpus` and `gpus` in units, `memory` in bytes, others counted by name. */
@@ -97,12 +143,15 @@ export interface InputSpec {
   readonly path?: string | undefined;
   /** Map a private copy that the program may change. */
   readonly write?: boolean | undefined;
+  /** What the object's measured type must be, or a subtype of it; one without a type is taken for it. */
+  readonly contentType?: string | undefined;
 }
 const inputSpec: z.ZodType<InputSpec> = z.strictObject({
   object: objectId,
   label: nameText.optional(),
   path: relativePath.optional(),
   write: z.boolean().optional(),
+  contentType: contentType.optional(),
 });
 
 /** An output of a task: a file or folder at `path`, or what the program wrote to stdout or stderr. */
@@ -114,6 +163,7 @@ export interface OutputSpec {
   readonly keep: boolean;
   readonly path?: string | undefined;
   readonly capture?: "stdout" | "stderr" | undefined;
+  readonly user?: UserAttributes | undefined;
 }
 const outputSpec: z.ZodType<OutputSpec> = z.strictObject({
   object: objectId,
@@ -123,6 +173,7 @@ const outputSpec: z.ZodType<OutputSpec> = z.strictObject({
   keep: z.boolean(),
   path: relativePath.optional(),
   capture: z.enum(["stdout", "stderr"]).optional(),
+  user: userAttributes.optional(),
 });
 
 /** One argument: text, or the path of an input or output by its index. */
@@ -165,7 +216,15 @@ export type Work =
   | { readonly type: "concat" }
   | { readonly type: "sleep"; readonly seconds: number }
   /** A call of an own executor, which is told where its inputs and outputs are. `config`: a JSON value, as text. */
-  | { readonly type: "custom"; readonly method: string; readonly config?: string | undefined };
+  | { readonly type: "custom"; readonly method: string; readonly config?: string | undefined }
+  /** Takes a file or folder of the governor's machine in; the kind of the output says which. The path is absolute. */
+  | { readonly type: "load"; readonly path: string }
+  /** Writes its input to a new file or folder of the governor's machine; no outputs. The path is absolute. */
+  | { readonly type: "store"; readonly path: string }
+  /** A directory with each input at its path. */
+  | { readonly type: "makeDirectory"; readonly paths: readonly string[] }
+  /** A file of a directory, or a folder of it when the path ends with '/'. */
+  | { readonly type: "sliceDirectory"; readonly path: string };
 export const work: z.ZodType<Work> = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("execute"),
@@ -182,6 +241,13 @@ export const work: z.ZodType<Work> = z.discriminatedUnion("type", [
     method: customMethod,
     config: z.string().max(limits.argsBytes).refine(isJson, "the text of a JSON value").optional(),
   }),
+  z.strictObject({ type: z.literal("load"), path: absolutePath }),
+  z.strictObject({ type: z.literal("store"), path: absolutePath }),
+  z.strictObject({
+    type: z.literal("makeDirectory"),
+    paths: z.array(relativePath).max(limits.inputsPerTask),
+  }),
+  z.strictObject({ type: z.literal("sliceDirectory"), path: slicePath }),
 ]);
 
 function isJson(text: string): boolean {
@@ -206,6 +272,7 @@ export interface TaskSpec {
   readonly timeoutS?: number | undefined;
   /** Further attempts after a failure of the program itself. */
   readonly retries?: number | undefined;
+  readonly user?: UserAttributes | undefined;
   /** Only governors with all of these labels may run it. */
   readonly labels?: Labels | undefined;
   /** The line of the client's script that made the task: `sweep.mjs:12:5`. */
@@ -221,6 +288,7 @@ export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
   priority: z.int().min(-1_000_000).max(1_000_000).optional(),
   timeoutS: z.number().positive().max(1e9).optional(),
   retries: z.int().min(0).max(1_000).optional(),
+  user: userAttributes.optional(),
   labels: labels.optional(),
   origin: text(limits.pathBytes).optional(),
 });
@@ -235,6 +303,7 @@ export interface ConstantSpec {
   readonly size: number;
   readonly sha256: Digest;
   readonly data?: Uint8Array | undefined;
+  readonly user?: UserAttributes | undefined;
 }
 export const bytes: z.ZodType<Uint8Array> = z.instanceof(Uint8Array);
 export const byteSize: z.ZodInt = z.int().min(0);
@@ -249,6 +318,7 @@ export const constantSpec: z.ZodType<ConstantSpec> = z.strictObject({
   data: bytes
     .refine((data) => data.length <= limits.inlineBytes, `at most ${limits.inlineBytes} bytes inline`)
     .optional(),
+  user: userAttributes.optional(),
 });
 
 /** The measured side of a finished data object. */
@@ -256,6 +326,8 @@ export interface ObjectInfo {
   readonly size: number;
   readonly sha256: Digest;
   readonly contentType: string;
+  /** Attributes that its task gave it. */
+  readonly user?: UserAttributes | undefined;
 }
 
 /** The measured side of an attempt that ran. Times in seconds, `startTime` as milliseconds since 1970 by the governor's clock. */
@@ -266,6 +338,9 @@ export interface TaskInfo {
   readonly cpuTimeS?: number | undefined;
   /** Largest resident memory seen by sampling, bytes; absent when the program was gone before the first sample. */
   readonly maxRssBytes?: number | undefined;
+  /** Attributes that the program set, and what it left as a note for people. */
+  readonly user?: UserAttributes | undefined;
+  readonly debug?: string | undefined;
 }
 export const taskInfo: z.ZodType<TaskInfo> = z.strictObject({
   startTime: z.number().optional(),
@@ -273,4 +348,6 @@ export const taskInfo: z.ZodType<TaskInfo> = z.strictObject({
   exitCode: z.int().optional(),
   cpuTimeS: z.number().optional(),
   maxRssBytes: z.number().optional(),
+  user: userAttributes.optional(),
+  debug: text(limits.debugBytes).optional(),
 });

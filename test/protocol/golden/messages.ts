@@ -126,6 +126,80 @@ export const requests: { readonly [T in RequestType]: RequestOf<T> } = {
   "server.stop": { type: "server.stop", req: 6, governors: true },
 };
 
+const attributes = { "größe 🌧": [1, -2.5, null, true, "x"], deep: { empty: {} } };
+const builtIn = (id: number, work: TaskSpec["work"], parts: Partial<TaskSpec>): TaskSpec => ({
+  id: asTaskId(id),
+  work,
+  inputs: [],
+  outputs: [],
+  request,
+  ...parts,
+});
+const made = (id: number, kind: "blob" | "directory"): TaskSpec["outputs"][number] => ({
+  object: asObjectId(id),
+  label: "output",
+  kind,
+  contentType: "",
+  keep: false,
+});
+const taken = (id: number): TaskSpec["inputs"][number] => ({ object: asObjectId(id) });
+
+/** Messages of kinds that are above already, with parts that came later. */
+export const laterMessages: {
+  readonly request: RequestOf<"submit">;
+  readonly finish: Extract<GovernorMessage, { type: "finish" }>;
+} = {
+  request: {
+    type: "submit",
+    req: 1,
+    session,
+    key: "submit-2",
+    part: 0,
+    last: true,
+    tasks: [
+      builtIn(20, { type: "load", path: "/data/größe" }, { outputs: [made(50, "directory")] }),
+      builtIn(21, { type: "store", path: "/data/out" }, { inputs: [taken(50)] }),
+      builtIn(
+        22,
+        { type: "makeDirectory", paths: ["a/b", "c"] },
+        { inputs: [taken(50), taken(39)], outputs: [made(51, "directory")] },
+      ),
+      builtIn(
+        23,
+        { type: "sliceDirectory", path: "a/b/" },
+        { inputs: [taken(51)], outputs: [{ ...made(52, "directory"), user: attributes }] },
+      ),
+      {
+        ...spec,
+        id: asTaskId(24),
+        inputs: [{ object: asObjectId(39), path: "x", contentType: "text" }],
+        outputs: [],
+        user: attributes,
+      },
+    ],
+    constants: [
+      {
+        id: asObjectId(39),
+        kind: "directory",
+        label: "tree",
+        contentType: "",
+        keep: true,
+        size: 70_000,
+        sha256,
+        user: attributes,
+      },
+    ],
+  },
+  finish: {
+    type: "finish",
+    session,
+    task,
+    attempt: 2,
+    outputs: [{ object, size: 3, sha256, contentType: "text", user: attributes }],
+    info: { startTime: 1_700_000_000_123, user: attributes, debug: "first\nlast" },
+  },
+};
+
 export const replies: { readonly [T in RequestType]: ReplyOf<T> } = {
   "session.open": { session },
   "session.attach": sessionView,

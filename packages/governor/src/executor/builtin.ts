@@ -3,7 +3,10 @@ import { open, readFile, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { limits, type Digest, type OutputReport, type Work } from "@rain/protocol";
-import { inputName, readyInput } from "./inputs.ts";
+import { makeDirectory, sliceDirectory } from "./directories.ts";
+import { checkInputTypes, inputName, readyInput } from "./inputs.ts";
+import { load, storeAt } from "./load-store.ts";
+import type { Collected } from "./outputs.ts";
 import type { House } from "./house.ts";
 import { errorCode } from "../monitor/errno.ts";
 import { failureOf, TaskProblem } from "./problem.ts";
@@ -49,13 +52,35 @@ export async function runBuiltIn(
   }
 }
 
-function perform(
+async function perform(
   house: House,
   effect: RunEffect,
   work: BuiltIn,
   signal: AbortSignal,
-): Promise<OutputReport[]> {
-  return work.type === "sleep" ? sleep(house, effect, work.seconds, signal) : concat(house, effect, signal);
+): Promise<readonly OutputReport[]> {
+  checkInputTypes(effect);
+  switch (work.type) {
+    case "sleep":
+      return await sleep(house, effect, work.seconds, signal);
+    case "concat":
+      return await concat(house, effect, signal);
+    case "load":
+      return [report(effect, await load(house, effect, work.path, signal))];
+    case "store":
+      await storeAt(house, effect, work.path, signal);
+      return [];
+    case "makeDirectory":
+      return [report(effect, await makeDirectory(house, effect, work.paths, signal))];
+    case "sliceDirectory":
+      return [report(effect, await sliceDirectory(house, effect, work.path, signal))];
+  }
+}
+
+/** The report of the one output of a built-in task. */
+function report(effect: RunEffect, collected: Collected): OutputReport {
+  const output = effect.spec.outputs[0];
+  if (output === undefined) throw new TaskProblem("internal", `${effect.spec.work.type} without an output`);
+  return { object: output.object, contentType: output.contentType, ...collected };
 }
 
 /** Waits, then hands its input on by digest: no byte is copied. */
@@ -68,9 +93,10 @@ async function sleep(
   await wait(seconds * 1_000, signal);
   const output = effect.spec.outputs[0];
   if (output === undefined) return [];
-  const { sha256, size } = readyInput(effect, 0);
+  const { sha256, size, contentType } = readyInput(effect, 0);
   const data = size > limits.inlineBytes ? {} : { data: await readPiece(house, effect, 0) };
-  return [{ object: output.object, contentType: output.contentType, size, sha256, ...data }];
+  const type = contentType === "" ? output.contentType : contentType;
+  return [{ object: output.object, contentType: type, size, sha256, ...data }];
 }
 
 async function wait(ms: number, signal: AbortSignal): Promise<void> {

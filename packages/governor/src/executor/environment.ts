@@ -30,7 +30,13 @@ function visibleGpus(own: string | undefined, indices: readonly number[]): strin
 export function taskEnvironment(
   effect: RunEffect,
   base: Environment,
-  place: { readonly instance: string; readonly work: string; readonly tmp: string; readonly gpus: number },
+  place: {
+    readonly instance: string;
+    readonly work: string;
+    readonly tmp: string;
+    readonly info: string;
+    readonly gpus: number;
+  },
 ): Environment {
   const { allocation, ref, spec } = effect;
   const env: Record<string, string> = { PWD: place.work, TMPDIR: place.tmp };
@@ -40,6 +46,7 @@ export function taskEnvironment(
   if (base["OMP_NUM_THREADS"] === undefined)
     env["OMP_NUM_THREADS"] = String(Math.max(1, Math.floor(allocation.cpus)));
   if (spec.work.type === "execute") Object.assign(env, spec.work.env);
+  env["RAIN_INFO"] = place.info;
   env["RAIN_TASK_ID"] = formatTask(ref.session, ref.task);
   env["RAIN_TASK"] = `${place.instance}:${attemptKey(ref)}`;
   return env;

@@ -2,10 +2,18 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { limits, type Digest, type TaskFailure, type TaskInfo, type Work } from "@rain/protocol";
 import { attemptKey } from "../core/types.ts";
+import { readAttributes, withAttributes } from "./attributes.ts";
 import { taskEnvironment } from "./environment.ts";
 import { makeTaskFolder, removeTaskFolder, taskFolder, type TaskFolder } from "./folder.ts";
 import type { House } from "./house.ts";
-import { checkLinked, mapInputs, readyInput, type Linked } from "./inputs.ts";
+import {
+  changedInputs,
+  checkInputTypes,
+  mapInputs,
+  readyInput,
+  watchStdin,
+  type ReadOnly,
+} from "./inputs.ts";
 import { IDLE_TERM_STATUS, type LaunchEnd } from "./launcher.ts";
 import { tailText, type LogSource } from "./logs.ts";
 import { collectOutputs, type Collection } from "./outputs.ts";
@@ -31,7 +39,7 @@ interface Attempt {
 }
 interface Prepared {
   readonly command: Command;
-  readonly linked: readonly Linked[];
+  readonly readOnly: readonly ReadOnly[];
 }
 /** How the program ended, with its family dead. `excess` is the capture that grew too large. */
 interface Ended {
@@ -77,16 +85,18 @@ export async function execute(
 
 async function runIn(attempt: Attempt): Promise<RunOutcome> {
   const { folder, house, effect } = attempt;
-  const { command, linked } = await prepare(attempt);
+  const { command, readOnly } = await prepare(attempt);
   await house.logs.begin(effect.ref, { stdout: folder.stdout, stderr: folder.stderr });
   let collection: Collection | undefined;
   let ended: Ended | undefined;
   try {
     ended = await launch(attempt, command);
-    await refuseModified(linked, house);
+    await refuseModified(readOnly);
     await checkEnd(attempt, command, ended);
+    const attributes = await readAttributes(folder.info);
     collection = await collectOutputs(effect.spec.outputs, folder, house.store);
-    return { ok: true, outputs: collection.reports, info: ended.info };
+    const outputs = withAttributes(effect.spec.outputs, collection.reports, attributes.outputs);
+    return { ok: true, outputs, info: { ...ended.info, ...attributes.info } };
   } catch (error) {
     return { ok: false, failure: await withStderr(failureOf(error), folder), info: ended?.info ?? {} };
   } finally {
@@ -95,9 +105,11 @@ async function runIn(attempt: Attempt): Promise<RunOutcome> {
 }
 
 async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepared> {
+  checkInputTypes(effect);
   await makeTaskFolder(folder);
-  const linked = await mapInputs(effect, house.store, folder.work);
-  const place = { instance: house.instance, work: folder.work, tmp: folder.tmp, gpus: house.gpus };
+  const readOnly = await mapInputs(effect, house.store, folder.work);
+  const { instance, gpus } = house;
+  const place = { instance, work: folder.work, tmp: folder.tmp, info: folder.info, gpus };
   const env = taskEnvironment(effect, house.baseEnv, place);
   const words = work.args.map((arg) => argument(arg, effect, work.shell === true));
   const own = work.shell === true ? ["/bin/sh", "-c", "--", words.join(" ")] : words;
@@ -110,12 +122,14 @@ async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepar
   const args = pin === undefined ? rest : [...pinArgs, started, ...rest];
   const { stdout, stderr } = folder;
   const stdin = stdinOf(folder, house, effect, work);
-  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr }, linked };
+  if (work.stdin !== undefined && effect.spec.inputs[work.stdin]?.path === undefined)
+    readOnly.push(...(await watchStdin(effect, house.store, work.stdin)));
+  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr }, readOnly };
 }
 
-/** Throws when inputs were changed through their links. */
-export async function refuseModified(linked: readonly Linked[], house: House): Promise<void> {
-  const modified = await checkLinked(linked, house.store);
+/** Throws when inputs that are read-only were changed. */
+export async function refuseModified(readOnly: readonly ReadOnly[]): Promise<void> {
+  const modified = await changedInputs(readOnly);
   if (modified.length === 0) return;
   throw new TaskProblem(
     "input-modified",

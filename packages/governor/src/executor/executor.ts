@@ -148,7 +148,6 @@ export class Executor {
     try {
       if (house === undefined)
         throw new TaskProblem("internal", "the executor of this governor does not run");
-      refuseDirectories(effect);
       const { work } = effect.spec;
       if (work.type === "execute") return await execute(house, effect, work, stop, onStarted);
       if (work.type === "custom") return await runCustom(house, effect, work, stop, onStarted);
@@ -157,12 +156,6 @@ export class Executor {
       return { ok: false, failure: failureOf(error), info: {} };
     }
   }
-}
-
-/** The one place where directories are turned away: mapping and collecting them goes here when they are supported. */
-function refuseDirectories(effect: RunEffect): void {
-  const kinds = [...effect.inputs, ...effect.spec.outputs].map((object) => object.kind);
-  if (kinds.includes("directory")) throw new TaskProblem("internal", "directories are not supported yet");
 }
 
 /** The folder of the task folders, empty. */

@@ -12,6 +12,8 @@ export interface TaskFolder {
   readonly tmp: string;
   readonly stdout: string;
   readonly stderr: string;
+  /** Where the program may tell attributes of its run. */
+  readonly info: string;
 }
 
 /** Names the folder of an attempt; `tasks` is free of symbolic links. */
@@ -25,6 +27,7 @@ export function taskFolder(tasks: string, ref: AttemptRef): TaskFolder {
     tmp: at("tmp"),
     stdout: at("stdout"),
     stderr: at("stderr"),
+    info: at("info.json"),
   };
 }
 

@@ -1,25 +1,32 @@
-import { constants } from "node:fs";
-import { chmod, copyFile, link, mkdir, stat } from "node:fs/promises";
+import { constants, createReadStream, type BigIntStats } from "node:fs";
+import { chmod, copyFile, link, lstat, mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { formatObject, type InputSpec } from "@rain/protocol";
+import { formatObject, isSubtype, RainError, type InputSpec } from "@rain/protocol";
+import { extractTree } from "@rain/protocol/tree";
 import { eachLimited } from "./each.ts";
 import { errorCode } from "../monitor/errno.ts";
 import { TaskProblem } from "./problem.ts";
+import { isSameState, makeReadOnly, treeState } from "./read-only.ts";
 import type { RunEffect, Store } from "./types.ts";
 
 type ReadyInput = RunEffect["inputs"][number];
 
-/** Up to this size an input is copied: cheaper than to watch over a link. */
-const COPY_BYTES = 1_048_576;
+/** Modes do not bind the superuser: what its programs wrote to is found out afterwards. */
+const modesAreVoid = process.getuid?.() === 0;
+
+/**
+ * Up to this size an input is copied: cheaper than to watch over a link. A program of the superuser writes through a
+ * link without noticing, and what it spoils is everybody's: there only what is costly to copy is linked.
+ */
+const COPY_BYTES = modesAreVoid ? 67_108_864 : 1_048_576;
 const AT_ONCE = 8;
 
-/** A store file that the task's folder has a hard link to, as it was before. */
-export interface Linked {
-  readonly input: ReadyInput;
+/** Tells, once the program is dead, whether it changed what it may only read. */
+interface Watch {
+  readonly isChanged: () => Promise<boolean>;
+}
+export interface ReadOnly extends Watch {
   readonly label: string;
-  readonly size: bigint;
-  readonly mtimeNs: bigint;
-  readonly mode: bigint;
 }
 
 /** How people know an input: its label, where it is mapped, or its object. */
@@ -42,52 +49,134 @@ export function readyInput(effect: RunEffect, index: number): ReadyInput {
   return ready;
 }
 
-/** Maps all inputs that have a path into the folder. Answers the store files that became reachable for writing. */
-export async function mapInputs(effect: RunEffect, store: Store, work: string): Promise<Linked[]> {
-  const linked: Linked[] = [];
+/** The measured type of each input must be what its task asks; an object without a type is taken for it. */
+export function checkInputTypes(effect: RunEffect): void {
+  for (const [index, { contentType: wanted }] of effect.spec.inputs.entries()) {
+    if (wanted === undefined) continue;
+    const { contentType } = readyInput(effect, index);
+    if (contentType === "" || isSubtype(contentType, wanted)) continue;
+    throw new TaskProblem(
+      "content-type",
+      `input ${inputName(effect, index)} must have content type "${wanted}", but has "${contentType}"`,
+    );
+  }
+}
+
+/** Maps all inputs that have a path into the folder. Answers what the program may read but could write to. */
+export async function mapInputs(effect: RunEffect, store: Store, work: string): Promise<ReadOnly[]> {
+  const readOnly: ReadOnly[] = [];
   await eachLimited([...effect.spec.inputs.entries()], AT_ONCE, async ([index, spec]) => {
     if (spec.path === undefined) return;
     const input = readyInput(effect, index);
     const target = join(work, spec.path);
+    const what = `input ${inputName(effect, index)}`;
     try {
       if (spec.path.includes("/")) await mkdir(dirname(target), { recursive: true });
-      const before = await mapOne(store.path(input.sha256), target, input.size, spec);
-      if (before !== undefined) linked.push({ input, label: inputName(effect, index), ...before });
+      const mapped = await (input.kind === "directory" ? mapDirectory : mapBlob)(store, input, target, spec);
+      if (mapped !== undefined) readOnly.push({ label: inputName(effect, index), ...mapped });
     } catch (error) {
-      throw mapProblem(error, `input ${inputName(effect, index)}`, spec.path);
+      throw mapProblem(error, what, spec.path);
     }
   });
-  return linked;
+  return readOnly;
 }
 
-async function mapOne(
-  source: string,
+/** An input that is only stdin: the store's own file, which the program could open again for writing. */
+export async function watchStdin(effect: RunEffect, store: Store, index: number): Promise<ReadOnly[]> {
+  if (!modesAreVoid) return [];
+  const input = readyInput(effect, index);
+  try {
+    return [{ label: inputName(effect, index), ...(await watchStored(store, input)) }];
+  } catch (error) {
+    throw mapProblem(error, `input ${inputName(effect, index)}`, "stdin");
+  }
+}
+
+async function mapBlob(
+  store: Store,
+  input: ReadyInput,
   target: string,
-  size: number,
   spec: InputSpec,
-): Promise<Omit<Linked, "input" | "label"> | undefined> {
+): Promise<Watch | undefined> {
+  const source = store.path(input.sha256);
   if (spec.write === true) {
     await copyFile(source, target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
     await chmod(target, 0o644);
     return undefined;
   }
-  if (size <= COPY_BYTES) {
+  if (input.size <= COPY_BYTES) {
     await copyFile(source, target, constants.COPYFILE_EXCL); // takes the mode of the store's file, 0444, along
-    return undefined;
+    return modesAreVoid ? await watchFile(target) : undefined;
   }
   try {
     await copyFile(source, target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE);
-    return undefined;
+    return modesAreVoid ? await watchFile(target) : undefined;
   } catch (error) {
     if (errorCode(error) === "EEXIST" || errorCode(error) === "ENOENT") throw error;
   }
-  const before = await stat(source, { bigint: true });
+  const watch = await watchStored(store, input, target);
   await link(source, target);
-  return { size: before.size, mtimeNs: before.mtimeNs, mode: before.mode };
+  return watch;
+}
+
+/** A directory is always the task's own copy; its modes keep programs from changing it by mistake. */
+async function mapDirectory(
+  store: Store,
+  input: ReadyInput,
+  target: string,
+  spec: InputSpec,
+): Promise<Watch | undefined> {
+  const { sha256, size } = input;
+  await extractTree(createReadStream(store.path(sha256)), target, { size, sha256 });
+  if (spec.write === true) return undefined;
+  const before = await makeReadOnly(target);
+  if (!modesAreVoid) return undefined;
+  return { isChanged: async () => !isSameState(await treeState(target), before) };
+}
+
+/** A copy in the task's folder: it may be replaced, as a name in a folder of one's own may, but not written to. */
+async function watchFile(path: string): Promise<Watch> {
+  const before = await stat(path, { bigint: true });
+  return {
+    isChanged: async () => {
+      const now = await lstat(path, { bigint: true }).catch(absent);
+      if (now === undefined || now.ino !== before.ino || now.birthtimeNs !== before.birthtimeNs) return false;
+      return now.size !== before.size || now.mtimeNs !== before.mtimeNs;
+    },
+  };
+}
+
+/** The store's own file: when it was changed its bytes are not what its digest says, and it leaves the store. */
+async function watchStored(store: Store, { sha256 }: ReadyInput, linked?: string): Promise<Watch> {
+  const path = store.path(sha256);
+  const before = await stat(path, { bigint: true });
+  /** The file as it is now; undefined when it has left the store and the folder: nobody will read it. */
+  const find = async (): Promise<BigIntStats | undefined> => {
+    const own = linked === undefined ? undefined : await lstat(linked, { bigint: true }).catch(absent);
+    return own?.ino === before.ino ? own : await stat(path, { bigint: true }).catch(absent);
+  };
+  return {
+    isChanged: async () => {
+      const now = await find();
+      if (now === undefined) return false;
+      if (now.size !== before.size || now.mtimeNs !== before.mtimeNs) {
+        await store.remove(sha256);
+        return true;
+      }
+      if (now.mode !== before.mode) await chmod(path, Number(before.mode & 0o777n)).catch(absent);
+      return false;
+    },
+  };
+}
+
+function absent(error: unknown): undefined {
+  if (errorCode(error) !== "ENOENT" && errorCode(error) !== "ENOTDIR") throw error;
 }
 
 function mapProblem(error: unknown, what: string, path: string): unknown {
   const where = `cannot be mapped at ${JSON.stringify(path)}`;
+  if (error instanceof RainError && error.code === "bad-file")
+    return new TaskProblem("input-unavailable", `${what} ${where}: ${error.message}`);
   switch (errorCode(error)) {
     case "ENOENT":
       return new TaskProblem("input-unavailable", `${what} ${where}: its bytes are not in the store`);
@@ -101,23 +190,9 @@ function mapProblem(error: unknown, what: string, path: string): unknown {
   }
 }
 
-/**
- * Looks whether the program changed store files through their links. Such bytes are not what their digest says: they
- * leave the store, and the names of the inputs are answered.
- */
-export async function checkLinked(linked: readonly Linked[], store: Store): Promise<string[]> {
-  const modified: string[] = [];
-  for (const before of linked) {
-    const path = store.path(before.input.sha256);
-    try {
-      const now = await stat(path, { bigint: true });
-      if (now.size !== before.size || now.mtimeNs !== before.mtimeNs) {
-        modified.push(before.label);
-        await store.remove(before.input.sha256);
-      } else if (now.mode !== before.mode) await chmod(path, Number(before.mode & 0o777n));
-    } catch (error) {
-      if (errorCode(error) !== "ENOENT") throw error; // removed meanwhile: nobody will read it
-    }
-  }
-  return modified;
+/** Names of the inputs that the program changed although it may only read them. */
+export async function changedInputs(readOnly: readonly ReadOnly[]): Promise<string[]> {
+  const changed: string[] = [];
+  for (const each of readOnly) if (await each.isChanged()) changed.push(each.label);
+  return changed;
 }

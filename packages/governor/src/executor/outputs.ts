@@ -1,13 +1,23 @@
 import { constants, type Stats } from "node:fs";
-import { copyFile, lstat, open, readlink, realpath } from "node:fs/promises";
+import { access, copyFile, lstat, open, readFile, readlink, realpath, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { limits, type Digest, type FailureReason, type OutputReport, type OutputSpec } from "@rain/protocol";
+import type { Readable } from "node:stream";
+import {
+  asDigest,
+  limits,
+  RainError,
+  type Digest,
+  type FailureReason,
+  type OutputReport,
+  type OutputSpec,
+} from "@rain/protocol";
+import { packToFile, packTree } from "@rain/protocol/tree";
 import type { TaskFolder } from "./folder.ts";
 import { errorCode } from "../monitor/errno.ts";
 import { TaskProblem } from "./problem.ts";
 import type { LogStream, Store } from "./types.ts";
 
-interface Collected {
+export interface Collected {
   readonly size: number;
   readonly sha256: Digest;
   readonly data?: Uint8Array;
@@ -32,11 +42,16 @@ export async function collectOutputs(
 ): Promise<Collection> {
   await checkOutputs(outputs, folder);
   const byPath = new Map<string, Collected>(); // two outputs may name one file
+  // Folders first: a large file is moved into the store, and one of them may hold it.
+  for (const output of outputs) {
+    const path = outputFile(output, folder);
+    if (output.kind === "directory") byPath.set(path, await takeFolder(path, output, folder, store));
+  }
   const adopted = new Map<LogStream, Digest>();
   const reports: OutputReport[] = [];
   for (const output of outputs) {
     const path = outputFile(output, folder);
-    const collected = byPath.get(path) ?? (await takeFile(path, folder, store, copy));
+    const collected = byPath.get(path) ?? (await takeFile(path, folder, store, { copy }));
     byPath.set(path, collected);
     if (output.capture !== undefined && collected.data === undefined)
       adopted.set(output.capture, collected.sha256);
@@ -76,9 +91,13 @@ async function checkOutput(
     if (parent !== folder.root && parent !== folder.work && !parent.startsWith(`${folder.work}/`))
       return { reason: "output-kind", message: `${name} lies outside the task's folder: at ${parent}` };
     const found = await lstat(path);
-    if (!found.isFile())
-      return { reason: "output-kind", message: `${name} must be a file, found ${await kindOf(found, path)}` };
-    return undefined;
+    const isRight = output.kind === "directory" ? found.isDirectory() : found.isFile();
+    if (isRight) return undefined;
+    const wanted = output.kind === "directory" ? "a directory" : "a file";
+    return {
+      reason: "output-kind",
+      message: `${name} must be ${wanted}, found ${await kindOf(found, path)}`,
+    };
   } catch (error) {
     const code = errorCode(error);
     if (code === "ENOENT" || code === "ENOTDIR")
@@ -92,12 +111,19 @@ async function checkOutput(
 async function kindOf(found: Stats, path: string): Promise<string> {
   if (found.isSymbolicLink()) return `a symbolic link to ${JSON.stringify(await readlink(path))}`;
   if (found.isDirectory()) return "a directory";
+  if (found.isFile()) return "a file";
   if (found.isFIFO()) return "a FIFO";
   if (found.isSocket()) return "a socket";
   return found.isCharacterDevice() || found.isBlockDevice() ? "a device" : "something else";
 }
 
-async function takeFile(path: string, folder: TaskFolder, store: Store, copy: boolean): Promise<Collected> {
+/** Takes a plain file into the store, by a move if nothing else can reach it. `root` is a folder for copies. */
+export async function takeFile(
+  path: string,
+  folder: Pick<TaskFolder, "root">,
+  store: Store,
+  { copy = false }: { readonly copy?: boolean } = {},
+): Promise<Collected> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
     (error: unknown) => {
       const what = `output ${JSON.stringify(basename(path))} cannot be read: ${errorCode(error)}`;
@@ -117,11 +143,52 @@ async function takeFile(path: string, folder: TaskFolder, store: Store, copy: bo
   } finally {
     await file.close();
   }
-  return await store.adoptFile(links === 1 && !copy ? path : await ownCopy(path, folder));
+  const isOurs = links === 1 && !copy && (await isWritable(dirname(path)));
+  return await store.adoptFile(isOurs ? path : await ownCopy(path, folder));
+}
+
+/** A file of a directory that is mapped read-only cannot be moved out of it. */
+async function isWritable(folder: string): Promise<boolean> {
+  return await access(folder, constants.W_OK).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function takeFolder(
+  path: string,
+  output: OutputSpec,
+  folder: TaskFolder,
+  store: Store,
+): Promise<Collected> {
+  try {
+    return await storeTar(packTree(path), join(folder.root, `tree-${output.object}`), store);
+  } catch (error) {
+    const isItsFault = error instanceof RainError || errorCode(error) === "EACCES";
+    if (!isItsFault) throw error;
+    const what = `output ${JSON.stringify(output.label)} (${JSON.stringify(output.path)})`;
+    throw new TaskProblem("output-kind", `${what} cannot be taken: ${(error as Error).message}`);
+  }
+}
+
+/** Takes a tar into the store; `file` is a path for it that is free. */
+export async function storeTar(tar: Readable, file: string, store: Store): Promise<Collected> {
+  try {
+    const packed = await packToFile(tar, file);
+    const sha256 = asDigest(packed.sha256);
+    if (packed.size <= limits.inlineBytes) {
+      const data = await readFile(file);
+      return { ...(await store.putBytes(data)), data };
+    }
+    await store.install(file, sha256);
+    return { size: packed.size, sha256 };
+  } finally {
+    await rm(file, { force: true });
+  }
 }
 
 /** A file with other names could be changed through them after it is in the store: it goes there as a copy. */
-async function ownCopy(path: string, folder: TaskFolder): Promise<string> {
+async function ownCopy(path: string, folder: Pick<TaskFolder, "root">): Promise<string> {
   const copy = join(folder.root, `copy-${basename(path).slice(0, 100)}`);
   await copyFile(path, copy, constants.COPYFILE_FICLONE);
   return copy;

@@ -21,6 +21,8 @@ export interface Store {
   putBytes(bytes: Uint8Array): Promise<Stored>;
   /** Takes a file in: it is hashed, made read-only and moved, or deleted when the bytes are here already. */
   adoptFile(path: string): Promise<Stored>;
+  /** The same for a file whose digest the caller has measured. */
+  install(path: string, sha256: Digest): Promise<void>;
   /** Deletes a blob; one that is pinned only once the last pin is gone. */
   remove(sha256: Digest): Promise<void>;
 }

@@ -39,6 +39,9 @@ export class RunStore implements Store {
   async adoptFile(path: string): Promise<Stored> {
     return await this.#store.adoptFile(path, this.#pin());
   }
+  async install(path: string, sha256: Digest): Promise<void> {
+    await this.#store.install(path, sha256, this.#pin());
+  }
   remove(sha256: Digest): Promise<void> {
     return this.#store.remove(sha256);
   }

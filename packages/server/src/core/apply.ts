@@ -194,6 +194,7 @@ function applySubmit(
       kind: constant.kind,
       label: constant.label,
       contentType: constant.contentType,
+      user: constant.user,
       producer: undefined,
       keep: constant.keep,
       state: {
@@ -218,6 +219,7 @@ function applySubmit(
         kind: output.kind,
         label: output.label,
         contentType: output.contentType,
+        user: output.user,
         producer: spec.id,
         keep: output.keep,
         state: { kind: "pending" },
@@ -280,6 +282,7 @@ function applyFinished(
       contentType: report.contentType,
       data: report.data,
       origin: record.governor,
+      user: report.user,
     };
     changes.finished.push(output);
   }

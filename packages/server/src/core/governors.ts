@@ -1,4 +1,5 @@
 import {
+  isSubtype,
   RainError,
   toWireError,
   type AttemptRef,
@@ -241,8 +242,28 @@ function finish(k: Kernel, governor: LiveGovernor, task: Task, message: Governor
     k.commit({ type: "failed", session, task: id, failure: complete(failure, governor, attempt), info });
     return;
   }
+  const wrong = wrongType(task, outputs);
+  if (wrong !== undefined) {
+    const failure: TaskFailure = { reason: "content-type", message: wrong };
+    k.commit({ type: "failed", session, task: id, failure: complete(failure, governor, attempt), info });
+    return;
+  }
   giveUpDisplaced(k, governor, task, outputs);
   k.commit({ type: "finished", session, task: id, attempt, governor: governor.id, outputs, info });
+}
+
+/** A measured content type must be a subtype of the declared one. */
+function wrongType(task: Task, outputs: GovernorMessageOf<"finish">["outputs"]): string | undefined {
+  const declared = new Map(task.spec.outputs.map((output) => [output.object, output]));
+  for (const { object, contentType } of outputs) {
+    const output = declared.get(object);
+    if (!output || isSubtype(contentType, output.contentType)) continue;
+    return (
+      `output ${output.label} is declared as ${JSON.stringify(output.contentType)}, ` +
+      `but what was made is ${JSON.stringify(contentType)}`
+    );
+  }
+  return undefined;
 }
 
 /**

@@ -243,10 +243,10 @@ export function answerFetch(k: Kernel, object: DataObject, waiter: Waiter): bool
   }
   if (!object.keep) return refuse("not-kept", "is not kept; keep() it before submit");
   if (state.kind === "pending") return false;
-  const { size, sha256, contentType, data } = state;
+  const { size, sha256, contentType, user, data } = state;
   k.reply(waiter, "fetch", {
     kind: object.kind,
-    info: { size, sha256, contentType },
+    info: { size, sha256, contentType, user },
     ...(data ? { data } : {}),
   });
   return true;

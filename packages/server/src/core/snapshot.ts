@@ -23,6 +23,7 @@ export type SnapshotItem =
       readonly kind: DataObject["kind"];
       readonly label: string;
       readonly contentType: string;
+      readonly user?: DataObject["user"];
       readonly producer: TaskId | undefined;
       readonly keep: boolean;
       readonly state: DurableObjectState;
@@ -55,7 +56,7 @@ export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
       yield { type: "settled", session: id, tasks: session.settled.slice(at, at + SETTLED_CHUNK) };
     }
     for (const object of session.objects.values()) {
-      const { kind, label, contentType, producer, keep } = object;
+      const { kind, label, contentType, user, producer, keep } = object;
       yield {
         type: "object",
         session: id,
@@ -63,6 +64,7 @@ export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
         kind,
         label,
         contentType,
+        user,
         producer,
         keep,
         state: object.state,
@@ -108,6 +110,7 @@ export function loadItem(state: DurableState, raw: unknown): void {
         kind: item.kind,
         label: item.label,
         contentType: item.contentType,
+        user: item.user,
         producer: item.producer,
         keep: item.keep,
         state: item.state,

@@ -12,6 +12,7 @@ import type {
   TaskId,
   TaskInfo,
   TaskSpec,
+  UserAttributes,
 } from "@rain/protocol";
 
 /**
@@ -64,6 +65,8 @@ export type DurableObjectState =
       readonly data: Uint8Array | undefined;
       /** Where it was made; undefined for a constant. */
       readonly origin: GovernorId | undefined;
+      /** Attributes that its task gave it. */
+      readonly user?: UserAttributes | undefined;
     }
   /** Nobody needed it any more. */
   | { readonly kind: "removed" }
@@ -77,6 +80,8 @@ export interface DataObject {
   readonly label: string;
   /** As declared. */
   readonly contentType: string;
+  /** Attributes that it was declared with. */
+  readonly user: UserAttributes | undefined;
   /** Undefined for a constant. */
   readonly producer: TaskId | undefined;
   keep: boolean;

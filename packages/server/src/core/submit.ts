@@ -1,5 +1,5 @@
-import { limits, RainError, utf8Length, type ObjectId, type TaskId, type TaskSpec } from "@rain/protocol";
-import { checkCustom } from "./check-custom.ts";
+import { RainError, type ObjectId, type ObjectKind, type TaskId, type TaskSpec } from "@rain/protocol";
+import { checkWork } from "./check-work.ts";
 import { isNeeded, type Session } from "./state.ts";
 import type { Submit } from "./types.ts";
 
@@ -16,10 +16,18 @@ export function checkSubmit(session: Session, submit: Submit): RainError | undef
     made.set(id, by);
     return undefined;
   };
+  const kinds = new Map<ObjectId, ObjectKind>();
   for (const constant of submit.constants) {
+    kinds.set(constant.id, constant.kind);
     const what = `constant o${constant.id} (${constant.label})`;
     const problem = addObject(constant.id, undefined, what);
     if (problem) return problem;
+    if (constant.kind === "directory" && constant.contentType !== "") {
+      return new RainError(
+        "bad-request",
+        `${what}: a directory has no content type, not ${constant.contentType}`,
+      );
+    }
     if (constant.data && constant.data.length !== constant.size) {
       return new RainError(
         "bad-request",
@@ -36,11 +44,14 @@ export function checkSubmit(session: Session, submit: Submit): RainError | undef
     for (const output of spec.outputs) {
       const problem = addObject(output.object, spec.id, describe(spec));
       if (problem) return problem;
+      kinds.set(output.object, output.kind);
     }
   }
   for (const spec of submit.tasks) {
-    const problem = checkWork(spec) ?? checkInputs(session, spec, made);
+    const problem = checkInputs(session, spec, made);
     if (problem) return problem;
+    const wrong = checkWork(spec, (id) => kinds.get(id) ?? session.objects.get(id)?.kind);
+    if (wrong !== undefined) return bad(spec, wrong);
   }
   return findCycle(submit.tasks, made);
 }
@@ -81,56 +92,6 @@ function checkInputs(
     }
   }
   return undefined;
-}
-
-function checkWork(spec: TaskSpec): RainError | undefined {
-  const { work, inputs, outputs } = spec;
-  const paths = new Set<string>();
-  for (const each of [...inputs, ...outputs]) {
-    if (each.path === undefined) continue;
-    if (paths.has(each.path) && work.type === "execute")
-      return bad(spec, `the path ${each.path} is used twice`);
-    paths.add(each.path);
-  }
-  switch (work.type) {
-    case "execute": {
-      if (work.stdin !== undefined && work.stdin >= inputs.length) {
-        return bad(spec, `stdin is input ${work.stdin}, but there are ${inputs.length} inputs`);
-      }
-      let bytes = 0;
-      for (const arg of work.args) {
-        if (typeof arg === "string") bytes += utf8Length(arg) + 1;
-        else if ("input" in arg && inputs[arg.input]?.path === undefined) {
-          return bad(spec, `an argument is input ${arg.input}, which has no path`);
-        } else if ("output" in arg && outputs[arg.output]?.path === undefined) {
-          return bad(spec, `an argument is output ${arg.output}, which has no path`);
-        }
-      }
-      for (const [name, value] of Object.entries(work.env ?? {}))
-        bytes += utf8Length(name) + utf8Length(value) + 2;
-      if (bytes > limits.argsBytes) {
-        return bad(spec, `arguments and environment have ${bytes} bytes; the limit is ${limits.argsBytes}`);
-      }
-      for (const output of outputs) {
-        if ((output.path === undefined) === (output.capture === undefined)) {
-          return bad(spec, `output ${output.label} needs a path, or to be stdout or stderr, and not both`);
-        }
-      }
-      return undefined;
-    }
-    case "concat":
-    case "sleep": {
-      if (outputs.length !== 1) return bad(spec, `${work.type} has one output, not ${outputs.length}`);
-      if (work.type === "sleep" && inputs.length !== 1) {
-        return bad(spec, `sleep has one input, not ${inputs.length}`);
-      }
-      return undefined;
-    }
-    case "custom": {
-      const problem = checkCustom(spec);
-      return problem === undefined ? undefined : bad(spec, problem);
-    }
-  }
 }
 
 /** Only tasks of one submit can form a cycle: older ones cannot name newer objects. */

@@ -60,8 +60,9 @@ export function objectView(object: DataObject): ObjectView {
     producer: object.producer,
     info:
       state.kind === "finished"
-        ? { size: state.size, sha256: state.sha256, contentType: state.contentType }
+        ? { size: state.size, sha256: state.sha256, contentType: state.contentType, user: state.user }
         : undefined,
+    user: object.user,
   };
 }
 

@@ -66,7 +66,7 @@ async function runIn(attempt: Attempt): Promise<RunOutcome> {
   stop.check();
   await makeTaskFolder(folder);
   await mkdir(join(folder.work, "outputs"));
-  const linked = await mapInputs(effect, house.store, folder.work);
+  const readOnly = await mapInputs(effect, house.store, folder.work);
   const process = await pool.take(stop);
   try {
     await process.clearLog();
@@ -75,7 +75,7 @@ async function runIn(attempt: Attempt): Promise<RunOutcome> {
     try {
       const ended = await callProcess(attempt, process);
       info = ended.info;
-      await refuseModified(linked, house);
+      await refuseModified(readOnly);
       const contentTypes = checkEnd(attempt, ended);
       const { reports } = await collectOutputs(effect.spec.outputs, folder, house.store, { copy: true });
       const outputs = reports.map((report, at) =>
