@@ -70,8 +70,8 @@ describe("an own executor", () => {
       method: "call",
       config: { deep: [1, { a: null }] },
       inputs: [
-        { label: "text", path: `${folder}/inputs/0`, size: 3, contentType: "" },
-        { label: "", path: `${folder}/inputs/1`, size: 0, contentType: "" },
+        { label: "text", path: `${folder}/inputs/0`, kind: "blob", size: 3, contentType: "" },
+        { label: "", path: `${folder}/inputs/1`, kind: "blob", size: 0, contentType: "" },
       ],
       outputs: [{ label: "out0", path: `${folder}/outputs/0`, contentType: "text" }],
       folder,
