@@ -44,6 +44,7 @@ class Input:
     def __init__(self, fields):
         self.label = fields["label"]
         self.path = fields["path"]
+        self.kind = fields["kind"]  # "blob", or "directory": then path is a folder
         self.size = fields["size"]
         self.content_type = fields["contentType"]
 

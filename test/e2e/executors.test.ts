@@ -204,12 +204,18 @@ describe.skipIf(!hasPython)("the Python executor (needs python3 3.9 or later)", 
         as: "path",
       },
     );
+    const folder = session.python(
+      "import os\ndef names(path): return sorted(os.listdir(path))",
+      [session.makeDirectory({ "b.txt": blob("b"), "a/c.txt": blob("c") })],
+      { as: "path" },
+    );
     const nothing = session.python("def nothing(): pass");
-    expect(await run(mean, text, bytes, path, nothing)).toEqual([
+    expect(await run(mean, text, bytes, path, folder, nothing)).toEqual([
       2.667,
       "STRASSE",
       new Uint8Array([0, 255, 0, 255]),
       { size: 5 },
+      ["a", "b.txt"],
       null,
     ]);
     let logged = "";

@@ -70,8 +70,8 @@ describe("an own executor", () => {
       method: "call",
       config: { deep: [1, { a: null }] },
       inputs: [
-        { label: "text", path: `${folder}/inputs/0`, size: 3, contentType: "" },
-        { label: "", path: `${folder}/inputs/1`, size: 0, contentType: "" },
+        { label: "text", path: `${folder}/inputs/0`, kind: "blob", size: 3, contentType: "" },
+        { label: "", path: `${folder}/inputs/1`, kind: "blob", size: 0, contentType: "" },
       ],
       outputs: [{ label: "out0", path: `${folder}/outputs/0`, contentType: "text" }],
       folder,
@@ -190,14 +190,15 @@ describe("an own executor", () => {
   });
 
   it("large outputs are copied: what is written to them later changes nothing", async () => {
-    const body = `const fd = fs.openSync(m.outputs[0].path, "w"); fs.writeSync(fd, "a".repeat(200000));
-      say({ type: "done", id: m.id }); setTimeout(() => fs.writeSync(fd, "b", 0), 100);`;
+    const body = `
+      if (m.method === "late") fs.writeSync(globalThis.fd, "b", 0);
+      else { globalThis.fd = fs.openSync(m.outputs[0].path, "w"); fs.writeSync(fd, "a".repeat(200000)); }
+      say({ type: "done", id: m.id });`;
     const own = await start({ own: node(body) });
-    const outcome = await own.run({ work: ask("own/late"), outputs: [{}] });
-    const sha256 = outcome.ok ? outcome.outputs[0]?.sha256 : undefined;
-    expect(sha256).toBeDefined();
-    await new Promise((done) => setTimeout(done, 300));
-    if (sha256) expect(readFileSync(own.store.path(sha256), "utf8")).toBe("a".repeat(200_000));
+    const outcome = await own.run({ work: ask("own/early"), outputs: [{}] });
+    expect((await own.run({ work: ask("own/late") })).ok).toBe(true);
+    if (!outcome.ok || !outcome.outputs[0]) throw new Error("no output");
+    expect(readFileSync(own.store.path(outcome.outputs[0].sha256), "utf8")).toBe("a".repeat(200_000));
   });
 });
 

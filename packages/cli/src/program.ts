@@ -183,7 +183,7 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
         .default({}, "none"),
     )
     .addOption(
-      new Option("--executor <NAME=COMMAND>", "runs tasks NAME/METHOD; may be repeated")
+      new Option("--executor <NAME=CMD>", "runs tasks NAME/METHOD; may be repeated")
         .argParser(collect(read.parseExecutor, "--executor"))
         .default({}, "none"),
     )

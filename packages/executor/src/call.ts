@@ -3,8 +3,9 @@ import { readFile, writeFile } from "node:fs/promises";
 /** A data object that a method reads. */
 export interface CallInput {
   readonly label: string;
-  /** The file. It must not be changed. */
+  /** The file or folder. It must not be changed. */
   readonly path: string;
+  readonly kind: "blob" | "directory";
   /** Bytes. */
   readonly size: number;
   readonly contentType: string;

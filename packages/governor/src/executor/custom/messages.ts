@@ -1,4 +1,4 @@
-import { contentType, limits } from "@rain/protocol";
+import { contentType, limits, type ObjectKind } from "@rain/protocol";
 import { z } from "zod";
 
 /** What is said over the stdin and stdout of an own executor: see docs/executors.md. One line of JSON each. */
@@ -20,6 +20,7 @@ export interface Call {
   readonly inputs: readonly {
     readonly label: string;
     readonly path: string;
+    readonly kind: ObjectKind;
     /** Bytes. */
     readonly size: number;
     readonly contentType: string;

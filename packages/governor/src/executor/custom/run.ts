@@ -135,8 +135,8 @@ function describeCall({ effect, work, folder }: Attempt, id: number): Call {
     method: work.method.slice(work.method.indexOf("/") + 1),
     config: work.config === undefined ? null : JSON.parse(work.config),
     inputs: spec.inputs.map(({ label, path = "" }, at) => {
-      const { size, contentType } = readyInput(effect, at);
-      return { label: label ?? "", path: join(folder.work, path), size, contentType };
+      const { kind, size, contentType } = readyInput(effect, at);
+      return { label: label ?? "", path: join(folder.work, path), kind, size, contentType };
     }),
     outputs: spec.outputs.map(({ label, path = "", contentType }) => {
       return { label, path: join(folder.work, path), contentType };
