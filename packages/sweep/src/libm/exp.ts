@@ -1,5 +1,5 @@
-// After exp.c of Arm's optimized routines, as glibc has it. Copyright (c) 2018-2025, Arm Limited.
-// SPDX-License-Identifier: MIT
+// The floating-point operations of glibc's exp and their order, since "bit for bit" means just that; the constants are
+// those of its table. Both are from Arm's optimized routines: see NOTICE.md.
 import { fma, fromWords, highWord, lowWord } from "./fma.ts";
 import { POLY, REDUCE, TABLE } from "./exp-table.ts";
 
