@@ -6,9 +6,10 @@ import memory from "./memory.mjs";
 import messages from "./messages.mjs";
 import restart from "./restart.mjs";
 import sleep from "./sleep.mjs";
+import transfer from "./transfer.mjs";
 
 /**
  * In the order in which they run: those that need a quiet machine first.
  * @type {readonly import("./support/child.mjs").Benchmark[]}
  */
-export const benchmarks = [latency, chain, sleep, echo, memory, restart, messages, core];
+export const benchmarks = [latency, chain, sleep, echo, transfer, memory, restart, messages, core];

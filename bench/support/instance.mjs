@@ -41,11 +41,12 @@ export class Instance {
 
   /**
    * Starts a governor of this instance's server; it is registered when this resolves.
-   * @param {{ cpus?: number }} [options] default: the cpus of this machine
+   * @param {{ cpus?: number, labels?: Record<string, string> }} [options] default: the cpus of this machine
    */
-  startGovernor({ cpus } = {}) {
+  startGovernor({ cpus, labels = {} } = {}) {
     const name = `g${this.started}`;
     const offer = cpus === undefined ? [] : ["--cpus", String(cpus)];
+    for (const [label, value] of Object.entries(labels)) offer.push("--label", `${label}=${value}`);
     return this.#start(name, [], ["governor", "--name", name, ...offer], false);
   }
 

@@ -44,6 +44,7 @@ cases.set("request submit, later parts", { message: laterMessages.request, schem
 cases.set("governor finish, later parts", { message: laterMessages.finish, schema: governorMessage });
 add("request", laterFields.requests, clientRequest);
 add("governor", laterFields.governor, governorMessage);
+add("to governor", laterFields.toGovernor, serverToGovernor);
 cases.set("error", { message: error, schema: serverToClient });
 for (const type of requestTypes)
   cases.set(`reply ${type}`, {

@@ -613,6 +613,11 @@ const assignedInput: z.ZodType<AssignedInput> = z.strictObject({
   sources: z.array(objectSource),
 });
 
+/** With a digest only that version is meant: a program that ran again may have made other bytes meanwhile. */
+export interface DroppedObject extends ObjectRef {
+  readonly sha256?: Digest | undefined;
+}
+
 export type ServerToGovernor =
   | {
       readonly type: "registered";
@@ -635,7 +640,7 @@ export type ServerToGovernor =
   /** These reports are durable (or out of date): forget them. */
   | { readonly type: "ack"; readonly attempts: readonly AttemptRef[] }
   /** These objects are not needed here. */
-  | { readonly type: "drop"; readonly objects: readonly ObjectRef[] }
+  | { readonly type: "drop"; readonly objects: readonly DroppedObject[] }
   | { readonly type: "stop" };
 
 export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnion("type", [
@@ -656,7 +661,10 @@ export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnio
   }),
   z.strictObject({ type: z.literal("cancel"), ...attemptRef }),
   z.strictObject({ type: z.literal("ack"), attempts: z.array(z.strictObject(attemptRef)) }),
-  z.strictObject({ type: z.literal("drop"), objects: z.array(z.strictObject(objectRef)) }),
+  z.strictObject({
+    type: z.literal("drop"),
+    objects: z.array(z.strictObject({ ...objectRef, sha256: digest.optional() })),
+  }),
   z.strictObject({ type: z.literal("stop") }),
 ]);
 

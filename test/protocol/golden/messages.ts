@@ -335,7 +335,11 @@ export const toGovernor: {
 export const laterFields: {
   readonly requests: Readonly<Record<string, RequestOf<"submit">>>;
   readonly governor: Readonly<Record<string, GovernorMessage>>;
+  readonly toGovernor: Readonly<Record<string, ServerToGovernor>>;
 } = {
+  toGovernor: {
+    "drop of a version": { type: "drop", objects: [{ session, object, sha256 }] },
+  },
   requests: {
     "submit with an environment and labels": {
       type: "submit",

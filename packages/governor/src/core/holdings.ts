@@ -1,4 +1,4 @@
-import type { Digest, ObjectRef } from "@rain/protocol";
+import type { Digest, DroppedObject, ObjectRef } from "@rain/protocol";
 import { objectKey } from "./types.ts";
 
 /** What this governor has of some bytes, and who needs them. */
@@ -85,11 +85,11 @@ export class Holdings {
     return true;
   }
 
-  /** The object is not needed here. */
-  drop(ref: ObjectRef): void {
+  /** The object is not needed here; with a digest, that version of it. */
+  drop(ref: DroppedObject): void {
     const key = objectKey(ref);
     const held = this.#objects.get(key);
-    if (!held) return;
+    if (!held || (ref.sha256 ?? held.sha256) !== held.sha256) return;
     this.#objects.delete(key);
     const entry = this.#entry(held.sha256);
     entry.objects.delete(key);

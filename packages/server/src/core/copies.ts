@@ -1,4 +1,4 @@
-import type { ObjectRef } from "@rain/protocol";
+import type { Digest, DroppedObject, ObjectRef } from "@rain/protocol";
 import { objectKey, type Kernel } from "./kernel.ts";
 import { movePhase, type LiveGovernor } from "./live.ts";
 import { isNeeded, type DataObject, type Task } from "./state.ts";
@@ -9,7 +9,7 @@ import { isNeeded, type DataObject, type Task } from "./state.ts";
  */
 export class Copies {
   readonly #k: Kernel;
-  readonly #drops: Map<LiveGovernor, ObjectRef[]> = new Map();
+  readonly #drops: Map<LiveGovernor, DroppedObject[]> = new Map();
   /** Objects without a copy since the last look: see `rebuildLost`. */
   readonly #lost: Set<DataObject> = new Set();
 
@@ -72,8 +72,9 @@ export class Copies {
     this.update(object);
   }
 
-  drop(governor: LiveGovernor, ref: ObjectRef): void {
-    if (!governor.synced) governor.dropped.add(objectKey(ref));
+  /** With a digest only that version is dropped: another one may be on its way there. */
+  drop(governor: LiveGovernor, ref: DroppedObject): void {
+    if (!governor.synced) governor.dropped.add(versionKey(ref));
     const drops = this.#drops.get(governor);
     if (drops) drops.push(ref);
     else this.#drops.set(governor, [ref]);
@@ -126,9 +127,16 @@ export class Copies {
     this.#k.commit({ type: "reopened", session: session.id, task: spec.id, objects: ids, why });
   }
 
+  /** Was this governor, before it had told all, told to drop this version? */
+  wasDropped(governor: LiveGovernor, ref: ObjectRef, sha256: Digest): boolean {
+    return governor.dropped.has(versionKey(ref)) || governor.dropped.has(versionKey({ ...ref, sha256 }));
+  }
+
   /** Tells the governors what they need not keep. */
   sendDrops(): void {
     for (const [governor, objects] of this.#drops) this.#k.send(governor, { type: "drop", objects });
     this.#drops.clear();
   }
 }
+
+const versionKey = (ref: DroppedObject): string => `${objectKey(ref)} ${ref.sha256 ?? ""}`;

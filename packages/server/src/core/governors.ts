@@ -9,7 +9,7 @@ import {
   type Report,
   type TaskFailure,
 } from "@rain/protocol";
-import { attemptKey, objectKey, type Kernel } from "./kernel.ts";
+import { attemptKey, type Kernel } from "./kernel.ts";
 import { movePhase, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
 import { isNeeded, type Task } from "./state.ts";
@@ -174,9 +174,9 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
   for (const { sha256, ...ref } of message.objects) {
     const object = k.durable.sessions.get(ref.session)?.objects.get(ref.object);
     const is = object?.state.kind === "finished" && object.state.sha256 === sha256;
-    const isWanted = is && isNeeded(object) && !governor.dropped.has(objectKey(ref));
+    const isWanted = is && isNeeded(object) && !k.copies.wasDropped(governor, ref, sha256);
     if (!object || !isWanted) {
-      k.copies.drop(governor, ref);
+      k.copies.drop(governor, { ...ref, sha256 });
       continue;
     }
     k.copies.add(object, governor);
@@ -305,7 +305,7 @@ function takeOrDrop(k: Kernel, governor: LiveGovernor, message: GovernorMessageO
       continue;
     }
     if (object) k.copies.remove(object, governor);
-    k.copies.drop(governor, { session: message.session, object: id });
+    k.copies.drop(governor, { session: message.session, object: id, sha256 });
   }
   k.copies.rebuildLost();
 }

@@ -85,7 +85,7 @@ export interface LiveGovernor {
   synced: boolean;
   /** What it told so far, until then. */
   readonly announced: Set<DataObject>;
-  /** Objects (by key) that it was told to drop before it had told all: what it still tells of them is out of date. */
+  /** Versions of objects that it was told to drop before it had told all: what it still tells of them is out of date. */
   readonly dropped: Set<string>;
   capacity: Amounts;
   free: Amounts;
