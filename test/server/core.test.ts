@@ -240,6 +240,19 @@ describe("scheduling", () => {
     }
   });
 
+  it("moves a ready task up when a later submit makes it critical", () => {
+    const session = bench.open();
+    bench.submit(session, [task(0, [], {}, true), task(1, [], {}, true), task(2, [], {}, true)]);
+    bench.submit(session, [task(3, [2]), task(4, [3])], "submit-key-2");
+    bench.join(100, 1);
+    const order = [2, 3, 0].map((expected) => {
+      const last = Number(assigned(bench.effects).at(-1)?.split("#")[0]);
+      bench.finish(session, expected);
+      return last;
+    });
+    expect(order).toEqual([2, 3, 0]);
+  });
+
   it("never gives more than there is, and gives it back once", () => {
     bench.join(100, 2);
     const session = bench.open();

@@ -1,3 +1,5 @@
+import { Heap } from "../../packages/server/src/core/heap.ts";
+
 /** An event that waits; `cancelled` ones are skipped. */
 export interface Timer {
   readonly at: number;
@@ -11,11 +13,11 @@ export class Loop {
   now = 0;
   events = 0;
   #order = 0;
-  readonly #heap: Timer[] = [];
+  readonly #heap = new Heap<Timer>((a, b) => a.at < b.at || (a.at === b.at && a.order < b.order));
 
   at(time: number, run: () => void): Timer {
     const timer = { at: Math.max(time, this.now), order: this.#order++, run, cancelled: false };
-    this.#push(timer);
+    this.#heap.push(timer);
     return timer;
   }
   after(ms: number, run: () => void): Timer {
@@ -24,8 +26,8 @@ export class Loop {
 
   /** Runs the next event, unless it lies after `until`: then the time is `until`. Answers whether there was one. */
   step(until: number): boolean {
-    for (let next = this.#heap[0]; next && next.at <= until; next = this.#heap[0]) {
-      this.#pop();
+    for (let next = this.#heap.top; next && next.at <= until; next = this.#heap.top) {
+      this.#heap.removeTop();
       if (next.cancelled) continue;
       this.now = next.at;
       this.events++;
@@ -35,42 +37,4 @@ export class Loop {
     this.now = until;
     return false;
   }
-
-  #push(timer: Timer): void {
-    const heap = this.#heap;
-    let at = heap.length;
-    heap.push(timer);
-    while (at > 0) {
-      const up = (at - 1) >> 1;
-      const above = heap[up];
-      if (!above || !isBefore(timer, above)) break;
-      heap[at] = above;
-      at = up;
-    }
-    heap[at] = timer;
-  }
-
-  #pop(): void {
-    const heap = this.#heap;
-    const last = heap.pop();
-    if (!last || heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let down = 2 * at + 1;
-      const left = heap[down];
-      if (!left) break;
-      const right = heap[down + 1];
-      let least = left;
-      if (right && isBefore(right, left)) {
-        least = right;
-        down++;
-      }
-      if (!isBefore(least, last)) break;
-      heap[at] = least;
-      at = down;
-    }
-    heap[at] = last;
-  }
 }
-
-const isBefore = (a: Timer, b: Timer): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);

@@ -22,7 +22,10 @@ export function assignLevels(tasks: readonly Task[], live: Live): void {
       }
     }
     if (level <= entry.level) continue;
+    const isQueued = entry.phase.kind === "ready";
+    if (isQueued) entry.class.queue.leave(entry);
     entry.level = level;
+    if (isQueued) entry.class.queue.push(entry);
     for (const input of entry.task.inputs) {
       if (input.producer === undefined) continue;
       const producer = input.session.tasks.get(input.producer);
