@@ -1,4 +1,4 @@
-import type { Digest, DroppedObject, ObjectRef } from "@rain/protocol";
+import type { Digest, DroppedObject, GovernorId, ObjectRef } from "@rain/protocol";
 import { objectKey, type Kernel } from "./kernel.ts";
 import { movePhase, type LiveGovernor } from "./live.ts";
 import { isNeeded, type DataObject, type Task } from "./state.ts";
@@ -56,10 +56,16 @@ export class Copies {
   #canBeRead(object: DataObject): boolean {
     if (object.state.kind !== "finished") return false;
     if (object.state.data || object.producer === undefined) return true;
+    return this.readableFrom(object).length > 0;
+  }
+
+  /** Governors from which a copy can be read now: connected, and known to have it still. */
+  readableFrom(object: DataObject): GovernorId[] {
+    const holders: GovernorId[] = [];
     for (const holder of this.#k.live.replicas.get(object) ?? []) {
-      if (holder.connection !== undefined && holder.synced) return true;
+      if (holder.connection !== undefined && holder.synced) holders.push(holder.id);
     }
-    return false;
+    return holders;
   }
 
   dropEverywhere(object: DataObject): void {

@@ -196,10 +196,7 @@ export class ServerCore {
     room: number,
   ): DraftInput {
     const { size, sha256, contentType, data } = state;
-    const holders: GovernorId[] = [];
-    for (const holder of this.#k.live.replicas.get(object) ?? []) {
-      if (holder.connection !== undefined && holder.synced) holders.push(holder.id);
-    }
+    const holders = this.#k.copies.readableFrom(object);
     return {
       object: object.id,
       kind: object.kind,
@@ -231,10 +228,7 @@ export class ServerCore {
     const { keep } = object;
     if (data) return { kind: "data", data, sha256, keep };
     if (object.producer === undefined) return { kind: "blob", sha256, size, keep };
-    const holders: GovernorId[] = [];
-    for (const holder of this.#k.live.replicas.get(object) ?? []) {
-      if (holder.connection !== undefined && holder.synced) holders.push(holder.id);
-    }
+    const holders = this.#k.copies.readableFrom(object);
     return { kind: "governors", sha256, size, holders, keep };
   }
 

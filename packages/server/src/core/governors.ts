@@ -10,7 +10,7 @@ import {
   type TaskFailure,
 } from "@rain/protocol";
 import { attemptKey, type Kernel } from "./kernel.ts";
-import { movePhase, type LiveGovernor } from "./live.ts";
+import { movePhase, newGovernor, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
 import { isNeeded, type Task } from "./state.ts";
 import type { ConnectionId } from "./types.ts";
@@ -80,22 +80,7 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   const { identity, incarnation, name } = hello;
   k.commit({ type: "governor.registered", governor: id, identity, incarnation, name, epoch });
   const capacity = toAmounts(hello.capacity);
-  const governor: LiveGovernor = again ?? {
-    id,
-    identity,
-    incarnation,
-    hello,
-    connection,
-    synced: false,
-    announced: new Set(),
-    dropped: new Set(),
-    capacity,
-    free: capacity,
-    attempts: new Map(),
-    replicas: new Set(),
-    lastHeard: k.now,
-    leaving: false,
-  };
+  const governor = again ?? newGovernor({ id, identity, incarnation }, k.now);
   governor.hello = hello;
   governor.connection = connection;
   governor.synced = false;

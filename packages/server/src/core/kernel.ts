@@ -13,7 +13,15 @@ import { type Changes, type DurableState } from "./apply.ts";
 import { Copies } from "./copies.ts";
 import { demandKey, demandOf } from "./demand.ts";
 import { assignLevels } from "./levels.ts";
-import { Live, movePhase, type LiveGovernor, type LiveSession, type LiveTask, type Waiter } from "./live.ts";
+import {
+  Live,
+  movePhase,
+  newGovernor,
+  type LiveGovernor,
+  type LiveSession,
+  type LiveTask,
+  type Waiter,
+} from "./live.ts";
 import { Parked } from "./parked.ts";
 import { ReadyQueue } from "./queue.ts";
 import { classKey, minus, plus, toAmounts } from "./resources.ts";
@@ -282,23 +290,7 @@ export class Kernel {
     if (there) return there;
     const known = this.durable.governors.get(id);
     if (!known) return undefined;
-    const none = { cpus: 0, gpus: 0, memory: 0, named: new Map<string, number>() };
-    const governor: LiveGovernor = {
-      id,
-      identity: known.identity,
-      incarnation: known.incarnation,
-      hello: undefined,
-      connection: undefined,
-      synced: false,
-      announced: new Set(),
-      dropped: new Set(),
-      capacity: none,
-      free: none,
-      attempts: new Map(),
-      replicas: new Set(),
-      lastHeard: this.now,
-      leaving: false,
-    };
+    const governor = newGovernor(known, this.now);
     this.live.governors.set(id, governor);
     return governor;
   }

@@ -97,6 +97,30 @@ export interface LiveGovernor {
   leaving: boolean;
 }
 
+/** A governor of which nothing is known but who it is; it becomes useful by registering. */
+export function newGovernor(
+  who: Pick<LiveGovernor, "id" | "identity" | "incarnation">,
+  now: number,
+): LiveGovernor {
+  const none: Amounts = { cpus: 0, gpus: 0, memory: 0, named: new Map() };
+  return {
+    id: who.id,
+    identity: who.identity,
+    incarnation: who.incarnation,
+    hello: undefined,
+    connection: undefined,
+    synced: false,
+    announced: new Set(),
+    dropped: new Set(),
+    capacity: none,
+    free: none,
+    attempts: new Map(),
+    replicas: new Set(),
+    lastHeard: now,
+    leaving: false,
+  };
+}
+
 export interface Waiter {
   readonly connection: ConnectionId;
   readonly req: number;
