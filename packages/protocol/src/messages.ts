@@ -24,6 +24,9 @@ import {
   contentType,
   environmentLabel,
   labels,
+  metricPoint,
+  metricsBatch,
+  metricSummaries,
   nameText,
   resources,
   taskInfo,
@@ -31,6 +34,9 @@ import {
   userAttributes,
   type ConstantSpec,
   type Labels,
+  type MetricPoint,
+  type MetricsBatch,
+  type MetricSummaries,
   type ObjectInfo,
   type ObjectKind,
   type Resources,
@@ -168,7 +174,27 @@ export interface SessionView {
   readonly connected: boolean;
   readonly counts: TaskCounts;
   readonly failure?: SessionFailure | undefined;
+  /** Its name is its own among the sessions of the server: `session.get` finds it by it. */
+  readonly unique?: boolean | undefined;
+  /** Tasks of it that may run at once. */
+  readonly parallelism?: number | undefined;
+  /** After so many failed tasks the others are cancelled. */
+  readonly maxFails?: number | undefined;
+  /** When it was opened: milliseconds since 1970 by the client's clock. */
+  readonly created?: number | undefined;
 }
+const sessionLimits = {
+  unique: z.boolean().optional(),
+  parallelism: z.int().min(1).max(1_000_000).optional(),
+  maxFails: z.int().min(1).max(10_000_000).optional(),
+  created: z.number().min(0).optional(),
+};
+const sessionUser: z.ZodType<UserAttributes> = z
+  .record(z.string(), z.json())
+  .refine(
+    (value) => JSON.stringify(value).length <= limits.sessionUserBytes,
+    `at most ${limits.sessionUserBytes} characters as JSON`,
+  );
 const sessionView: z.ZodType<SessionView> = z.strictObject({
   session: sessionId,
   name: nameText,
@@ -178,6 +204,117 @@ const sessionView: z.ZodType<SessionView> = z.strictObject({
   connected: z.boolean(),
   counts: taskCounts,
   failure: sessionFailure.optional(),
+  ...sessionLimits,
+});
+
+/** What one task has come to: a row of the table of results. */
+export interface ResultRow {
+  readonly task: TaskId;
+  readonly state: TaskState;
+  readonly attempt: Attempt;
+  readonly name?: string | undefined;
+  /** Attributes of its spec. */
+  readonly user?: UserAttributes | undefined;
+  readonly governor?: string | undefined;
+  readonly info?: TaskInfo | undefined;
+  /** Of a task that has not ended: what came so far. Afterwards they are in `info`. */
+  readonly metrics?: MetricSummaries | undefined;
+  readonly failure?: TaskFailure | undefined;
+  readonly replaces?: TaskId | undefined;
+  /** The task that took its place. */
+  readonly replacedBy?: TaskId | undefined;
+  readonly outputs: readonly {
+    readonly object: ObjectId;
+    readonly label: string;
+    readonly kind: ObjectKind;
+    readonly state: ObjectState;
+    readonly size?: number | undefined;
+  }[];
+}
+const resultRow: z.ZodType<ResultRow> = z.strictObject({
+  task: taskId,
+  state: z.enum(taskStates),
+  attempt: z.int().min(0),
+  name: z.string().optional(),
+  user: userAttributes.optional(),
+  governor: z.string().optional(),
+  info: taskInfo.optional(),
+  metrics: metricSummaries.optional(),
+  failure: taskFailure.optional(),
+  replaces: taskId.optional(),
+  replacedBy: taskId.optional(),
+  outputs: z.array(
+    z.strictObject({
+      object: objectId,
+      label: nameText,
+      kind,
+      state: z.enum(objectStates),
+      size: byteSize.optional(),
+    }),
+  ),
+});
+
+/** A session that was closed. */
+export interface HistoryItem {
+  readonly session: SessionId;
+  readonly name: string;
+  readonly created?: number | undefined;
+  readonly counts: TaskCounts;
+  /** Its attributes, without those that are longer than 1,024 characters as JSON. */
+  readonly user?: UserAttributes | undefined;
+}
+const historyItem: z.ZodType<HistoryItem> = z.strictObject({
+  session: sessionId,
+  name: nameText,
+  created: z.number().optional(),
+  counts: taskCounts,
+  user: sessionUser.optional(),
+});
+
+/** One version of a named object that outlives sessions. */
+export interface DatastoreVersion {
+  readonly name: string;
+  readonly version: number;
+  readonly kind: ObjectKind;
+  readonly size: number;
+  readonly sha256: Digest;
+  /** Where it came from, for people. */
+  readonly source?: string | undefined;
+  readonly created?: number | undefined;
+}
+/** A name of a datastore or a run: for paths and command lines. */
+export const plainName: z.ZodString = z
+  .string()
+  .regex(
+    /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/,
+    "lower case letters, digits and '-', 63 at most; it starts with a letter and ends with a letter or digit",
+  );
+const datastoreVersion: z.ZodType<DatastoreVersion> = z.strictObject({
+  name: plainName,
+  version: z.int().min(1),
+  kind,
+  size: byteSize,
+  sha256: digest,
+  source: nameText.optional(),
+  created: z.number().optional(),
+});
+
+/** A finished task whose result can be taken over by another one. */
+export interface CacheEntry {
+  readonly session: SessionId;
+  readonly task: TaskId;
+  readonly name?: string | undefined;
+  /** Bytes of its outputs. */
+  readonly size: number;
+  /** Number of tasks that took it over. */
+  readonly hits: number;
+}
+const cacheEntry: z.ZodType<CacheEntry> = z.strictObject({
+  session: sessionId,
+  task: taskId,
+  name: z.string().optional(),
+  size: byteSize,
+  hits: z.int().min(0),
 });
 
 export interface GovernorView {
@@ -245,7 +382,18 @@ export interface Requests {
     readonly detached: boolean;
     /** Life of a detached session after its last task settled and its last client left, seconds. */
     readonly ttlS?: number | undefined;
+    /** Refuse ("name-taken") when another unique session has this name. */
+    readonly unique?: boolean | undefined;
+    /** Tasks that may run at once; the others wait, whatever is free. */
+    readonly parallelism?: number | undefined;
+    /** As soon as so many tasks have failed, the others are cancelled. */
+    readonly maxFails?: number | undefined;
+    readonly created?: number | undefined;
+    /** Attributes for whoever opened it; the server only keeps them. */
+    readonly user?: UserAttributes | undefined;
   };
+  /** A session by its number, or a unique one by its name. */
+  readonly "session.get": { readonly session?: SessionId | undefined; readonly name?: string | undefined };
   /** Become a client of a session, so that it is not closed for want of one. */
   readonly "session.attach": { readonly session: SessionId };
   /** Stop everything of a session and forget it. */
@@ -275,6 +423,36 @@ export interface Requests {
   readonly "object.get": { readonly session: SessionId; readonly objects: readonly ObjectId[] };
   /** Cancel these tasks, or all that are not settled. */
   readonly cancel: { readonly session: SessionId; readonly tasks?: readonly TaskId[] | undefined };
+  /**
+   * Rows of the tasks of a session that changed after `since` (0: all), in the order of their changes. What a cursor
+   * means is known to one process of the server only: with the `instance` of another one, `since` counts as 0.
+   */
+  readonly results: {
+    readonly session: SessionId;
+    readonly since: number;
+    readonly instance?: string | undefined;
+    readonly max: number;
+  };
+  /** The curves of a task: of its last attempt. */
+  readonly metrics: { readonly session: SessionId; readonly task: TaskId };
+  /** Closed sessions, the last first. */
+  readonly history: { readonly max: number };
+  /** Make the next version of a datastore of uploaded bytes. Asked again with the same key, it is made once. */
+  readonly "datastore.create": {
+    readonly key: string;
+    readonly name: string;
+    readonly kind: ObjectKind;
+    readonly size: number;
+    readonly sha256: Digest;
+    readonly source?: string | undefined;
+    readonly created?: number | undefined;
+  };
+  readonly "datastore.list": object;
+  /** Forget a version, or all of them. Sessions that use it keep their bytes. */
+  readonly "datastore.delete": { readonly name: string; readonly version?: number | undefined };
+  /** Results that may be taken over, the newest first. */
+  readonly "cache.list": { readonly max: number };
+  readonly "cache.clear": object;
   /** Why a task is in the state it is in. */
   readonly explain: { readonly session: SessionId; readonly task: TaskId };
   /** Give a governor no new tasks; it is told to stop when nothing that it has is needed or hard to make again. */
@@ -292,6 +470,7 @@ export type ClientRequest = { [T in RequestType]: RequestOf<T> }[RequestType];
 /** What the `ok` of a reply holds, by the type of its request. */
 export interface Replies {
   readonly "session.open": { readonly session: SessionId };
+  readonly "session.get": { readonly view: SessionView; readonly user?: UserAttributes | undefined };
   readonly "session.attach": SessionView;
   readonly "session.close": object;
   readonly "session.list": { readonly sessions: readonly SessionView[] };
@@ -319,6 +498,30 @@ export interface Replies {
   readonly "task.get": { readonly tasks: readonly TaskView[] };
   readonly "object.get": { readonly objects: readonly ObjectView[] };
   readonly cancel: object;
+  /** Ask again with `since: cursor` and this `instance`; at once when there are `more`. */
+  readonly results: {
+    readonly rows: readonly ResultRow[];
+    readonly cursor: number;
+    readonly instance: string;
+    readonly more: boolean;
+    readonly counts: TaskCounts;
+  };
+  readonly metrics: {
+    readonly attempt: Attempt;
+    readonly points: readonly MetricPoint[];
+    readonly params?: UserAttributes | undefined;
+  };
+  readonly history: { readonly items: readonly HistoryItem[] };
+  readonly "datastore.create": { readonly version: number };
+  readonly "datastore.list": { readonly datastores: readonly DatastoreVersion[] };
+  readonly "datastore.delete": { readonly removed: number };
+  readonly "cache.list": {
+    readonly entries: readonly CacheEntry[];
+    /** Of all entries. */
+    readonly count: number;
+    readonly bytes: number;
+  };
+  readonly "cache.clear": { readonly removed: number };
   /** Lines for people, the most important first. */
   readonly explain: { readonly state: TaskState; readonly lines: readonly string[] };
   readonly "governor.drain": object;
@@ -348,6 +551,14 @@ const requestSchemas = {
     onError,
     detached: z.boolean(),
     ttlS: z.number().positive().max(1e9).optional(),
+    ...sessionLimits,
+    user: sessionUser.optional(),
+  }),
+  "session.get": z.strictObject({
+    type: z.literal("session.get"),
+    req,
+    session: sessionId.optional(),
+    name: nameText.optional(),
   }),
   "session.attach": z.strictObject({ type: z.literal("session.attach"), req, session: sessionId }),
   "session.close": z.strictObject({ type: z.literal("session.close"), req, session: sessionId }),
@@ -395,6 +606,40 @@ const requestSchemas = {
     session: sessionId,
     tasks: z.array(taskId).max(maxObjects).optional(),
   }),
+  results: z.strictObject({
+    type: z.literal("results"),
+    req,
+    session: sessionId,
+    since: z.int().min(0),
+    instance: z.string().max(64).optional(),
+    max: z.int().min(1).max(limits.resultRows),
+  }),
+  metrics: z.strictObject({ type: z.literal("metrics"), req, session: sessionId, task: taskId }),
+  history: z.strictObject({ type: z.literal("history"), req, max: z.int().min(1).max(limits.historyItems) }),
+  "datastore.create": z.strictObject({
+    type: z.literal("datastore.create"),
+    req,
+    key,
+    name: plainName,
+    kind,
+    size: byteSize,
+    sha256: digest,
+    source: nameText.optional(),
+    created: z.number().optional(),
+  }),
+  "datastore.list": z.strictObject({ type: z.literal("datastore.list"), req }),
+  "datastore.delete": z.strictObject({
+    type: z.literal("datastore.delete"),
+    req,
+    name: plainName,
+    version: z.int().min(1).optional(),
+  }),
+  "cache.list": z.strictObject({
+    type: z.literal("cache.list"),
+    req,
+    max: z.int().min(1).max(limits.nextItems),
+  }),
+  "cache.clear": z.strictObject({ type: z.literal("cache.clear"), req }),
   explain: z.strictObject({ type: z.literal("explain"), req, session: sessionId, task: taskId }),
   "governor.drain": z.strictObject({ type: z.literal("governor.drain"), req, governor: governorId }),
   "governor.stop": z.strictObject({ type: z.literal("governor.stop"), req, governor: governorId }),
@@ -414,6 +659,7 @@ const nothing = z.strictObject({});
 /** Schemas of the replies: a client checks each against the type of its request. */
 export const replySchemas: { readonly [T in RequestType]: z.ZodType<ReplyOf<T>> } = {
   "session.open": z.strictObject({ session: sessionId }),
+  "session.get": z.strictObject({ view: sessionView, user: sessionUser.optional() }),
   "session.attach": sessionView,
   "session.close": nothing,
   "session.list": z.strictObject({ sessions: z.array(sessionView) }),
@@ -434,6 +680,28 @@ export const replySchemas: { readonly [T in RequestType]: z.ZodType<ReplyOf<T>> 
   "task.get": z.strictObject({ tasks: z.array(taskView) }),
   "object.get": z.strictObject({ objects: z.array(objectView) }),
   cancel: nothing,
+  results: z.strictObject({
+    rows: z.array(resultRow),
+    cursor: z.int().min(0),
+    instance: z.string(),
+    more: z.boolean(),
+    counts: taskCounts,
+  }),
+  metrics: z.strictObject({
+    attempt: z.int().min(0),
+    points: z.array(metricPoint),
+    params: userAttributes.optional(),
+  }),
+  history: z.strictObject({ items: z.array(historyItem) }),
+  "datastore.create": z.strictObject({ version: z.int().min(1) }),
+  "datastore.list": z.strictObject({ datastores: z.array(datastoreVersion) }),
+  "datastore.delete": z.strictObject({ removed: z.int().min(0) }),
+  "cache.list": z.strictObject({
+    entries: z.array(cacheEntry),
+    count: z.int().min(0),
+    bytes: byteSize,
+  }),
+  "cache.clear": z.strictObject({ removed: z.int().min(0) }),
   explain: z.strictObject({ state: z.enum(taskStates), lines: z.array(z.string()) }),
   "governor.drain": nothing,
   "governor.stop": nothing,
@@ -518,9 +786,21 @@ export type GovernorMessage =
       readonly type: "finish";
       readonly outputs: readonly OutputReport[];
       readonly info: TaskInfo;
+      /** Points that no `metrics` message has told. */
+      readonly metrics?: MetricsBatch | undefined;
     })
   /** Report of failure. */
-  | (AttemptRef & { readonly type: "fail"; readonly failure: TaskFailure; readonly info: TaskInfo })
+  | (AttemptRef & {
+      readonly type: "fail";
+      readonly failure: TaskFailure;
+      readonly info: TaskInfo;
+      readonly metrics?: MetricsBatch | undefined;
+    })
+  /**
+   * Metrics of an attempt that runs. After a reconnect all of an attempt whose report is not acknowledged are sent
+   * again, before its report; the server knows by `from` which of them it has.
+   */
+  | (AttemptRef & MetricsBatch & { readonly type: "metrics" })
   /** Report: the attempt ended because the server asked, or it is not known here. */
   | (AttemptRef & { readonly type: "stopped" })
   /** Report: the attempt could not get its inputs; `missing` says which and why. */
@@ -560,8 +840,22 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     ...attemptRef,
     outputs: z.array(outputReport).max(limits.outputsPerTask),
     info: taskInfo,
+    metrics: metricsBatch.optional(),
   }),
-  z.strictObject({ type: z.literal("fail"), ...attemptRef, failure: taskFailure, info: taskInfo }),
+  z.strictObject({
+    type: z.literal("fail"),
+    ...attemptRef,
+    failure: taskFailure,
+    info: taskInfo,
+    metrics: metricsBatch.optional(),
+  }),
+  z.strictObject({
+    type: z.literal("metrics"),
+    ...attemptRef,
+    from: z.int().min(0),
+    points: z.array(metricPoint).max(limits.metricPoints),
+    params: userAttributes.optional(),
+  }),
   z.strictObject({ type: z.literal("stopped"), ...attemptRef }),
   z.strictObject({
     type: z.literal("starved"),
@@ -641,6 +935,8 @@ export type ServerToGovernor =
   | { readonly type: "ack"; readonly attempts: readonly AttemptRef[] }
   /** These objects are not needed here. */
   | { readonly type: "drop"; readonly objects: readonly DroppedObject[] }
+  /** Bytes that are here under another name are these objects too. What is not here is left out, and not an error. */
+  | { readonly type: "adopt"; readonly objects: readonly (ObjectRef & { readonly sha256: Digest })[] }
   | { readonly type: "stop" };
 
 export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnion("type", [
@@ -664,6 +960,10 @@ export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnio
   z.strictObject({
     type: z.literal("drop"),
     objects: z.array(z.strictObject({ ...objectRef, sha256: digest.optional() })),
+  }),
+  z.strictObject({
+    type: z.literal("adopt"),
+    objects: z.array(z.strictObject({ ...objectRef, sha256: digest })),
   }),
   z.strictObject({ type: z.literal("stop") }),
 ]);

@@ -53,7 +53,7 @@ export async function collectOutputs(
     const path = outputFile(output, folder);
     const collected = byPath.get(path) ?? (await takeFile(path, folder, store, { copy }));
     byPath.set(path, collected);
-    if (output.capture !== undefined && collected.data === undefined)
+    if (output.capture !== undefined && output.capture !== "files" && collected.data === undefined)
       adopted.set(output.capture, collected.sha256);
     reports.push({ object: output.object, contentType: output.contentType, ...collected });
   }
@@ -61,6 +61,7 @@ export async function collectOutputs(
 }
 
 function outputFile(output: OutputSpec, folder: TaskFolder): string {
+  if (output.capture === "files") throw new TaskProblem("internal", "files are not collected yet");
   if (output.capture !== undefined) return folder[output.capture];
   if (output.path !== undefined) return join(folder.work, output.path);
   throw new TaskProblem(

@@ -114,8 +114,11 @@ function checkExecute(spec: TaskSpec, kindOf: KindOf): string | undefined {
       return `an argument is output ${arg.output}, which has no path`;
     }
   }
-  for (const [name, value] of Object.entries(work.env ?? {}))
-    bytes += utf8Length(name) + utf8Length(value) + 2;
+  for (const [name, value] of Object.entries(work.env ?? {})) {
+    if (typeof value === "string") bytes += utf8Length(name) + utf8Length(value) + 2;
+    else if (inputs[value.input]?.path === undefined)
+      return `the variable ${name} is input ${value.input}, which has no path`;
+  }
   if (bytes > limits.argsBytes)
     return `arguments and environment have ${bytes} bytes; the limit is ${limits.argsBytes}`;
   for (const output of outputs) {
