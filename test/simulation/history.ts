@@ -4,6 +4,7 @@ import { ClientNode, type Http } from "./client-node.ts";
 import { endFaults, scheduleFaults, type Targets } from "./faults.ts";
 import { GovernorNode, SERVER } from "./governor-node.ts";
 import { Network } from "./network.ts";
+import { Random } from "./random.ts";
 import { planCapacity, planClient } from "./plan.ts";
 import { ServerNode } from "./server-node.ts";
 import type { Cluster } from "./store.ts";
@@ -88,9 +89,13 @@ class History {
     });
     for (const twin of twins) nodes.set(twin.name, twin);
     const http = this.#http(network, server, governors);
+    const cacheRandom = new Random(`cache ${world.seed}`);
+    const cached = cacheRandom.chance(0.4) ? cacheRandom : undefined;
     const plans = Array.from({ length: random.int(1, 2) }, (_, n) =>
-      planClient(random, `c${n + 1}`, this.#safetyMs),
+      planClient(random, `c${n + 1}`, this.#safetyMs, cached),
     );
+    // One more, which finds what the others did.
+    if (cached) plans.push(planClient(cached, `c${plans.length + 1}`, this.#safetyMs, cached));
     this.#clients = plans.map((plan) => new ClientNode(world, network, http, plan));
     this.#targets = {
       world,

@@ -8,6 +8,8 @@ import {
   type TaskFailure,
   type TaskId,
 } from "@rain/protocol";
+import { cachedOutputs, Cache } from "./cache.ts";
+import { cacheKey } from "./cache-key.ts";
 import { loadItem, snapshotItems } from "./snapshot.ts";
 import {
   isNeeded,
@@ -56,6 +58,7 @@ export class DurableState {
   readonly sessionByKey: Map<string, Session> = new Map();
   readonly governors: Map<GovernorId, KnownGovernor> = new Map();
   readonly governorByIdentity: Map<string, KnownGovernor> = new Map();
+  readonly cache: Cache = new Cache();
   nextSession: SessionId = asSessionId(1);
   nextGovernor: GovernorId = asGovernorId(1);
 
@@ -111,10 +114,17 @@ export class DurableState {
       case "assigned": {
         const task = this.task(record.session, record.task);
         moveTask(task, { kind: "open", attempt: record.attempt, governor: record.governor });
+        task.inputsChanged = record.adopted === true;
         break;
       }
       case "finished":
-        applyFinished(this.task(record.session, record.task), record, changes);
+        applyFinished(this.task(record.session, record.task), record, changes, this.cache);
+        break;
+      case "cached":
+        applyCached(this.task(record.session, record.task), record, changes, this.cache);
+        break;
+      case "cache.cleared":
+        this.cache.clear();
         break;
       case "failed":
         applyFailed(this.task(record.session, record.task), record, changes);
@@ -147,10 +157,13 @@ export class DurableState {
         const session = this.session(record.session);
         this.sessions.delete(session.id);
         this.sessionByKey.delete(session.key);
+        this.cache.sessionClosed(session.id);
         changes.closed = session;
         break;
       }
     }
+    for (const list of [changes.unneeded, changes.lost, changes.failedObjects])
+      for (const object of list) this.cache.objectGone(object);
     return changes;
   }
 
@@ -253,6 +266,8 @@ export function addTask(session: Session, spec: Task["spec"], state: DurableTask
     failures: 0,
     starved: 0,
     logged: false,
+    mustRun: false,
+    inputsChanged: false,
   };
   session.tasks.set(spec.id, task);
   for (const input of inputs) input.consumers.push(task);
@@ -263,14 +278,39 @@ function applyFinished(
   task: Task,
   record: Extract<ServerRecord, { type: "finished" }>,
   changes: Changes,
+  cache: Cache,
 ): void {
-  moveTask(task, {
-    kind: "finished",
-    attempt: record.attempt,
-    governor: record.governor,
-    info: record.info,
-  });
-  const reports = new Map<number, OutputReport>(record.outputs.map((report) => [report.object, report]));
+  const { attempt, governor, info } = record;
+  moveTask(task, { kind: "finished", attempt, governor, info });
+  // Now: an input that nobody else needs goes with this task.
+  const key = task.spec.cache === true && !task.inputsChanged ? cacheKey(task) : undefined;
+  takeOutputs(task, record.outputs, () => governor, changes);
+  const outputs = key === undefined ? undefined : cachedOutputs(task, record.outputs);
+  if (key !== undefined && outputs) cache.finished(key, task, info, outputs);
+}
+
+/** It was not run: the same task finished before. */
+function applyCached(
+  task: Task,
+  record: Extract<ServerRecord, { type: "cached" }>,
+  changes: Changes,
+  cache: Cache,
+): void {
+  const { info, from, outputs, copies } = record;
+  moveTask(task, { kind: "finished", attempt: task.state.attempt, governor: undefined, info, from });
+  const key = cacheKey(task);
+  takeOutputs(task, outputs, (id) => copies.find(({ object }) => object === id)?.governor, changes);
+  if (key !== undefined) cache.hit(key, task);
+}
+
+/** A finished task's outputs are there, and the task is settled. */
+function takeOutputs(
+  task: Task,
+  list: readonly OutputReport[],
+  originOf: (id: ObjectId) => GovernorId | undefined,
+  changes: Changes,
+): void {
+  const reports = new Map<number, OutputReport>(list.map((report) => [report.object, report]));
   for (const output of outputsOf(task)) {
     const report = reports.get(output.id);
     // A task that ran again for one lost output does not replace the others.
@@ -281,7 +321,7 @@ function applyFinished(
       sha256: report.sha256,
       contentType: report.contentType,
       data: report.data,
-      origin: record.governor,
+      origin: originOf(output.id),
       user: report.user,
     };
     changes.finished.push(output);
@@ -331,6 +371,7 @@ function applyReleased(
 
 /** Opens a finished task for its lost outputs: those are pending again, and its inputs are needed again. */
 function applyReopened(task: Task, objects: readonly ObjectId[], changes: Changes): void {
+  task.mustRun = true;
   if (task.state.kind !== "open") {
     moveTask(task, { kind: "open", attempt: task.state.attempt, governor: undefined });
     task.session.open.add(task);
@@ -340,6 +381,8 @@ function applyReopened(task: Task, objects: readonly ObjectId[], changes: Change
   for (const output of outputsOf(task)) {
     if (!objects.includes(output.id)) continue;
     output.state = { kind: "pending" };
+    for (const consumer of output.consumers)
+      if (consumer.state.kind === "open") consumer.inputsChanged = true;
     changes.lost.push(output);
   }
 }

@@ -10,6 +10,7 @@ import {
   type TaskId,
 } from "@rain/protocol";
 import { outputsOf } from "./apply.ts";
+import { clearCache, listCache } from "./cache-use.ts";
 import { drainGovernor, stopGovernor } from "./drain.ts";
 import { explain } from "./explain.ts";
 import type { Kernel } from "./kernel.ts";
@@ -87,6 +88,12 @@ function dispatch(k: Kernel, waiter: Waiter, request: CoreRequest): void {
     case "cancel":
       cancel(k, request);
       k.reply(waiter, "cancel", {});
+      break;
+    case "cache.list":
+      k.reply(waiter, "cache.list", listCache(k, request.max));
+      break;
+    case "cache.clear":
+      k.reply(waiter, "cache.clear", clearCache(k));
       break;
     case "explain": {
       const task = theTask(theSession(k, request.session), request.task);

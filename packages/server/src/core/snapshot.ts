@@ -1,10 +1,11 @@
 import type { ObjectId, SessionFailure, SessionId, TaskId, TaskSpec } from "@rain/protocol";
 import { addTask, type DurableState } from "./apply.ts";
+import type { CacheEntry } from "./cache.ts";
 import type { DataObject, DurableObjectState, DurableTaskState, KnownGovernor, Session } from "./state.ts";
 
 /**
  * The durable state as a list of plain items, each small enough for one frame of a snapshot, in an order in which
- * every item refers only to earlier ones: governors, then for each session its head, objects, tasks.
+ * every item refers only to earlier ones: governors, then for each session its head, objects, tasks; then the cache.
  */
 export type SnapshotItem =
   | { readonly type: "counters"; readonly nextSession: number; readonly nextGovernor: number }
@@ -37,6 +38,13 @@ export type SnapshotItem =
       readonly failures: number;
       readonly starved: number;
       readonly logged: boolean;
+      readonly mustRun?: true | undefined;
+      readonly inputsChanged?: true | undefined;
+    }
+  | {
+      readonly type: "cached";
+      readonly entry: Omit<CacheEntry, "sources">;
+      readonly sources: readonly (readonly [SessionId, TaskId])[];
     };
 
 const SETTLED_CHUNK = 10_000;
@@ -72,9 +80,22 @@ export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
     }
     for (const task of session.tasks.values()) {
       const { spec, crashes, failures, starved, logged } = task;
-      yield { type: "task", session: id, spec, state: task.state, crashes, failures, starved, logged };
+      yield {
+        type: "task",
+        session: id,
+        spec,
+        state: task.state,
+        crashes,
+        failures,
+        starved,
+        logged,
+        ...(task.mustRun ? { mustRun: true } : {}),
+        ...(task.inputsChanged ? { inputsChanged: true } : {}),
+      };
     }
   }
+  for (const { sources, ...entry } of state.cache.entries())
+    yield { type: "cached", entry, sources: [...sources] };
 }
 
 /** `item` came through the journal's CRC and was written by `snapshotItems` of the same format version. */
@@ -125,11 +146,16 @@ export function loadItem(state: DurableState, raw: unknown): void {
       task.failures = item.failures;
       task.starved = item.starved;
       task.logged = item.logged;
+      task.mustRun = item.mustRun === true;
+      task.inputsChanged = item.inputsChanged === true;
       if (item.state.kind === "open") {
         session.open.add(task);
         for (const input of task.inputs) input.openConsumers++;
       }
       break;
     }
+    case "cached":
+      state.cache.add({ ...item.entry, name: item.entry.name, sources: new Map(item.sources) });
+      break;
   }
 }

@@ -20,6 +20,7 @@ import type {
   TaskSpec,
   WireError,
 } from "@rain/protocol";
+import type { CachedFrom } from "./state.ts";
 
 /** Number of a live connection, given by the shell; never used again. */
 export type ConnectionId = number;
@@ -94,6 +95,17 @@ export type ServerRecord =
       readonly outputs: readonly OutputReport[];
       readonly info: TaskInfo;
     }
+  /** It finished without an attempt: the same task, which may be of a closed session, finished before. */
+  | {
+      readonly type: "cached";
+      readonly session: SessionId;
+      readonly task: TaskId;
+      readonly from: CachedFrom;
+      readonly outputs: readonly OutputReport[];
+      /** One governor that has the bytes of each output that is needed and not in the report. */
+      readonly copies: readonly { readonly object: ObjectId; readonly governor: GovernorId }[];
+      readonly info: TaskInfo;
+    }
   | {
       readonly type: "failed";
       readonly session: SessionId;
@@ -122,7 +134,8 @@ export type ServerRecord =
   | { readonly type: "lost"; readonly session: SessionId; readonly object: ObjectId }
   | { readonly type: "cancelled"; readonly session: SessionId; readonly tasks: readonly TaskId[] }
   | { readonly type: "unkept"; readonly session: SessionId; readonly objects: readonly ObjectId[] }
-  | { readonly type: "session.closed"; readonly session: SessionId };
+  | { readonly type: "session.closed"; readonly session: SessionId }
+  | { readonly type: "cache.cleared" };
 
 export interface AssignedRecord {
   readonly type: "assigned";
@@ -130,6 +143,8 @@ export interface AssignedRecord {
   readonly task: TaskId;
   readonly attempt: Attempt;
   readonly governor: GovernorId;
+  /** The attempt was there, and its first record was lost: nobody knows which bytes its inputs had. */
+  readonly adopted?: boolean | undefined;
 }
 /** Hints need no sync of their own; every other record is a promise. */
 export const isHint = (record: ServerRecord): boolean => record.type === "assigned";

@@ -86,6 +86,7 @@ const schemas = {
     task,
     attempt: attemptNumber,
     governor: governorId,
+    adopted: z.boolean().optional(),
   }),
   finished: z.strictObject({
     type: z.literal("finished"),
@@ -94,6 +95,15 @@ const schemas = {
     attempt: attemptNumber,
     governor: governorId,
     outputs: z.array(outputReport),
+    info: taskInfo,
+  }),
+  cached: z.strictObject({
+    type: z.literal("cached"),
+    session,
+    task,
+    from: z.strictObject({ session, task, name: nameText.optional() }),
+    outputs: z.array(outputReport),
+    copies: z.array(z.strictObject({ object: objectId, governor: governorId })),
     info: taskInfo,
   }),
   failed: z.strictObject({ type: z.literal("failed"), session, task, failure: taskFailure, info: taskInfo }),
@@ -110,6 +120,7 @@ const schemas = {
   cancelled: z.strictObject({ type: z.literal("cancelled"), session, tasks: z.array(taskId) }),
   unkept: z.strictObject({ type: z.literal("unkept"), session, objects: z.array(objectId) }),
   "session.closed": z.strictObject({ type: z.literal("session.closed"), session }),
+  "cache.cleared": z.strictObject({ type: z.literal("cache.cleared") }),
 } satisfies Catalogue;
 const catalogue: Readonly<Record<string, z.ZodType<ServerRecord>>> = schemas;
 
