@@ -19,6 +19,8 @@ export interface HistoryOptions {
 export interface HistoryResult {
   readonly seed: number;
   readonly faults: number;
+  /** Tasks that were taken from the cache. */
+  readonly cached: number;
   readonly events: number;
   /** Digest of the whole log: the same for the same seed and code. */
   readonly digest: string;
@@ -45,8 +47,8 @@ export function runHistory(options: HistoryOptions): HistoryResult {
       world.log(`VIOLATION exception: ${text.split("\n")[0]}`);
     }
   }
-  const { seed, faults, violation, lastLines } = world;
-  return { seed, faults, events: world.loop.events, digest: world.digest(), violation, lastLines };
+  const { seed, faults, cached, violation, lastLines } = world;
+  return { seed, faults, cached, events: world.loop.events, digest: world.digest(), violation, lastLines };
 }
 
 class History {
@@ -115,7 +117,7 @@ class History {
       upload: (from, sha256, size, done) =>
         network.transfer(from, SERVER, size, (arrived) => {
           const stored = arrived && server.process?.core !== undefined;
-          if (stored) server.blobs.set(asDigest(sha256), size);
+          if (stored) server.upload(asDigest(sha256), size);
           done(stored);
         }),
       read: (from, session, object, done) =>

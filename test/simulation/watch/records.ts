@@ -25,8 +25,6 @@ export class RecordWatch {
   readonly reopened: Set<string> = new Set();
   /** Digests of objects (`session/object`) that are finished or were. */
   readonly #bytes: Map<string, string> = new Map();
-  /** Tasks that were taken from the cache. */
-  hits = 0;
 
   constructor(world: World, governors: ReadonlyMap<string, GovernorNode>) {
     this.#world = world;
@@ -150,7 +148,7 @@ export class RecordWatch {
       () => `task ${key} was opened again for a lost output, and is taken from the cache`,
     );
     seen.open = false;
-    this.hits++;
+    this.#world.cached++;
     const spec = core.durable.sessions.get(record.session)?.tasks.get(record.task)?.spec;
     if (!spec || behaviourOf(spec).random) return;
     const inputs = spec.inputs.map(({ object }) => ({
