@@ -80,7 +80,9 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
     k.cacheUse.find = (task) => {
       const [key, { cache }] = [cacheKey(task), k.durable];
       const known = [...cache.entries()];
-      return key === undefined ? undefined : known.find((entry) => exceptInputs(entry.key) === exceptInputs(key));
+      return key === undefined
+        ? undefined
+        : known.find((entry) => exceptInputs(entry.key) === exceptInputs(key));
     };
   }
   if (bugs.forgetGovernorsAtRestart) {

@@ -67,7 +67,6 @@ export class ServerNode {
   }
   /** As the real folder: not while a submit that names it may be on its way. */
   removeBlob(sha256: Digest): void {
-    this.#watch.removingBlob(sha256);
     const age = this.#world.loop.now - (this.#uploaded.get(sha256) ?? -Infinity);
     if (age >= UPLOAD_GRACE_MS) this.blobs.delete(sha256);
   }

@@ -89,7 +89,16 @@ export class Cache {
   finished(key: string, task: Task, info: TaskInfo, outputs: readonly CachedOutput[]): void {
     const { session, spec } = task;
     const sources = new Map([[session.id, spec.id]]);
-    const entry = { key, session: session.id, task: spec.id, name: spec.name, outputs, info, hits: 0, sources };
+    const entry = {
+      key,
+      session: session.id,
+      task: spec.id,
+      name: spec.name,
+      outputs,
+      info,
+      hits: 0,
+      sources,
+    };
     this.add(entry);
   }
 
