@@ -175,4 +175,18 @@ export const everyRecord: readonly ServerRecord[] = [
     info: { user: { accuracy: 0.5 }, debug: "note" },
   },
   { type: "governor.draining", governor: asGovernorId(2) },
+  { type: "assigned", session, task: asTaskId(10), attempt: 2, governor: asGovernorId(2), adopted: true },
+  {
+    type: "cached",
+    session,
+    task: asTaskId(14),
+    from: { session: asSessionId(3), task: asTaskId(17), name: "train" },
+    outputs: [
+      { object: asObjectId(12), size: 2, sha256, contentType: "json", data: Uint8Array.of(52, 50) },
+      { object: asObjectId(13), size: 70_000, sha256, contentType: "", user: { a: 1 } },
+    ],
+    copies: [{ object: asObjectId(13), governor: asGovernorId(2) }],
+    info: { durationS: 0.25, exitCode: 0, cost: 0, cached: true },
+  },
+  { type: "cache.cleared" },
 ];

@@ -120,6 +120,8 @@ export const requests: { readonly [T in RequestType]: RequestOf<T> } = {
   "object.get": { type: "object.get", req: 2, session, objects: [] },
   cancel: { type: "cancel", req: 3, session, tasks: undefined },
   explain: { type: "explain", req: 4, session, task },
+  "cache.list": { type: "cache.list", req: 10, max: 1_000 },
+  "cache.clear": { type: "cache.clear", req: 11 },
   "governor.drain": { type: "governor.drain", req: 7, governor: asGovernorId(2) },
   "governor.stop": { type: "governor.stop", req: 8, governor: asGovernorId(2) },
   "server.info": { type: "server.info", req: 5 },
@@ -227,6 +229,15 @@ export const replies: { readonly [T in RequestType]: ReplyOf<T> } = {
   "object.get": { objects: [{ object, label: "", kind: "blob", state: "pending", keep: false }] },
   cancel: {},
   explain: { state: "ready", lines: ["no governor has 2 gpus"] },
+  "cache.list": {
+    entries: [
+      { session, task, name: "train", size: 6_000_000_000, hits: 3 },
+      { session, task: asTaskId(18), size: 0, hits: 0 },
+    ],
+    count: 100_000,
+    bytes: 7_000_000_000,
+  },
+  "cache.clear": { removed: 100_000 },
   "governor.drain": {},
   "governor.stop": {},
   "server.info": {
@@ -328,6 +339,7 @@ export const toGovernor: {
   cancel: { type: "cancel", ...ref },
   ack: { type: "ack", attempts: [ref] },
   drop: { type: "drop", objects: [{ session, object }] },
+  adopt: { type: "adopt", objects: [{ session, object, sha256 }] },
   stop: { type: "stop" },
 };
 
@@ -341,6 +353,18 @@ export const laterFields: {
     "drop of a version": { type: "drop", objects: [{ session, object, sha256 }] },
   },
   requests: {
+    "submit of a task with cache": {
+      type: "submit",
+      req: 1,
+      session,
+      key: "submit-4",
+      part: 0,
+      last: true,
+      tasks: [
+        { id: task, work: { type: "execute", args: ["a"] }, inputs: [], outputs: [], request, cache: true },
+      ],
+      constants: [],
+    },
     "submit with an environment and labels": {
       type: "submit",
       req: 1,
