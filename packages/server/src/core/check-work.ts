@@ -7,6 +7,7 @@ import {
   type OutputSpec,
   type TaskSpec,
 } from "@rain/protocol";
+import { checkCache } from "./cache-key.ts";
 import { checkCustom } from "./check-custom.ts";
 
 /** The kind of an object that is known to exist. */
@@ -22,6 +23,8 @@ export function checkWork(spec: TaskSpec, kindOf: KindOf): string | undefined {
     if ((input.contentType ?? "") !== "" && kindOf(input.object) === "directory")
       return `input ${at} is a directory, which has no content type`;
   }
+  const cache = checkCache(spec);
+  if (cache !== undefined) return cache;
   if (spec.work.type === "execute") return checkExecute(spec, kindOf);
   return spec.work.type === "custom" ? checkCustom(spec) : checkBuiltIn(spec, kindOf);
 }
