@@ -189,6 +189,7 @@ class Shell implements Governor {
       ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
       onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
       onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
+      onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
       log,
     });
     this.#acquirer = new Acquirer({
@@ -316,7 +317,12 @@ class Shell implements Governor {
     if (lost.length === 0) return outcome;
     const message = `outputs ${lost.map(({ object }) => object).join(", ")} are not in the store of their governor`;
     this.#options.log("error", message);
-    return { ok: false, failure: { reason: "internal", message }, info: outcome.info };
+    return {
+      ok: false,
+      failure: { reason: "internal", message },
+      info: outcome.info,
+      metrics: outcome.metrics,
+    };
   }
 
   // ------------------------------------------------------------------------------------------------- effects

@@ -16,6 +16,7 @@ import {
 } from "./inputs.ts";
 import { IDLE_TERM_STATUS, type LaunchEnd } from "./launcher.ts";
 import { tailText, type LogSource } from "./logs.ts";
+import { joinNotes, type MetricsEnd } from "./metrics/index.ts";
 import { collectOutputs, type Collection } from "./outputs.ts";
 import type { LiveLauncher } from "./pool.ts";
 import { diagnoseLaunch } from "./program.ts";
@@ -87,21 +88,42 @@ async function runIn(attempt: Attempt): Promise<RunOutcome> {
   const { folder, house, effect } = attempt;
   const { command, readOnly } = await prepare(attempt);
   await house.logs.begin(effect.ref, { stdout: folder.stdout, stderr: folder.stderr });
+  const metrics = effect.spec.metrics === true ? house.metrics.watch(effect.ref, folder) : undefined;
   let collection: Collection | undefined;
   let ended: Ended | undefined;
+  let told: MetricsEnd | undefined;
   try {
     ended = await launch(attempt, command);
+    told = await metrics?.end();
     await refuseModified(readOnly);
     await checkEnd(attempt, command, ended);
     const attributes = await readAttributes(folder.info);
     collection = await collectOutputs(effect.spec.outputs, folder, house.store);
     const outputs = withAttributes(effect.spec.outputs, collection.reports, attributes.outputs);
-    return { ok: true, outputs, info: { ...ended.info, ...attributes.info } };
+    return { ok: true, outputs, ...measured({ ...ended.info, ...attributes.info }, told) };
   } catch (error) {
-    return { ok: false, failure: await withStderr(failureOf(error), folder), info: ended?.info ?? {} };
+    const failure = await withStderr(failureOf(error), folder);
+    return { ok: false, failure, ...measured(ended?.info ?? {}, told) };
   } finally {
+    metrics?.stop();
     await settleLogs(attempt, ended?.sizes, collection?.adopted ?? new Map());
   }
+}
+
+/** The figures of a run, with its metrics when they were read. */
+function measured(info: TaskInfo, told: MetricsEnd | undefined): Pick<RunOutcome, "info" | "metrics"> {
+  if (told === undefined) return { info };
+  const { summaries: metrics, params, points, notes } = told;
+  const debug = joinNotes(info.debug, ...notes);
+  return {
+    info: {
+      ...info,
+      ...(metrics === undefined ? {} : { metrics }),
+      ...(params === undefined ? {} : { params }),
+      ...(debug === undefined ? {} : { debug }),
+    },
+    metrics: { points, params },
+  };
 }
 
 async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepared> {
@@ -109,7 +131,14 @@ async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepar
   await makeTaskFolder(folder);
   const readOnly = await mapInputs(effect, house.store, folder.work);
   const { instance, gpus } = house;
-  const place = { instance, work: folder.work, tmp: folder.tmp, info: folder.info, gpus };
+  const place = {
+    instance,
+    work: folder.work,
+    tmp: folder.tmp,
+    info: folder.info,
+    metrics: folder.metrics,
+    gpus,
+  };
   const env = taskEnvironment(effect, house.baseEnv, place);
   const words = work.args.map((arg) => argument(arg, effect, work.shell === true));
   const own = work.shell === true ? ["/bin/sh", "-c", "--", words.join(" ")] : words;

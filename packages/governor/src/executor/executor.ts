@@ -14,6 +14,7 @@ import { removeTree } from "./folder.ts";
 import type { House } from "./house.ts";
 import { Launcher } from "./launcher.ts";
 import { Logs } from "./logs.ts";
+import { MetricsMonitor } from "./metrics/index.ts";
 import { LauncherPool } from "./pool.ts";
 import { failureOf, TaskProblem } from "./problem.ts";
 import { Programs } from "./program.ts";
@@ -82,6 +83,7 @@ export class Executor {
       }),
       sweeper,
       usage: new UsageMonitor(table, (error) => log("warn", `sampling of tasks: ${String(error)}`)),
+      metrics: new MetricsMonitor((ref, news) => this.#options.onMetrics?.(ref, news), log),
       programs: new Programs(),
       logs: this.#logs,
       log,

@@ -2,6 +2,7 @@ import type { Sweeper } from "../monitor/sweep.ts";
 import type { UsageMonitor } from "../monitor/usage.ts";
 import type { Executors } from "./custom/index.ts";
 import type { Logs } from "./logs.ts";
+import type { MetricsMonitor } from "./metrics/index.ts";
 import type { LauncherPool } from "./pool.ts";
 import type { Programs } from "./program.ts";
 import type { Log, Store } from "./types.ts";
@@ -21,6 +22,7 @@ export interface House {
   readonly executors: Executors;
   readonly sweeper: Sweeper;
   readonly usage: UsageMonitor;
+  readonly metrics: MetricsMonitor;
   readonly programs: Programs;
   readonly logs: Logs;
   readonly log: Log;

@@ -49,6 +49,13 @@ export function readyInput(effect: RunEffect, index: number): ReadyInput {
   return ready;
 }
 
+/** Where input `index` is mapped, relative to the task's folder. */
+export function inputPath(effect: RunEffect, index: number): string {
+  const path = effect.spec.inputs[index]?.path;
+  if (path !== undefined) return path;
+  throw new TaskProblem("internal", `input ${index} is named by its path, and has none`);
+}
+
 /** The measured type of each input must be what its task asks; an object without a type is taken for it. */
 export function checkInputTypes(effect: RunEffect): void {
   for (const [index, { contentType: wanted }] of effect.spec.inputs.entries()) {

@@ -1,5 +1,5 @@
 import type { AttemptRef } from "@rain/protocol";
-import type { GovernorEffect, RunOutcome } from "../core/types.ts";
+import type { GovernorEffect, RunMetrics, RunOutcome } from "../core/types.ts";
 import type { Store } from "../store/index.ts";
 import type { OwnExecutor } from "./custom/index.ts";
 
@@ -32,5 +32,7 @@ export interface ExecutorOptions {
   readonly onStarted: (ref: AttemptRef, at: number) => void;
   /** The run is over, its processes are dead and its folder is gone. Exactly once for each run. */
   readonly onEnded: (ref: AttemptRef, outcome: RunOutcome) => void;
+  /** Metrics of a run that has not ended. */
+  readonly onMetrics?: (ref: AttemptRef, news: RunMetrics) => void;
   readonly log: Log;
 }
