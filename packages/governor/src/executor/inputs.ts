@@ -225,7 +225,7 @@ async function watchStored(store: Store, { sha256 }: ReadyInput, linked?: string
       const now = await find();
       if (now === undefined) return false;
       if (now.size !== before.size || now.mtimeNs !== before.mtimeNs) {
-        await store.remove(sha256);
+        await store.discard(sha256);
         return true;
       }
       if (now.mode !== before.mode) await chmod(path, Number(before.mode & 0o777n)).catch(absent);
