@@ -32,7 +32,7 @@ beforeAll(async () => {
   tar = await buffer(packTree(project));
 });
 afterAll(async () => {
-  expect(kit.taskFolders).toEqual([]);
+  expect([...kit.logged, ...kit.taskFolders]).toEqual([]);
   expect(kit.logged).toEqual([]);
   await kit.stop();
   await rm(folder, { recursive: true, force: true });

@@ -71,9 +71,14 @@ export async function removeTree(path: string): Promise<void> {
   }
 }
 
+/** Something of it may vanish meanwhile: a removal that failed goes on for a while with what it had begun. */
 async function openFolders(path: string): Promise<void> {
-  if (!(await lstat(path)).isDirectory()) return;
-  await chmod(path, 0o700);
-  for (const entry of await readdir(path, { withFileTypes: true }))
-    if (entry.isDirectory()) await openFolders(join(path, entry.name));
+  try {
+    if (!(await lstat(path)).isDirectory()) return;
+    await chmod(path, 0o700);
+    for (const entry of await readdir(path, { withFileTypes: true }))
+      if (entry.isDirectory()) await openFolders(join(path, entry.name));
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+  }
 }
