@@ -71,8 +71,11 @@ export async function removeTree(path: string): Promise<void> {
   }
 }
 
-/** Something of it may vanish meanwhile: a removal that failed goes on for a while with what it had begun. */
-async function openFolders(path: string): Promise<void> {
+/**
+ * Gives the right to write to all folders of a tree back, so that anybody's `rm -r` can remove it. Something of it may
+ * vanish meanwhile: a removal that failed goes on for a while with what it had begun.
+ */
+export async function openFolders(path: string): Promise<void> {
   try {
     if (!(await lstat(path)).isDirectory()) return;
     await chmod(path, 0o700);
