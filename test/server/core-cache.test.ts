@@ -1,5 +1,6 @@
 import {
   asDigest,
+  asGovernorId,
   asObjectId,
   asSessionId,
   asTaskId,
@@ -386,7 +387,7 @@ describe("large outputs", () => {
     bench.input({
       type: "replica.missing",
       ref: { session: first, object: asObjectId(0) },
-      governor: [...bench.core.durable.governors.keys()][0]!,
+      governor: asGovernorId(1),
     });
     bench.finish(first, 0, LARGE, 2, {}, 2);
     bench.finish(first, 1, 3, 9);
