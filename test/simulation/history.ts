@@ -56,6 +56,8 @@ class History {
   readonly #watch: Watch;
   readonly #targets: Targets;
   readonly #clients: readonly ClientNode[];
+  /** Comes when the others have done some of what it wants too. */
+  readonly #late: ClientNode | undefined;
   readonly #safetyMs: number;
 
   constructor(world: World) {
@@ -99,6 +101,7 @@ class History {
     // One more, which finds what the others did.
     if (cached) plans.push(planClient(cached, `c${plans.length + 1}`, this.#safetyMs, cached));
     this.#clients = plans.map((plan) => new ClientNode(world, network, http, plan));
+    this.#late = cached ? this.#clients.at(-1) : undefined;
     this.#targets = {
       world,
       network,
@@ -134,7 +137,10 @@ class History {
     const { random, loop } = this.#world;
     server.start();
     for (const governor of governors) governor.startAfter(random.skewed(0, 3_000));
-    for (const client of this.#clients) loop.after(random.skewed(0, 2_000), () => client.start());
+    for (const client of this.#clients) {
+      const later = client === this.#late ? this.#safetyMs / 4 : 0;
+      loop.after(random.skewed(later, later + 2_000), () => client.start());
+    }
     scheduleFaults(this.#targets, this.#safetyMs);
     this.#until(this.#safetyMs, () => false);
     this.#world.log("faults are over");
