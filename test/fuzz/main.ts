@@ -2,6 +2,8 @@ import { availableParallelism, cpus } from "node:os";
 import { again, fuzz, fuzzOne, type Summary } from "./runner.ts";
 import type { Target } from "./target.ts";
 import { decoder } from "./targets/decoder.ts";
+import { http } from "./targets/http.ts";
+import { sweep } from "./targets/sweep.ts";
 import { tarArchives } from "./targets/tar.ts";
 
 /** What `scripts/fuzz.mjs` runs. */
@@ -10,6 +12,8 @@ import { tarArchives } from "./targets/tar.ts";
 const targets: readonly (readonly [Target, number])[] = [
   [decoder, 1_000_000],
   [tarArchives, 5_000],
+  [sweep, 50_000],
+  [http, 5_000],
 ];
 
 export interface FuzzRequest {
@@ -29,7 +33,9 @@ export interface FuzzRequest {
 export async function runFuzz(request: FuzzRequest, print: (line: string) => void): Promise<boolean> {
   const chosen = targets.filter(([{ name }]) => request.target === undefined || name === request.target);
   if (chosen.length === 0) {
-    print(`There is no target ${request.target}; there are: ${targets.map(([each]) => each.name).join(", ")}.`);
+    print(
+      `There is no target ${request.target}; there are: ${targets.map(([each]) => each.name).join(", ")}.`,
+    );
     return false;
   }
   if (request.only !== undefined) {
@@ -55,14 +61,26 @@ export async function runFuzz(request: FuzzRequest, print: (line: string) => voi
       }),
     );
   }
-  print(`${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} cores, Node ${process.version}`);
+  print(
+    `${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} cores, Node ${process.version}`,
+  );
   for (const line of table(summaries)) print(line);
   for (const line of summaries.flatMap(failureLines)) print(line);
   return summaries.every(({ failures }) => failures.length === 0);
 }
 
 function table(summaries: readonly Summary[]): string[] {
-  const titles = ["TARGET", "SEED", "INPUTS", "PER SECOND", "ACCEPTED", "REFUSED", "FAILED", "SLOWEST", "GREW"];
+  const titles = [
+    "TARGET",
+    "SEED",
+    "INPUTS",
+    "PER SECOND",
+    "ACCEPTED",
+    "REFUSED",
+    "FAILED",
+    "SLOWEST",
+    "GREW",
+  ];
   const rows = summaries.map((each) => [
     each.target,
     String(each.seed),
@@ -76,7 +94,12 @@ function table(summaries: readonly Summary[]): string[] {
   ]);
   const all = [titles, ...rows];
   const widths = titles.map((_, at) => Math.max(...all.map((row) => row[at]?.length ?? 0)));
-  return all.map((row) => row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join("  ").trimEnd());
+  return all.map((row) =>
+    row
+      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
 }
 
 const failureLines = ({ target, seed, failures }: Summary): string[] =>

@@ -29,8 +29,9 @@ export interface Summary {
   readonly failures: readonly Failure[];
 }
 
-/** An input that takes longer is a failure: inputs are small. */
+/** Inputs are small. One that takes longer is tried again, since the machine may be busy. */
 const SLOW_MS = 1_000;
+const TRIES = 3;
 /** One that does not come back ends the process. */
 const HANG_MS = 60_000;
 /** More than garbage that was not collected yet. */
@@ -38,7 +39,7 @@ const BALLOON_BYTES = 512 * 2 ** 20;
 const LOOK_EVERY = 2_048;
 
 /** How to see one input again. */
-export const again = (target: string, seed: number, index: number): string =>
+export const again = (target: string, seed: number, index: number | string): string =>
   `npm run fuzz -- --target ${target} --seed ${seed} --only ${index}`;
 
 /** Runs inputs 0, 1, ... of a seed. Stops at the first failure. */
@@ -48,12 +49,23 @@ export async function fuzz(options: FuzzOptions): Promise<Summary> {
   const stackLimit = Error.stackTraceLimit;
   // Most inputs end in an error, and a stack costs more than all the rest. A failure is run again with one.
   Error.stackTraceLimit = 0;
+  const onCrash = (error: Error): void => {
+    process.stderr.write(
+      `Near input ${watch.last()}, ${again(options.target.name, options.seed, watch.last())}:\n`,
+    );
+    process.stderr.write(`${textOf(error)}\n`);
+  };
+  process.on("uncaughtExceptionMonitor", onCrash);
   try {
     const summary = await new Run(options, open, watch).toEnd();
     Error.stackTraceLimit = stackLimit;
-    return { ...summary, failures: await Promise.all(summary.failures.map((each) => explain(options, each))) };
+    return {
+      ...summary,
+      failures: await Promise.all(summary.failures.map((each) => explain(options, each))),
+    };
   } finally {
     Error.stackTraceLimit = stackLimit;
+    process.off("uncaughtExceptionMonitor", onCrash);
     await watch.end();
     await open.close?.();
   }
@@ -143,7 +155,8 @@ class Run {
       } catch (error) {
         this.#fail(index, textOf(error));
       }
-      this.#time(index, performance.now() - started);
+      const again = this.#time(index, performance.now() - started, random);
+      if (again !== undefined) await again;
       if (index % LOOK_EVERY === LOOK_EVERY - 1) await this.#look(index);
     }
   }
@@ -163,9 +176,22 @@ class Run {
     this.#failures.push({ index, what, input: this.#open.show(new Random().restart(seed, index)) });
   }
 
-  #time(index: number, ms: number): void {
+  /** Called for every input: what is rare is elsewhere. */
+  #time(index: number, ms: number, random: Random): Promise<void> | undefined {
     if (ms > this.#slowest.ms) this.#slowest = { index, ms };
-    if (ms > SLOW_MS) this.#fail(index, `it took ${ms.toFixed(0)} ms; ${SLOW_MS} are allowed`);
+    return ms > (this.#options.target.slowMs ?? SLOW_MS) ? this.#tryAgain(index, ms, random) : undefined;
+  }
+
+  async #tryAgain(index: number, first: number, random: Random): Promise<void> {
+    const limit = this.#options.target.slowMs ?? SLOW_MS;
+    const times = [first];
+    while (times.length < TRIES && (times.at(-1) ?? 0) > limit) {
+      const started = performance.now();
+      await outcomeOf(this.#open, random.restart(this.#options.seed, index));
+      times.push(performance.now() - started);
+    }
+    if (times.every((ms) => ms > limit))
+      this.#fail(index, `it took ${times.map((ms) => ms.toFixed(0)).join(", ")} ms; ${limit} are allowed`);
   }
 
   async #look(index: number): Promise<void> {
@@ -191,6 +217,7 @@ class Run {
 
 interface Watch {
   begin(index: number): void;
+  last(): number;
   end(): Promise<void>;
 }
 
@@ -204,19 +231,20 @@ function watchForHang({ target, seed }: FuzzOptions): Watch {
       const now = Atomics.load(shared, 0);
       if (now !== last) { last = now; since = Date.now(); return; }
       if (Date.now() - since < limitMs) return;
-      require("node:fs").writeSync(2, text.replace("INDEX", String(now)));
+      require("node:fs").writeSync(2, text.replaceAll("INDEX", String(now)));
       process.kill(process.pid, "SIGKILL");
     }, limitMs / 10);
   `;
-  const text = `Input INDEX did not come back in ${HANG_MS / 1_000} s: ${again(target.name, seed, 0).replace(/0$/, "INDEX")}\n`;
+  const text = `Input INDEX did not come back in ${HANG_MS / 1_000} s: ${again(target.name, seed, "INDEX")}\n`;
   const thread = new Worker(code, {
     eval: true,
     execArgv: [],
-    workerData: { shared, limitMs: HANG_MS, text: text.replace("INDEX", "INDEX") },
+    workerData: { shared, limitMs: HANG_MS, text },
   });
   thread.unref();
   return {
     begin: (index) => void Atomics.store(shared, 0, index),
+    last: () => Atomics.load(shared, 0),
     end: async () => void (await thread.terminate()),
   };
 }

@@ -8,6 +8,8 @@ export interface Target {
   readonly name: string;
   /** How many inputs may be under way at once; default 1. */
   readonly atOnce?: number;
+  /** An input that takes longer, three times, is a failure; default 1,000. */
+  readonly slowMs?: number;
   open(): Promise<OpenTarget>;
 }
 

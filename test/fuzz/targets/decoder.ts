@@ -1,11 +1,5 @@
 import { readFileSync } from "node:fs";
-import {
-  clientRequest,
-  governorMessage,
-  RainError,
-  serverToClient,
-  serverToGovernor,
-} from "@rain/protocol";
+import { clientRequest, governorMessage, RainError, serverToClient, serverToGovernor } from "@rain/protocol";
 import { decode, encode, parse } from "@rain/protocol/codec";
 import { Mutator } from "../mutate.ts";
 import type { Random } from "../random.ts";
@@ -13,7 +7,19 @@ import { showBytes, type OpenTarget, type Outcome, type Target } from "../target
 
 /** Every token of msgpack that begins another kind of value, and the edges of those with a length in them. */
 const tokens: readonly number[] = [
-  0x00, 0x7f, 0x80, 0x81, 0x8f, 0x90, 0x91, 0x9f, 0xa0, 0xa1, 0xbf, 0xe0, 0xff,
+  0x00,
+  0x7f,
+  0x80,
+  0x81,
+  0x8f,
+  0x90,
+  0x91,
+  0x9f,
+  0xa0,
+  0xa1,
+  0xbf,
+  0xe0,
+  0xff,
   ...Array.from({ length: 32 }, (_, at) => 0xc0 + at),
 ];
 type Schema = Parameters<typeof parse>[0];

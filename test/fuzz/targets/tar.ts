@@ -46,7 +46,7 @@ const pieceSizes = [1, 97, 333, 512, 700, 4_096];
 
 function mutant(random: Random): Buffer {
   const archive = random.pick(corpus);
-  let blocks = Array.from({ length: archive.length / 512 }, (_, at) =>
+  let blocks: Buffer[] = Array.from({ length: archive.length / 512 }, (_, at) =>
     Buffer.from(archive.subarray(at * 512, at * 512 + 512)),
   );
   do blocks = change(blocks, random);
