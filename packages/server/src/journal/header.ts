@@ -48,6 +48,38 @@ export function checkHeader(file: string, bytes: Uint8Array, expected: Header): 
   throw headerProblem(file, asBuffer(bytes), expected);
 }
 
+/** The cluster's id in a header whose checksum is right; undefined for a broken one. */
+export function clusterIn(content: Uint8Array): string | undefined {
+  const bytes = asBuffer(content);
+  const end = FIXED + (bytes.length < FIXED ? MAX_CLUSTER_ID + 1 : bytes.readUInt32BE(12));
+  if (end > FIXED + MAX_CLUSTER_ID || bytes.length < end + 4) return undefined;
+  if (crc32(bytes.subarray(0, end)) !== bytes.readUInt32BE(end)) return undefined;
+  return bytes.toString("utf8", FIXED, end);
+}
+
+/** The cluster's id that a header says, be it right or wrong. */
+export function claimedCluster(content: Uint8Array): string | undefined {
+  const bytes = asBuffer(content);
+  const length = bytes.length < FIXED ? MAX_CLUSTER_ID + 1 : bytes.readUInt32BE(12);
+  const isThere = length <= MAX_CLUSTER_ID && bytes.length >= FIXED + length;
+  return isThere ? bytes.toString("utf8", FIXED, FIXED + length) : undefined;
+}
+
+/**
+ * The header that this file must have had, when what stands there is that one but for damage in either its fields or
+ * its checksum: the other half then tells what it was. Undefined otherwise.
+ */
+export function mendedHeader(content: Uint8Array, expected: Header): Buffer | undefined {
+  const wanted = encodeHeader(expected);
+  const found = asBuffer(content).subarray(0, wanted.length);
+  const fields = wanted.length - 4;
+  const isIt =
+    found.length === wanted.length &&
+    (found.subarray(fields).equals(wanted.subarray(fields)) ||
+      found.subarray(0, fields).equals(wanted.subarray(0, fields)));
+  return isIt ? wanted : undefined;
+}
+
 function headerProblem(file: string, bytes: Buffer, expected: Header): RainError {
   if (!bytes.subarray(0, 8).equals(magics[expected.kind]))
     return damaged(file, 0, `it does not begin as a ${expected.kind} of a journal`);
