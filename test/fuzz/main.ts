@@ -3,6 +3,7 @@ import { again, fuzz, fuzzOne, type Summary } from "./runner.ts";
 import type { Target } from "./target.ts";
 import { decoder } from "./targets/decoder.ts";
 import { http } from "./targets/http.ts";
+import { journal } from "./targets/journal.ts";
 import { sweep } from "./targets/sweep.ts";
 import { tarArchives } from "./targets/tar.ts";
 
@@ -14,6 +15,7 @@ const targets: readonly (readonly [Target, number])[] = [
   [tarArchives, 5_000],
   [sweep, 50_000],
   [http, 5_000],
+  [journal, 20_000],
 ];
 
 export interface FuzzRequest {

@@ -6,6 +6,7 @@ import { segmentName, sortNames } from "../names.ts";
 import { parseRecords } from "../records.ts";
 import { recover } from "../recover.ts";
 import { scanFile, SnapshotItems, type FileSpec } from "../scan.ts";
+import { withPlace } from "../state.ts";
 import type { StoredFiles } from "../storage.ts";
 import { survey } from "./survey.ts";
 
@@ -31,21 +32,27 @@ export function* exportRecords(storage: StoredFiles, clusterId: string): Generat
   if (snapshot !== undefined) {
     const items = new SnapshotItems(snapshot.name);
     for (const frame of framesOf({ kind: "snapshot", ...snapshot, clusterId }, storage, false))
-      for (const item of items.read(frame)) yield { snapshot: upTo, item: forPeople(item) };
+      for (const item of withPlace(snapshot.name, frame, itemsOf(items, frame)))
+        yield { snapshot: upTo, item: forPeople(item) };
     items.finish(storage.read(snapshot.name).length);
   }
   let next = upTo + 1;
   for (const file of segments.filter(({ sequence }) => sequence > upTo)) {
     if (file.sequence !== next) throw damaged(segmentName(next), 0, `it is missing, before ${file.name}`);
-    for (const { sequence, payload } of framesOf(
+    for (const frame of framesOf(
       { kind: "segment", ...file, clusterId },
       storage,
       file === segments.at(-1),
     )) {
-      for (const record of parseRecords(payload)) yield { sequence, record: forPeople(record) };
-      next = sequence + 1;
+      for (const record of withPlace(file.name, frame, parseRecords(frame.payload)))
+        yield { sequence: frame.sequence, record: forPeople(record) };
+      next = frame.sequence + 1;
     }
   }
+}
+
+function* itemsOf(items: SnapshotItems, frame: Frame): Generator<unknown, void> {
+  yield* items.read(frame);
 }
 
 /** The sound frames at the beginning of a file; then the error, when there is one. */
