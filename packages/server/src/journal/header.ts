@@ -66,18 +66,22 @@ export function claimedCluster(content: Uint8Array): string | undefined {
 }
 
 /**
- * The header that this file must have had, when what stands there is that one but for damage in either its fields or
- * its checksum: the other half then tells what it was. Undefined otherwise.
+ * The header that this file must have had, when what stands there is that one but for damage in its fields or in its
+ * checksum: the other half then tells what it was. Undefined otherwise.
  */
-export function mendedHeader(content: Uint8Array, expected: Header): Buffer | undefined {
-  const wanted = encodeHeader(expected);
-  const found = asBuffer(content).subarray(0, wanted.length);
-  const fields = wanted.length - 4;
-  const isIt =
-    found.length === wanted.length &&
-    (found.subarray(fields).equals(wanted.subarray(fields)) ||
-      found.subarray(0, fields).equals(wanted.subarray(0, fields)));
-  return isIt ? wanted : undefined;
+export function mendedHeader(content: Uint8Array, expected: Header): MendedHeader | undefined {
+  const header = encodeHeader(expected);
+  const found = asBuffer(content).subarray(0, header.length);
+  const end = header.length - 4;
+  const fields = found.subarray(0, end).equals(header.subarray(0, end));
+  const checksum = found.length === header.length && found.subarray(end).equals(header.subarray(end));
+  return fields || checksum ? { header, checksum, isWhole: fields && checksum } : undefined;
+}
+interface MendedHeader {
+  readonly header: Buffer;
+  /** The checksum that stands there is that of this header: it is the one, whatever the fields say. */
+  readonly checksum: boolean;
+  readonly isWhole: boolean;
 }
 
 function headerProblem(file: string, bytes: Buffer, expected: Header): RainError {

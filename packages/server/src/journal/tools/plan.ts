@@ -58,7 +58,7 @@ const nothing: Omit<RepairPlan, "damage"> = {
  * with, or when the trouble is not damage (a newer format, another cluster, records of another version).
  */
 export function planRepair(storage: StoredFiles, clusterIds: readonly string[] = []): RepairPlan {
-  const mended = mendHeaders(storage, [...idsIn(storage), ...clusterIds]);
+  const mended = mendHeaders(storage, clusterIds);
   const clusterId = mended.clusterId ?? "";
   const damage = problemOf(storage, clusterId);
   if (damage === undefined) return { ...nothing, damage };
@@ -122,33 +122,35 @@ interface Mended {
   readonly headers: ReadonlyMap<string, Uint8Array>;
 }
 
-/** Ids of clusters, as sound headers say them first, then as broken ones do. */
-function idsIn(storage: StoredFiles): string[] {
-  const { segments, snapshots } = sortNames(storage.list());
-  const files = [...snapshots, ...segments].map(({ name }) => storage.read(name));
-  const sound = files.flatMap((bytes) => clusterIn(bytes) ?? []);
-  return [...new Set([...sound, ...files.flatMap((bytes) => claimedCluster(bytes) ?? [])])];
-}
-
 /** A header can be written again when its fields or its checksum are whole: nothing is lost by damage in it. */
-function mendHeaders(storage: StoredFiles, clusterIds: readonly string[]): Mended {
+function mendHeaders(storage: StoredFiles, known: readonly string[]): Mended {
   const found = sortNames(storage.list());
-  const specs = [
+  const files = [
     ...found.snapshots.map((file) => ({ kind: "snapshot", ...file }) as const),
     ...found.segments.map((file) => ({ kind: "segment", ...file }) as const),
-  ];
-  for (const clusterId of clusterIds) {
+  ].map((spec) => ({ spec, bytes: storage.read(spec.name) }));
+  const mend = (clusterId: string, byChecksum: boolean): Mended | undefined => {
     const headers = new Map<string, Uint8Array>();
     let matches = 0;
-    for (const spec of specs) {
-      const bytes = storage.read(spec.name);
-      const header = mendedHeader(bytes, { ...spec, clusterId });
-      if (header === undefined) continue;
+    for (const { spec, bytes } of files) {
+      const mended = mendedHeader(bytes, { ...spec, clusterId });
+      if (mended === undefined || (byChecksum && !mended.checksum)) continue;
       matches++;
-      const isWhole = header.equals(bytes.subarray(0, header.length));
+      const { header, isWhole } = mended;
       if (!isWhole) headers.set(spec.name, Buffer.concat([header, bytes.subarray(header.length)]));
     }
-    if (matches > 0) return { clusterId, headers };
+    return matches > 0 ? { clusterId, headers } : undefined;
+  };
+  const sound = files.flatMap(({ bytes }) => clusterIn(bytes) ?? []);
+  // What a broken header says may be what is broken: then its checksum must agree.
+  const claimed = files.flatMap(({ bytes }) => claimedCluster(bytes) ?? []);
+  for (const id of new Set([...sound, ...known])) {
+    const mended = mend(id, false);
+    if (mended !== undefined) return mended;
+  }
+  for (const id of new Set(claimed)) {
+    const mended = mend(id, true);
+    if (mended !== undefined) return mended;
   }
   return { clusterId: undefined, headers: new Map() };
 }

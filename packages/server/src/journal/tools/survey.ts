@@ -59,11 +59,12 @@ function* framesOf(
   const bytes = asBuffer(content);
   const { name: file } = spec;
   let expected = firstFrame(spec);
+  let isBehindFlaw = false;
   for (let offset = start; offset < bytes.length;) {
     const decoded = decodeFrame(bytes, offset);
     if (decoded.kind === "frame" && decoded.frame.sequence >= expected) {
       const { frame } = decoded;
-      if (frame.sequence > expected)
+      if (frame.sequence > expected && !isBehindFlaw)
         flaws.push({
           file,
           offset,
@@ -71,6 +72,7 @@ function* framesOf(
           why: `frame ${frame.sequence} stands where frame ${expected} must be`,
         });
       yield frame;
+      isBehindFlaw = false;
       expected = frame.sequence + 1;
       offset = frame.end;
       continue;
@@ -78,6 +80,7 @@ function* framesOf(
     const later = findLaterFrame(bytes, offset, expected) ?? bytes.length;
     flaws.push({ file, offset, end: later, why: whyNot(decoded, expected) });
     offset = later;
+    isBehindFlaw = true;
   }
 }
 
