@@ -33,9 +33,10 @@ async function contentOf(place: string): Promise<Record<string, string>> {
   const all = names.map(async (name) => [name, (await readFile(join(place, name))).toString("hex")] as const);
   return Object.fromEntries(await Promise.all(all));
 }
-async function flip(name: string, at: number): Promise<void> {
+/** More than one bit: that cannot be put right. */
+async function damage(name: string, at: number, bits = 0x5a): Promise<void> {
   const bytes = await readFile(join(folder, name));
-  bytes[at] = (bytes[at] ?? 0) ^ 1;
+  bytes[at] = (bytes[at] ?? 0) ^ bits;
   await writeFile(join(folder, name), bytes);
 }
 const json = async <T>(...argv: string[]): Promise<T> => {
@@ -69,7 +70,7 @@ describe("rain journal check", () => {
   });
 
   test("case 5: damage has exit code 65, the file and the byte", async () => {
-    await flip(SEGMENT, 60);
+    await damage(SEGMENT, 60);
     const { code, out } = await runMain(["journal", "check"]);
     expect(code).toBe(65);
     expect(out).toContain(`damaged: ${SEGMENT} from byte 42 to`);
@@ -91,7 +92,7 @@ describe("rain journal check", () => {
   });
 
   test("changes nothing, writes nothing", async () => {
-    await flip(SEGMENT, 60);
+    await damage(SEGMENT, 60);
     const was = await contentOf(folder);
     const { mtimeMs } = await stat(folder);
     for (const command of [["check"], ["export"], ["export", "--state"], ["repair", "--dry-run"]])
@@ -103,7 +104,7 @@ describe("rain journal check", () => {
 
 describe("rain journal repair", () => {
   test("case 5: keeps a copy of what was, cuts, and says what is lost", async () => {
-    await flip(SEGMENT, 60);
+    await damage(SEGMENT, 60);
     const was = await contentOf(folder);
     const dry = await runMain(["journal", "repair", "--dry-run"]);
     expect(dry.code).toBe(0);
@@ -127,6 +128,16 @@ describe("rain journal repair", () => {
     expect(await readdir(folder)).not.toContain("lock");
   });
 
+  test("puts one flipped bit right: nothing is lost", async () => {
+    const was = await contentOf(folder);
+    await damage(SEGMENT, 60, 1);
+    const { code, out } = await runMain(["journal", "repair"]);
+    expect(code).toBe(0);
+    expect(out).toContain(`mended: one bit of frame 16, ${SEGMENT} byte 60`);
+    expect(out).toContain("lost: nothing");
+    expect(await contentOf(folder)).toEqual(was);
+  });
+
   test("leaves a sound journal alone", async () => {
     const was = await contentOf(folder);
     const { code, out } = await runMain(["journal", "repair"]);
@@ -136,7 +147,7 @@ describe("rain journal repair", () => {
   });
 
   test("refuses with 65 when nothing could be kept, and changes nothing", async () => {
-    await flip("snapshot-0000000000000015.snap", 100);
+    await damage("snapshot-0000000000000015.snap", 100);
     const was = await contentOf(folder);
     const { code, err } = await runMain(["journal", "repair"]);
     expect(code).toBe(65);
@@ -200,7 +211,7 @@ test("case 5: a server that refuses names the command, and starts once that was 
   folder = join(options.instanceDir, "journal");
   const [name = ""] = await readdir(folder);
   const size = (await stat(join(folder, name))).size;
-  await flip(name, Math.floor(size / 2));
+  await damage(name, Math.floor(size / 2));
   const refused: unknown = await start().catch((error: unknown) => error);
   expect(refused).toMatchObject({ code: "bad-file", facts: { file: name } });
   const [, argv = ""] = /"rain (journal repair --journal \S+)" does it/.exec(String(refused)) ?? [];

@@ -81,11 +81,13 @@ function repair(files: Files, clusters: string[] = []): { plan: RepairPlan; stor
   expect(planRepair(storage).damage).toBeUndefined();
   return { plan, storage };
 }
-const flipped = (bytes: Buffer, at: number, bit = 1): Buffer => {
+const flipped = (bytes: Buffer, at: number, bit: number): Buffer => {
   const made = Buffer.from(bytes);
   made[at] = (made[at] ?? 0) ^ bit;
   return made;
 };
+/** More than one bit: that cannot be put right. */
+const broken = (bytes: Buffer, at: number): Buffer => flipped(bytes, at, 0x5a);
 
 describe("check", () => {
   it("says what is there", () => {
@@ -113,7 +115,7 @@ describe("check", () => {
   });
 
   it("finds every damaged place, not only the first", () => {
-    const bytes = flipped(flipped(segment(), endOf(3) + 20), endOf(7) + 20);
+    const bytes = broken(broken(segment(), endOf(3) + 20), endOf(7) + 20);
     const seen = inspect(newDisk(new Map([[FIRST, bytes]])).storage);
     expect(seen.flaws).toEqual([
       { file: FIRST, offset: endOf(3), end: endOf(4), why: "the checksum of a frame does not match" },
@@ -151,7 +153,7 @@ describe("repair", () => {
 
   it("case 5: cuts at the first damage and says exactly what is lost", () => {
     for (let frame = 2; frame < history.length; frame += 1) {
-      const bytes = flipped(segment(), endOf(frame - 1) + 18);
+      const bytes = broken(segment(), endOf(frame - 1) + 18);
       const { plan, storage } = repair(new Map([[FIRST, bytes]]));
       const lost = history.slice(frame); // sound, behind the damage
       expect(plan.damage?.facts).toMatchObject({ file: FIRST, offset: endOf(frame - 1) });
@@ -178,6 +180,19 @@ describe("repair", () => {
       expect(plan.lost.sequences).toBeUndefined();
       expect([...plan.write.keys()]).toEqual([FIRST]);
       expect(stateIn(storage)).toEqual(stateAfter(history.length));
+    }
+  });
+
+  it("case 5: puts one flipped bit right, wherever it is, and loses nothing", () => {
+    for (let bit = HEADER * 8; bit < segment().length * 8; bit += 37) {
+      const bytes = flipped(segment(), bit >> 3, 1 << (bit & 7));
+      // The last byte, left with no bit at all: that is a tail of zeros.
+      if (bytes.at(-1) === 0) continue;
+      const frame = whole.ends.findIndex((end) => end > bit >> 3) + 1;
+      const { plan, storage } = repair(new Map([[FIRST, bytes]]));
+      expect(plan.mended, `bit ${bit}`).toEqual([{ file: FIRST, offset: bit >> 3, sequence: frame }]);
+      expect(plan.lost.sequences).toBeUndefined();
+      expect(Buffer.from(storage.read(FIRST)).equals(segment())).toBe(true);
     }
   });
 
@@ -214,7 +229,7 @@ describe("repair", () => {
   it("uses the segments that a damaged snapshot covers, when they are still there", () => {
     const compacted = write({ segmentBytes: 1_500, compactAfterBytes: 3_000 }).files;
     const [snapshot = ""] = [...compacted.keys()].filter((name) => name.startsWith("snapshot-"));
-    const damagedSnapshot = flipped(Buffer.from(compacted.get(snapshot) ?? []), 200);
+    const damagedSnapshot = broken(Buffer.from(compacted.get(snapshot) ?? []), 200);
     const { plan, storage } = repair(new Map([...parts.files, [snapshot, damagedSnapshot]]));
     expect(plan).toMatchObject({ remove: [snapshot], lost: { sequences: undefined } });
     expect(stateIn(storage)).toEqual(stateAfter(history.length));
@@ -226,10 +241,10 @@ describe("repair", () => {
       () => {
         const { files } = write({ segmentBytes: 1_500, compactAfterBytes: 3_000 });
         const [snapshot = ""] = [...files.keys()].filter((name) => name.startsWith("snapshot-"));
-        return files.set(snapshot, flipped(Buffer.from(files.get(snapshot) ?? []), 200));
+        return files.set(snapshot, broken(Buffer.from(files.get(snapshot) ?? []), 200));
       },
     ],
-    ["its first frame", () => new Map([[FIRST, flipped(segment(), HEADER + 20)]])],
+    ["its first frame", () => new Map([[FIRST, broken(segment(), HEADER + 20)]])],
     ["its first segment, gone", () => new Map([...parts.files].filter(([name]) => name !== names[0]))],
   ])("refuses when nothing can be kept: damage in %s", (_, files) => {
     const { storage } = newDisk(files());
@@ -264,7 +279,7 @@ describe("repair", () => {
     const bytes = Buffer.from(parts.files.get(first) ?? []);
     // The second frame, and the header of the first file: all kinds of changes are needed.
     const at = HEADER + 16 + bytes.readUInt32BE(HEADER);
-    const files = new Map(parts.files).set(first, flipped(flipped(bytes, at + 20), 9));
+    const files = new Map(parts.files).set(first, flipped(broken(bytes, at + 20), 9, 1));
     const expected = repair(files, [CLUSTER]).storage;
     let steps = 0;
     for (let index = 0; ; index += 1) {
@@ -313,7 +328,7 @@ describe("export", () => {
   });
 
   it("gives what comes before the damage, then says where that is", () => {
-    const { storage } = newDisk(new Map([[FIRST, flipped(segment(), endOf(5) + 18)]]));
+    const { storage } = newDisk(new Map([[FIRST, broken(segment(), endOf(5) + 18)]]));
     const seen: unknown[] = [];
     const error = thrownBy(() => {
       for (const line of exportRecords(storage, CLUSTER)) seen.push(line);

@@ -147,7 +147,7 @@ async function knownClusters(instance: Instance): Promise<string[]> {
 }
 
 function report(context: Context, folder: string, plan: RepairPlan, copy: string | undefined): number {
-  const { damage, cut, remove, write, lost, lastKept } = plan;
+  const { damage, cut, remove, write, mended, lost, lastKept } = plan;
   const isNeeded = damage !== undefined;
   const json = {
     journal: folder,
@@ -158,6 +158,7 @@ function report(context: Context, folder: string, plan: RepairPlan, copy: string
     cut: [...cut].map(([file, size]) => ({ file, size })),
     remove,
     write: [...write.keys()],
+    mended,
     lost: isNeeded ? { ...lost, sequences: lost.sequences ?? null } : null,
   };
   print(context.io, context.globals.output, json, () => {
@@ -168,6 +169,9 @@ function report(context: Context, folder: string, plan: RepairPlan, copy: string
       ...[...cut].map(([file, size]) => `${did} cut: ${file} to ${plural(size, "byte")}`),
       ...remove.map((file) => `${did} remove: ${file}`),
       ...[...write.keys()].map((file) => `${did} write: ${file}`),
+      ...mended.map(
+        ({ file, offset, sequence }) => `mended: one bit of frame ${sequence}, ${file} byte ${offset}`,
+      ),
       `kept: everything up to frame ${lastKept}`,
       `lost: ${lossText(lost)}`,
       copy === undefined

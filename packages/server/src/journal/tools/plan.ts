@@ -1,6 +1,7 @@
 import { RainError } from "@rain/protocol";
 import { DurableState } from "../../core/index.ts";
 import { JournalDamage } from "../failure.ts";
+import { findFlippedBit } from "../flipped.ts";
 import type { Frame } from "../frame.ts";
 import { claimedCluster, clusterIn, encodeHeader, isTornHeader, mendedHeader } from "../header.ts";
 import { segmentName, sortNames, type FoundFile } from "../names.ts";
@@ -16,6 +17,8 @@ export interface RepairPlan {
   /** Files that lose their end: the size that is kept. */
   readonly cut: ReadonlyMap<string, number>;
   readonly remove: readonly string[];
+  /** Bits in frames that are put right: of these, all is as it was written. */
+  readonly mended: readonly { readonly file: string; readonly offset: number; readonly sequence: number }[];
   /** Sequence of the last frame that is kept; undefined when nothing is done. */
   readonly lastKept: number | undefined;
   /** The first damage, as a server says it. */
@@ -48,6 +51,7 @@ const nothing: Omit<RepairPlan, "damage"> = {
   write: new Map(),
   cut: new Map(),
   remove: [],
+  mended: [],
   lastKept: undefined,
   lost: nothingLost,
 };
@@ -63,12 +67,14 @@ export function planRepair(storage: StoredFiles, clusterIds: readonly string[] =
   const damage = problemOf(storage, clusterId);
   if (damage === undefined) return { ...nothing, damage };
   if (!(damage instanceof JournalDamage)) throw damage;
-  const whole = overlay(storage, { ...nothing, write: mended.headers });
+  const { files, bits } = mendBits(overlay(storage, { ...nothing, write: mended.headers }), clusterId);
+  const mendedFiles = new Map([...mended.headers, ...files]);
+  const whole = overlay(storage, { ...nothing, write: mendedFiles });
   const best = startsOf(whole).map((start) => keepFrom(whole, clusterId, start));
   // The chain that reaches furthest; of two, that from the newer snapshot.
   const chosen = best.toSorted((a, b) => b.last - a.last)[0];
   if (chosen === undefined || chosen.last === 0) throw nothingToKeep(damage);
-  const write = new Map([...mended.headers].filter(([name]) => !chosen.remove.includes(name)));
+  const write = new Map([...mendedFiles].filter(([name]) => !chosen.remove.includes(name)));
   if (chosen.begin !== undefined)
     write.set(
       segmentName(chosen.begin),
@@ -78,7 +84,12 @@ export function planRepair(storage: StoredFiles, clusterIds: readonly string[] =
   const plan = { write, cut: chosen.cut, remove, lastKept: chosen.last };
   const problem = problemOf(overlay(storage, plan), clusterId);
   if (problem !== undefined) throw problem;
-  return { ...plan, damage, lost: lossOf(whole, clusterId, chosen) };
+  return {
+    ...plan,
+    mended: bits.filter(({ file }) => write.has(file)),
+    damage,
+    lost: lossOf(whole, clusterId, chosen),
+  };
 }
 
 const nothingToKeep = (damage: JournalDamage): RainError =>
@@ -153,6 +164,34 @@ function mendHeaders(storage: StoredFiles, known: readonly string[]): Mended {
     if (mended !== undefined) return mended;
   }
   return { clusterId: undefined, headers: new Map() };
+}
+
+/**
+ * A frame with one bit wrong can be put right: its checksum tells which bit that is. `files` are those with such frames,
+ * as they were written.
+ */
+function mendBits(
+  storage: StoredFiles,
+  clusterId: string,
+): { readonly files: ReadonlyMap<string, Uint8Array>; readonly bits: RepairPlan["mended"] } {
+  const found = sortNames(storage.list());
+  const files = new Map<string, Uint8Array>();
+  const bits: { file: string; offset: number; sequence: number }[] = [];
+  for (const spec of [
+    ...found.snapshots.map((file) => ({ kind: "snapshot", ...file }) as const),
+    ...found.segments.map((file) => ({ kind: "segment", ...file }) as const),
+  ]) {
+    const seen = survey({ ...spec, clusterId }, storage.read(spec.name));
+    const bytes = Buffer.from(seen.bytes);
+    for (const { offset, end } of seen.flaws.filter((flaw) => flaw.offset >= seen.start)) {
+      const flipped = findFlippedBit(bytes, offset, end);
+      if (flipped === undefined) continue;
+      bytes[flipped.at] = (bytes[flipped.at] ?? 0) ^ flipped.mask;
+      bits.push({ file: spec.name, offset: flipped.at, sequence: Number(bytes.readBigUInt64BE(offset + 8)) });
+      files.set(spec.name, bytes);
+    }
+  }
+  return { files, bits };
 }
 
 // ---------------------------------------------------------------------------------------------------- what is kept
