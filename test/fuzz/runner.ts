@@ -8,6 +8,8 @@ export interface FuzzOptions {
   readonly runs: number;
   /** Stop after so long, whatever `runs` says. */
   readonly seconds?: number | undefined;
+  /** How much the process may grow; default 512 MiB. */
+  readonly balloonBytes?: number | undefined;
   readonly onProgress?: ((done: number, seconds: number) => void) | undefined;
 }
 
@@ -197,7 +199,7 @@ class Run {
   async #look(index: number): Promise<void> {
     const grown = process.memoryUsage.rss() - this.#rss;
     this.#grown = Math.max(this.#grown, grown);
-    if (grown > BALLOON_BYTES) {
+    if (grown > (this.#options.balloonBytes ?? BALLOON_BYTES)) {
       this.#fail(index, `the process grew by ${grown} bytes; one of the ${LOOK_EVERY} inputs up to this`);
     }
     this.#options.onProgress?.(index + 1, (performance.now() - this.#started) / 1_000);

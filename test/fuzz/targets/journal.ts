@@ -159,10 +159,21 @@ function statesOf(files: Files): ReadonlySet<string> {
       .slice(0, count)
       .map((each): [string, Uint8Array] => [each, files.get(each) ?? new Uint8Array()]);
     const bytes = files.get(name) ?? new Uint8Array();
-    for (let size = 0; size <= bytes.length; size++)
+    for (const size of [0, ...endsOf(bytes)])
       note(new Map([...snapshot, ...whole, [name, bytes.subarray(0, size)]]));
   }
   return states;
+}
+
+/** Where the header ends, and each frame. */
+function endsOf(bytes: Uint8Array): number[] {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const ends = [24 + CLUSTER.length + 4];
+  for (let at = ends[0] ?? 0; at + 16 <= view.length;) {
+    at += 16 + view.readUInt32BE(at);
+    ends.push(at);
+  }
+  return ends;
 }
 
 /** Is there a frame with a sound checksum that the journal never had? */

@@ -73,7 +73,7 @@ export function inspect(
   });
   const files: FileReport[] = [];
   const flaws: Flaw[] = [];
-  const frames = [];
+  const contents: Content[] = [];
   for (const file of found.snapshots) {
     const seen = survey(specOf("snapshot", file), storage.read(file.name));
     files.push(reportSnapshot(seen, file.sequence < upTo));
@@ -82,8 +82,9 @@ export function inspect(
   for (const file of found.segments) {
     const seen = survey(specOf("segment", file), storage.read(file.name));
     const covered = file.sequence <= upTo;
-    files.push(reportSegment(seen, covered));
-    if (!covered) frames.push(contentOf(seen.frames));
+    const content = contentOf(seen.frames);
+    files.push(reportSegment(seen, content, covered));
+    if (!covered) contents.push(content);
     flaws.push(...seen.flaws);
   }
   const read = tryRecover(storage, clusterId);
@@ -96,7 +97,7 @@ export function inspect(
     flaws: flaws.filter(({ file, offset }) => file !== tornTail?.file || offset < tornTail.offset),
     problem: "problem" in read ? read.problem : undefined,
     tornTail,
-    content: sum(frames),
+    content: sum(contents),
     state: "problem" in read ? undefined : read.state,
   };
 }
@@ -111,14 +112,14 @@ const reportSnapshot = (seen: Survey, covered: boolean): FileReport => ({
   holds: itemsIn(seen),
   covered,
 });
-const reportSegment = (seen: Survey, covered: boolean): FileReport => ({
+const reportSegment = (seen: Survey, content: Content, covered: boolean): FileReport => ({
   name: seen.spec.name,
   kind: "segment",
   bytes: seen.bytes.length,
   frames: seen.frames.length,
   first: seen.frames[0]?.sequence ?? null,
   last: seen.frames.at(-1)?.sequence ?? null,
-  holds: contentOf(seen.frames).records,
+  holds: content.records,
   covered,
 });
 
