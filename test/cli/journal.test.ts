@@ -222,3 +222,14 @@ test("case 5: a server that refuses names the command, and starts once that was 
   await reader.close();
   await again.stop();
 });
+
+test.each([["journal"], ["journal", "check"], ["journal", "repair"], ["journal", "export"]])(
+  "the help of rain %s %s fits a screen",
+  async (...words) => {
+    const { code, out } = await runMain([...words.filter((word) => word !== undefined), "--help"]);
+    expect(code).toBe(0);
+    const lines = out.trimEnd().split("\n");
+    expect(lines.length).toBeLessThanOrEqual(24);
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
+  },
+);

@@ -13,7 +13,7 @@ export interface FuzzOptions {
   readonly onProgress?: ((done: number, seconds: number) => void) | undefined;
 }
 
-export interface Failure {
+interface Failure {
   readonly index: number;
   readonly what: string;
   readonly input: string;

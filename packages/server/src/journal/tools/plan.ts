@@ -111,10 +111,7 @@ function problemOf(storage: StoredFiles, clusterId: string): RainError | undefin
 }
 
 /** The files as they will be. */
-export function overlay(
-  storage: StoredFiles,
-  plan: Pick<RepairPlan, "write" | "cut" | "remove">,
-): StoredFiles {
+function overlay(storage: StoredFiles, plan: Pick<RepairPlan, "write" | "cut" | "remove">): StoredFiles {
   const { write, cut, remove } = plan;
   return {
     list: () => [...new Set([...storage.list(), ...write.keys()])].filter((name) => !remove.includes(name)),
