@@ -310,8 +310,8 @@ function addJournalCommand(program: Command, context: () => Context, done: Done)
     .command("export")
     .summary("print its records, one JSON document a line")
     .description(
-      "Prints what the journal holds, one JSON document a line: the items of the snapshot,\n" +
-        "then records. Long bytes are cut; values of environments are left out.",
+      "Prints what the journal holds, one JSON document a line: the items of the\n" +
+        "snapshot, then records. Long bytes are cut, values of environments left out.",
     )
     .addOption(journalOption())
     .option("--state", "the state after all of them instead", false)

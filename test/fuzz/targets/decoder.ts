@@ -41,6 +41,16 @@ function schemaOf(name: string): Schema {
   return name.startsWith("to governor ") ? serverToGovernor : serverToClient;
 }
 
+/** Nothing comes out but what JSON has, and bytes. */
+function checkPlain(value: unknown): void {
+  if (typeof value === "number" || typeof value === "string" || typeof value === "boolean") return;
+  if (value === null || value instanceof Uint8Array) return;
+  if (Array.isArray(value)) return value.forEach(checkPlain);
+  if (typeof value !== "object" || Object.getPrototypeOf(value) !== Object.prototype)
+    throw new Error(`a value of another kind: ${Object.prototype.toString.call(value)}`);
+  for (const key in value) checkPlain(Reflect.get(value, key));
+}
+
 /** Bytes of a message: decoded and parsed, or refused. What is decoded has a form that comes back. */
 export const decoder: Target = {
   name: "decoder",
@@ -61,9 +71,12 @@ export const decoder: Target = {
         let value: unknown;
         try {
           value = decode(bytes);
+          checkPlain(value);
           parse(schema, value, name);
         } catch (error) {
           if (!(error instanceof RainError) || error.code !== "bad-message") throw error;
+          // What passed the scan of its structure has to be readable: the two must not see different things.
+          if (error.cause !== undefined) throw error;
           return "refused";
         }
         // What a receiver takes it can also say, and it means the same.

@@ -83,7 +83,10 @@ function plan(storage: MemoryStorage): RepairPlan | undefined {
   try {
     return planRepair(storage);
   } catch (error) {
-    refusal(error);
+    // It must not find its own plan to be wrong.
+    const { message } = refusal(error);
+    if (message.includes("is damaged at byte") && !message.includes("Nothing before the damage can be kept"))
+      throw new Error(`a plan that does not help: ${message}`, { cause: error });
     return undefined;
   }
 }
