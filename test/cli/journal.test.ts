@@ -5,8 +5,11 @@ import { fileURLToPath } from "node:url";
 import { Client } from "@rain/client";
 import { lockFolder } from "@rain/protocol/lock";
 import { startServer, type RunningServer } from "@rain/server";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { runMain } from "./io.ts";
+
+// Much is tried in each test: on a busy machine that takes longer than a test usually may.
+vi.setConfig({ testTimeout: 120_000 });
 
 const golden = fileURLToPath(new URL("../server/golden-journal/format-1", import.meta.url));
 const SEGMENT = "journal-0000000000000016.log";
@@ -186,6 +189,29 @@ test("case 9: a journal in use is left alone, with pid and start time of the hol
     }
   } finally {
     await unlock();
+  }
+});
+
+test("case 9: a second server on the folder is refused, with pid and start time of the first", async () => {
+  const base = {
+    journalDir: folder,
+    listen: { host: "127.0.0.1", port: 0 },
+    version: "0",
+    log: () => undefined,
+  };
+  await rm(folder, { recursive: true });
+  const first = await startServer({ ...base, instanceDir: join(home, "first") });
+  const was = await contentOf(folder);
+  try {
+    await expect(startServer({ ...base, instanceDir: join(home, "second") })).rejects.toMatchObject({
+      code: "not-allowed",
+      message: expect.stringMatching(
+        new RegExp(`in use by process ${process.pid}, started \\d{4}-\\d\\d-\\d\\dT.*stop that server`),
+      ) as string,
+    });
+    expect(await contentOf(folder)).toEqual(was);
+  } finally {
+    await first.stop();
   }
 });
 

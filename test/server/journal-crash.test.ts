@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import seedrandom from "seedrandom";
 import { isHint, type ServerRecord } from "../../packages/server/src/core/types.ts";
 import type { CrashKind, Fault, MemoryStorage } from "../support/memory-storage.ts";
@@ -12,6 +12,9 @@ import {
   recordsIn,
   type Bench,
 } from "./journal-support.ts";
+
+// Much is tried in each test: on a busy machine that takes longer than a test usually may.
+vi.setConfig({ testTimeout: 120_000 });
 
 const small = { segmentBytes: 700, compactAfterBytes: 1_500, batchBytes: 300 };
 
@@ -90,7 +93,7 @@ describe("a crash", () => {
     expect(step).toBeGreaterThan(60);
   });
 
-  it("after crash, again and again, on 150 random histories", { timeout: 120_000 }, () => {
+  it("after crash, again and again, on 150 random histories", () => {
     let compactions = 0;
     for (let seed = 0; seed < 150; seed += 1) {
       const random = seedrandom(`history ${seed}`);

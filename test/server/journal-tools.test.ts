@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { DurableState } from "@rain/server/core";
 import {
   applyRepair,
@@ -15,6 +15,9 @@ import { recover } from "../../packages/server/src/journal/recover.ts";
 import type { MemoryStorage } from "../support/memory-storage.ts";
 import { history } from "./golden-journal/history.ts";
 import { newDisk, open, thrownBy } from "./journal-support.ts";
+
+// Much is tried in each test: on a busy machine that takes longer than a test usually may.
+vi.setConfig({ testTimeout: 120_000 });
 
 const CLUSTER = "golden-cluster";
 const FIRST = "journal-0000000000000001.log";

@@ -5,7 +5,10 @@ import { serverToClient, type ClientRequest, type ServerToClient } from "@rain/p
 import { loadAccess } from "@rain/protocol/access";
 import { connectLink, type Link } from "@rain/protocol/link";
 import { startServer, type RunningServer } from "@rain/server";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+
+// Much is tried in each test: on a busy machine that takes longer than a test usually may.
+vi.setConfig({ testTimeout: 120_000 });
 
 /** Messages that no client of ours would send, from one that has a key, to a real server. */
 let home: string;
