@@ -124,7 +124,7 @@ describe("results", () => {
     table.read();
     bench.restart("records");
     expect(table.instance).toBe("instance-1");
-    expect(table.read().toSorted()).toEqual([0, 1, 2]);
+    expect(table.read().toSorted((a, b) => a - b)).toEqual([0, 1, 2]);
     expect(table.instance).toBe("instance-2");
     expect(table.read()).toEqual([]);
     expect(bench.ask("results", { session, since: table.cursor, max: 10 }).rows).toHaveLength(3);
