@@ -57,6 +57,8 @@ class History {
   readonly #watch: Watch;
   readonly #targets: Targets;
   readonly #clients: readonly ClientNode[];
+  /** Comes when the others have done some of what it wants too. */
+  readonly #late: ClientNode | undefined;
   readonly #safetyMs: number;
 
   constructor(world: World) {
@@ -104,6 +106,7 @@ class History {
     this.#clients = plans.map((plan) => {
       return new ClientNode(world, network, http, isRun ? planRun(runRandom, plan) : plan);
     });
+    this.#late = cached ? this.#clients.at(-1) : undefined;
     this.#targets = {
       world,
       network,
@@ -140,7 +143,10 @@ class History {
     const { random, loop } = this.#world;
     server.start();
     for (const governor of governors) governor.startAfter(random.skewed(0, 3_000));
-    for (const client of this.#clients) loop.after(random.skewed(0, 2_000), () => client.start());
+    for (const client of this.#clients) {
+      const later = client === this.#late ? this.#safetyMs / 4 : 0;
+      loop.after(random.skewed(later, later + 2_000), () => client.start());
+    }
     scheduleFaults(this.#targets, this.#safetyMs);
     this.#until(this.#safetyMs, () => false);
     this.#world.log("faults are over");
