@@ -8,7 +8,7 @@ import {
   type TaskId,
 } from "@rain/protocol";
 import { Curves } from "./curves.ts";
-import { cachedOutputs, Cache } from "./cache.ts";
+import { cachedOutputs, type Cache } from "./cache.ts";
 import { cacheKey } from "./cache-key.ts";
 import {
   isNeeded,
