@@ -80,7 +80,11 @@ describe("wrong command lines have exit code 2", () => {
     [["start", "--simple", "--local-governors=2"], "exclude each other"],
     [["start", "--local-governors=x"], "--local-governors"],
     [["start", "--local-governors=2", "-S"], "--reserve-cpu"],
-    [["server", "--listen", "0.0.0.0:1"], "TLS"],
+    [["server", "--listen", "0.0.0.0:x"], "--listen"],
+    // case 48: there is no way to serve without keys.
+    [["server", "--listen", "0.0.0.0:7210", "--no-auth"], "unknown option '--no-auth'"],
+    [["start", "--simple", "--listen", "0.0.0.0:7210", "--no-auth"], "unknown option '--no-auth'"],
+    [["governor", "--no-auth"], "unknown option '--no-auth'"],
     [["server", "extra"], "too many arguments"],
     [["governor", "--cpus", "0"], "--cpus"],
     [["governor", "--cpus"], "argument missing"],

@@ -197,7 +197,8 @@ describe("acquire", () => {
       ),
       `${host(long.url)} sent more than the 1000 bytes of the object`,
       expect.stringContaining(host(short.url)),
-      "127.0.0.1:1: https: is not supported, only http:",
+      "127.0.0.1:1 is not trusted: There is no certificate for https://127.0.0.1:1: nothing was sent. " +
+        "Copy the access file again from the server's machine.",
     ]);
     expect(store.has(digestOf(bytes))).toBe(false);
     expect(await incoming()).toEqual([]);
@@ -259,7 +260,7 @@ describe("the data port", () => {
       log: (level, text) => expect.fail(`${level}: ${text}`),
     });
     port.addKey(1, key);
-    url = await port.listen("127.0.0.1");
+    url = `http://127.0.0.1:${await port.listen("127.0.0.1")}`;
     cleanups.push(() => port.close());
   });
 

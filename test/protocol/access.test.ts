@@ -19,7 +19,7 @@ import {
   instanceDir,
   keyId,
   loadAccess,
-  saveAccessUrl,
+  saveAccessPlace,
   splitAccess,
   writeAccess,
   type Access,
@@ -89,13 +89,13 @@ describe("an access file", () => {
   test("takes another address in one step", async () => {
     const access = await createAccess(path, { url });
     const before = await stat(path);
-    await saveAccessUrl(path, url);
+    await saveAccessPlace(path, { url });
     expect((await stat(path)).ino).toBe(before.ino);
-    await saveAccessUrl(path, "http://127.0.0.1:9999");
+    await saveAccessPlace(path, { url: "http://127.0.0.1:9999" });
     expect(await loadAccess(path)).toEqual({ ...access, url: "http://127.0.0.1:9999" });
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect(await readdir(join(path, ".."))).toEqual(["access.json"]);
-    await expectBadFile(saveAccessUrl(path, "file:///etc/passwd"), access, /url: /);
+    await expectBadFile(saveAccessPlace(path, { url: "file:///etc/passwd" }), access, /url: /);
   });
 
   test("that others may read is refused", async () => {

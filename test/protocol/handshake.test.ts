@@ -89,6 +89,7 @@ describe("a good handshake", () => {
     expect(setup.audit.map(({ verb, result, role }) => `${verb} ${result} ${role}`)).toEqual([
       "handshake accepted client",
       "handshake accepted governor",
+      "leaving accepted governor",
     ]);
   });
   test("can be made from its description alone, and the server proves itself", async () => {

@@ -59,6 +59,7 @@ export async function startGate(options: Partial<GateOptions> = {}): Promise<Set
     }
     if (gate.handle(req, res)) return;
     const who = gate.authorize(req);
+    if (who === undefined) gate.refused(req, { verb: "token" });
     res
       .writeHead(who === undefined ? 401 : 200)
       .end(who === undefined ? "" : `${who.role} ${who.connection}`);

@@ -26,6 +26,10 @@ const listenOption = (): Option =>
   new Option("--listen <[HOST:]PORT>", "where it listens (default: 127.0.0.1:7210)")
     .argParser(by(read.parseListen, "--listen"))
     .default(read.parseListen("--listen", defaultListen), defaultListen);
+const hostNameOption = (): Option =>
+  new Option("--host-name <NAME>", "another name of this machine; may be repeated")
+    .argParser((text: string, before: readonly string[]) => [...before, read.parseHost("--host-name", text)])
+    .default([], "none");
 const logdirOption = (what: string): Option => new Option("--logdir <DIR>", what);
 const readyFileOption = (): Option =>
   new Option("--ready-file <FILE>", "write {url, pid} as JSON there once it is ready");
@@ -116,6 +120,7 @@ function addClusterCommands(program: Command, context: () => Context, done: Done
     .option("--runprefix <COMMAND>", "how rain is started there (default: rain)", "rain")
     .addOption(sshOptionOption())
     .addOption(listenOption())
+    .addOption(hostNameOption())
     .addOption(logdirOption("folder for logs (default: in the instance)"))
     .option("--workdir <DIR>", "folder for the governors' data, on a fast disk")
     .addOption(journalOption())
@@ -153,6 +158,8 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     .summary("run a server in the foreground")
     .description("Runs a server in the foreground until SIGINT, SIGTERM or rain stop.")
     .addOption(listenOption())
+    .addOption(hostNameOption())
+    .addOption(tunnelOption("--audit-dir <DIR>", "folder of the audit log"))
     .addOption(journalOption())
     .addOption(logdirOption("log to server.log there instead of stderr"))
     .addOption(readyFileOption())
@@ -189,6 +196,11 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     )
     .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
     .option("--workdir <DIR>", "its data, on a fast disk (default: in the instance)")
+    .option(
+      "--listen <HOST>",
+      "where others read its data (default: 127.0.0.1)",
+      by(read.parseHost, "--listen"),
+    )
     .option("--pin-cpus", "give each task whole cpus of its own (taskset)")
     .option("--background", "return when it is registered, leave a daemon", false)
     .addOption(logdirOption("log to governor-NAME.log there instead of stderr"))

@@ -93,7 +93,7 @@ export class Client {
     return new Client(await Connection.open(address, { reconnectS }));
   }
 
-  /** `http://host:port` of the server. */
+  /** `http://host:port` of the server, `https://host:port` when it is not on loopback. */
   get url(): string {
     return this.#connection.address.url;
   }

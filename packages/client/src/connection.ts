@@ -148,10 +148,11 @@ export class Connection {
   }
 
   async #connect(): Promise<ServerLink> {
-    const { url, key, clusterId, timeoutMs } = this.address;
+    const { url, key, role, pin, clusterId, timeoutMs } = this.address;
     return await connectLink<ServerToClient, Message>({
       url,
-      role: "client",
+      pin,
+      role,
       key,
       clusterId,
       schema: serverToClient,

@@ -5,3 +5,4 @@ export * from "./specs.ts";
 export * from "./messages.ts";
 export * from "./http.ts";
 export * from "./range.ts";
+export * from "./roles.ts";
