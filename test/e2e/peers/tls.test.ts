@@ -120,7 +120,7 @@ describe("a server that listens on all addresses", () => {
       asked.push(request.url ?? "");
       response.end();
     });
-    const seen = new Promise<void>((resolve) => thief.once("secureConnection", () => resolve()));
+    const seen = new Promise<void>((resolve) => thief.once("connection", () => resolve()));
     await new Promise<void>((resolve) => thief.listen(0, "127.0.0.1", resolve));
     peers.atEnd(() => new Promise((resolve) => thief.close(resolve)));
     const stolen = `https://127.0.0.1:${(thief.address() as AddressInfo).port}`;
