@@ -52,6 +52,14 @@ describe("help and version", () => {
     expect(out).toContain("--instance");
     expect((await runMain(["--help"])).out).toContain(`  ${command} `);
   });
+  test.each([[["access"]], [["access", "split"]], [["access", "rotate"]]])(
+    "rain %j --help",
+    async (words) => {
+      const { code, out } = await runMain([...words, "--help"]);
+      expect(code).toBe(0);
+      expect(out.trimEnd().split("\n").length).toBeLessThanOrEqual(24);
+    },
+  );
 
   test("--version is that of the package", async () => {
     const manifest = readFileSync(new URL("../../packages/cli/package.json", import.meta.url), "utf8");

@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 import type { Context, Globals } from "./context.ts";
 import { formatHelp } from "./help.ts";
 import type { Io, OutputFormat } from "./output.ts";
@@ -92,6 +92,7 @@ export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: numbe
   addScpCommand(program, context, done);
   addDaemonCommands(program, context, done);
   addViewCommands(program, context, done);
+  addAccessCommand(program, context, done);
   return program;
 }
 
@@ -309,4 +310,34 @@ function addScpCommand(program: Command, context: () => Context, done: Done): vo
     .action(async (file, path, flags) =>
       done(await (await import("./commands/scp.ts")).run(context(), file, path, flags)),
     );
+}
+
+/** Not in the list of `rain --help`, which has to fit a screen; `rain access --help` shows it. */
+function addAccessCommand(program: Command, context: () => Context, done: Done): void {
+  const access = program
+    .command("access", { hidden: true })
+    .summary("split or change the keys of a server")
+    .description("Makes access files for one role each, and new keys.\nExample: rain access rotate governor");
+  access
+    .command("split")
+    .summary("make files with the key of one role each")
+    .description(
+      "Makes access files that hold the key of one role each, for machines and people\n" +
+        "that need no more. Example: rain access split --governor governor.json",
+    )
+    .option("--client <FILE>", "may submit, fetch, stop")
+    .option("--governor <FILE>", "may register and run tasks")
+    .option("--viewer <FILE>", "may look on")
+    .action(async (flags) => done(await (await import("./commands/access.ts")).split(context(), flags)));
+  access
+    .command("rotate")
+    .summary("make new keys for roles; the old ones stop working")
+    .description(
+      "Makes new keys for roles. A running server uses them at once and closes the\n" +
+        "connections that have the old ones.",
+    )
+    .addArgument(
+      new Argument("<ROLE...>", "client, governor or viewer").choices(["client", "governor", "viewer"]),
+    )
+    .action(async (wanted) => done(await (await import("./commands/access.ts")).rotate(context(), wanted)));
 }

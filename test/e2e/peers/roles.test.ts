@@ -70,7 +70,11 @@ async function auditLines(): Promise<Line[]> {
 const lastRefusal = async (): Promise<Line | undefined> =>
   (await auditLines()).findLast(({ result }) => result === "refused");
 
-function ask(method: string, path: string, headers: Record<string, string>): Promise<{ status: number; body: string }> {
+function ask(
+  method: string,
+  path: string,
+  headers: Record<string, string>,
+): Promise<{ status: number; body: string }> {
   return new Promise((resolve, reject) => {
     const sent = request(new URL(path, access.url), { method, headers, agent: false }, (answer) => {
       let body = "";
@@ -277,6 +281,11 @@ test("the audit log: lines of JSON for its owner alone, with what was done to wh
   const path = join(peers.home, "logs", "audit.jsonl");
   expect((await stat(path)).mode & 0o777).toBe(0o600);
   const text = await readFile(path, "utf8");
-  for (const secret of [...Object.values(access.keys), "argument-text", "environment-text", "name-of-session"])
+  for (const secret of [
+    ...Object.values(access.keys),
+    "argument-text",
+    "environment-text",
+    "name-of-session",
+  ])
     expect(text).not.toContain(secret);
 });

@@ -168,7 +168,9 @@ describe("case 47: the pinned certificate", () => {
     expect(refused.message).toContain(wrong);
     expect(refused.message).toContain("nothing was sent");
     for (const key of Object.values(keys)) expect(refused.message).not.toContain(key);
-    expect(await refusal(Client.connect({ accessFile: await changed({ certPem: undefined }) }))).toMatchObject({
+    expect(
+      await refusal(Client.connect({ accessFile: await changed({ certPem: undefined }) })),
+    ).toMatchObject({
       code: "bad-file",
       message: expect.stringContaining("an https address needs certPem"),
     });

@@ -33,16 +33,16 @@ function isServerUrl(text: string): boolean {
 
 export const accessSchema: z.ZodType<Access> = z
   .strictObject({
-  v: z.literal(1),
-  clusterId: z.string().regex(/^[\w-]{1,64}$/, "the id of a cluster"),
-  url: serverUrl,
-  certPem: z.string().max(32_768).optional(),
-  keys: z.strictObject({
-    client: keySchema("client").optional(),
-    governor: keySchema("governor").optional(),
-    viewer: keySchema("viewer").optional(),
-  }),
-})
+    v: z.literal(1),
+    clusterId: z.string().regex(/^[\w-]{1,64}$/, "the id of a cluster"),
+    url: serverUrl,
+    certPem: z.string().max(32_768).optional(),
+    keys: z.strictObject({
+      client: keySchema("client").optional(),
+      governor: keySchema("governor").optional(),
+      viewer: keySchema("viewer").optional(),
+    }),
+  })
   .refine(
     ({ url, certPem }) => certPem !== undefined || !url.startsWith("https:"),
     "an https address needs certPem, the server's certificate",

@@ -71,8 +71,7 @@ const textOf = (access: Access): string => `${JSON.stringify(access, null, 2)}\n
  * another user, or not valid; the message says what to do and never holds what the file does.
  */
 export async function loadAccess(path: string): Promise<Access> {
-  const missing =
-    "Start a server (rain start --simple), or copy the file from the server's machine";
+  const missing = "Start a server (rain start --simple), or copy the file from the server's machine";
   return parseAccess(path, await readPrivateFile(path, missing));
 }
 

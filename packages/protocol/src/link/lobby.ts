@@ -12,7 +12,10 @@ export class Lobby {
   readonly #onClosed: (why: "late" | "full") => void;
 
   /** `onClosed` is told of every connection that is closed here. */
-  constructor(onClosed: (why: "late" | "full") => void = () => undefined, max: number = limits.unauthenticated) {
+  constructor(
+    onClosed: (why: "late" | "full") => void = () => undefined,
+    max: number = limits.unauthenticated,
+  ) {
     this.#onClosed = onClosed;
     this.#max = max;
   }

@@ -47,7 +47,8 @@ interface ServerSide {
   /** The peer is on this machine, or its tunnel ends here. */
   readonly isLocal: boolean;
 }
-export type ClientPeer = Link<ClientRequest, ServerToClient> & ServerSide & { readonly role: "client" | "viewer" };
+export type ClientPeer = Link<ClientRequest, ServerToClient> &
+  ServerSide & { readonly role: "client" | "viewer" };
 export type GovernorPeer = Link<GovernorMessage, ServerToGovernor> &
   ServerSide & { readonly role: "governor" };
 /** A link as the server holds it. */

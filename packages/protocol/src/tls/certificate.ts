@@ -89,9 +89,7 @@ async function makeCertificate(names: readonly string[]): Promise<Pair> {
   await import("reflect-metadata");
   const x509 = await import("@peculiar/x509");
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
-  const alternatives = names.map(
-    (value) => ({ type: isIP(value) === 0 ? "dns" : "ip", value }) as const,
-  );
+  const alternatives = names.map((value) => ({ type: isIP(value) === 0 ? "dns" : "ip", value }) as const);
   const made = await x509.X509CertificateGenerator.createSelfSigned(
     {
       name: "CN=rain",

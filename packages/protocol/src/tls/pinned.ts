@@ -118,7 +118,8 @@ class PinnedAgent extends TlsAgent {
       }
       callback?.(error, socket);
     };
-    const cut = (): void => settle(Object.assign(new Error("cut during the handshake"), { code: "ECONNRESET" }));
+    const cut = (): void =>
+      settle(Object.assign(new Error("cut during the handshake"), { code: "ECONNRESET" }));
     const late = (): void =>
       settle(Object.assign(new Error("no answer to the TLS handshake"), { code: "ETIMEDOUT" }));
     socket.on("error", settle);

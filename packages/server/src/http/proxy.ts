@@ -24,7 +24,9 @@ export function dataPortProblem(
   if (url === undefined || url.href !== `${url.origin}/`)
     return "the address of the data port is not http(s)://host:port";
   if (url.protocol === "https:")
-    return fingerprint === undefined ? "the data port speaks TLS, but its certificate was not told" : undefined;
+    return fingerprint === undefined
+      ? "the data port speaks TLS, but its certificate was not told"
+      : undefined;
   if (url.protocol !== "http:" || !isLoopbackHost(url.hostname))
     return `the data port ${dataUrl} is not encrypted and not on loopback`;
   if (isNear) return undefined;

@@ -160,7 +160,10 @@ async function getObject(context: RouteContext, call: Call): Promise<void> {
   if (location.kind === "governors") {
     for (const holder of location.holders) {
       const port = context.dataPort(holder);
-      if (port && (await passThrough(context.agents, port, blobPath(asDigest(location.sha256)), "", wanted, response)))
+      if (
+        port &&
+        (await passThrough(context.agents, port, blobPath(asDigest(location.sha256)), "", wanted, response))
+      )
         return;
       context.onMissing(ref, holder);
     }
