@@ -11,7 +11,7 @@ import {
   type GovernorId,
   type Resources,
 } from "@rain/protocol";
-import { lockFolder } from "@rain/protocol/lock";
+import { lockFolder, secureFolder } from "@rain/protocol/lock";
 import {
   machineNames,
   openCertificate,
@@ -26,7 +26,7 @@ import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome 
 import { Executor, type OwnExecutor } from "./executor/index.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
-import { BlobStore, RunStore, secureWorkdir } from "./store/index.ts";
+import { BlobStore, RunStore } from "./store/index.ts";
 import { Acquirer, DataPort, type AcquireEffect } from "./transfer/index.ts";
 import { Uplink } from "./uplink.ts";
 
@@ -106,7 +106,7 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
   }
   for (const [name, executor] of Object.entries(options.executors ?? {})) checkExecutor(name, executor);
   const { workdir } = options;
-  await secureWorkdir(workdir);
+  await secureFolder(workdir, "the work folder");
   const unlock = await lockFolder(workdir, {
     what: "the work folder",
     remedy: "stop that governor, or give this one another work folder",

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { IncomingMessage, Server as HttpServer, ServerResponse } from "node:http";
 import type { Server as NetServer, Socket } from "node:net";
-import { lstat, mkdir } from "node:fs/promises";
+import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import {
   DEFAULT_PORT,
@@ -17,8 +17,15 @@ import {
   type ObjectSource,
 } from "@rain/protocol";
 import { accessFileName, createAccess, saveAccessPlace, type Access } from "@rain/protocol/access";
-import { Gate, Lobby, type ClientPeer, type GovernorPeer, type ServerLink } from "@rain/protocol/link";
-import { lockFolder } from "@rain/protocol/lock";
+import {
+  Gate,
+  Lobby,
+  Notices,
+  type ClientPeer,
+  type GovernorPeer,
+  type ServerLink,
+} from "@rain/protocol/link";
+import { lockFolder, secureFolder } from "@rain/protocol/lock";
 import { signTicket } from "@rain/protocol/tickets";
 import { Agents } from "@rain/protocol/tls";
 import { nanoid } from "nanoid";
@@ -39,7 +46,6 @@ import { openJournalFolder, type Journal } from "./journal/index.ts";
 import { KeyWatch } from "./key-watch.ts";
 import { checkInlineBytes, errorReply, SubmitAssembly } from "./links.ts";
 import { openListener, type Listener } from "./listener.ts";
-import { Notices } from "./notices.ts";
 import { BlobFolder } from "./objects/blobs.ts";
 import { forViewer } from "./viewer.ts";
 import { NodeClock } from "./wake.ts";
@@ -83,8 +89,9 @@ export interface RunningServer {
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const listen = options.listen ?? { host: "127.0.0.1", port: DEFAULT_PORT };
-  await mkdir(options.instanceDir, { recursive: true, mode: 0o700 });
+  await secureFolder(options.instanceDir, "the folder of the instance");
   const journalDir = options.journalDir ?? join(options.instanceDir, "journal");
+  await secureFolder(journalDir, "the folder of the journal");
   const unlock = await lockFolder(journalDir, {
     what: "the journal",
     remedy: "stop that server, or give this one another folder",
@@ -216,11 +223,12 @@ class Server implements RunningServer {
 
   #openGate(config: ServerConfig): void {
     const notices = new Notices((text) => this.#options.log("warn", text));
-    const lobby = new Lobby((why) =>
+    const room = Math.min(limits.unauthenticated, Math.floor(this.#http.maxConnections / 2));
+    const lobby = new Lobby(room, (why) =>
       notices.add(
         why === "late"
           ? `closed a connection that did not say who it is within ${limits.unauthenticatedMs / 1_000} s`
-          : `closed a connection: more than ${limits.unauthenticated} had not said who they are`,
+          : `closed a connection: more than ${room} had not said who they are`,
       ),
     );
     lobby.watch(this.#http);

@@ -6,7 +6,7 @@ import { connect } from "node:tls";
 import { Client, ConnectionError } from "@rain/client";
 import { serverToClient } from "@rain/protocol";
 import { connectLink } from "@rain/protocol/link";
-import { fingerprintOf, openCertificate, pinOf } from "@rain/protocol/tls";
+import { fingerprintOf, openCertificate, type Pin } from "@rain/protocol/tls";
 import { execa } from "execa";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Peers } from "./kit.ts";
@@ -155,7 +155,7 @@ describe("case 47: the pinned certificate", () => {
   test("without one nothing is sent, with another one nothing either; the message names the access file", async () => {
     const server = await peers.server({ listen: everywhere });
     const { url, keys, clusterId, certPem } = await peers.access();
-    const link = (pin: ReturnType<typeof pinOf>): Promise<unknown> =>
+    const link = (pin: Pin | undefined): Promise<unknown> =>
       connectLink({ url, pin, role: "client", key: keys.client ?? "", clusterId, schema: serverToClient });
     expect(await refusal(link(undefined))).toMatchObject({
       code: "unauthorized",

@@ -6,7 +6,7 @@ import { asDigest, RainError, type Digest } from "@rain/protocol";
 import { nanoid } from "nanoid";
 import { errorCode } from "../monitor/errno.ts";
 import { Turns } from "./turns.ts";
-import { secureWorkdir } from "./workdir.ts";
+import { secureFolder } from "@rain/protocol/lock";
 
 export interface Stored {
   readonly sha256: Digest;
@@ -56,7 +56,7 @@ export class BlobStore implements Store {
    * Throws RainError "not-allowed" when others could tamper with the folder.
    */
   static async open(workdir: string): Promise<BlobStore> {
-    await secureWorkdir(workdir);
+    await secureFolder(workdir, "the work folder");
     const store = new BlobStore(workdir);
     for (const folder of [store.#root, store.#incoming]) {
       await rm(folder, { recursive: true, force: true });

@@ -1,3 +1,2 @@
 export { BlobStore, type Store } from "./blob-store.ts";
 export { RunStore } from "./run-store.ts";
-export { secureWorkdir } from "./workdir.ts";

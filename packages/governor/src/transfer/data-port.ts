@@ -16,7 +16,7 @@ import {
   type SessionId,
   type TaskId,
 } from "@rain/protocol";
-import { Lobby } from "@rain/protocol/link";
+import { Lobby, Notices } from "@rain/protocol/link";
 import { verifyTicket } from "@rain/protocol/tickets";
 import type { Certificate } from "@rain/protocol/tls";
 import { errorCode } from "../monitor/errno.ts";
@@ -51,9 +51,11 @@ export class DataPort {
   readonly #server: Server;
   readonly #keys = new Map<Epoch, Uint8Array>();
   readonly #lobby = new Lobby();
+  readonly #notices: Notices;
 
   constructor(options: DataPortOptions) {
     this.#options = options;
+    this.#notices = new Notices((text) => options.log("warn", `data port: ${text}`));
     this.#server = createHttpServer(options.certificate);
     this.#lobby.watch(this.#server);
     this.#server.on("tlsClientError", (_error, socket: Socket) => socket.destroy());
@@ -92,8 +94,10 @@ export class DataPort {
     const target = url && parseTarget(url.pathname);
     if (!url || !target) return refuse(response, 404, "no such path");
     if (request.method !== "GET") return refuse(response, 405, "only GET");
-    if (!this.#isAllowed(request, url.pathname))
+    if (!this.#isAllowed(request, url.pathname)) {
+      this.#notices.add(`refused ${request.socket.remoteAddress ?? "unknown"}, which has no valid ticket`);
       return refuse(response, 403, "no valid ticket for this path");
+    }
     this.#lobby.admit(request.socket);
     if (target.type === "blob") await this.#sendBlob(target.sha256, request, response);
     else await this.#sendLog(target, url.searchParams.get("offset") ?? "0", response);
@@ -202,7 +206,8 @@ const commonHeaders = {
 } as const;
 
 function refuse(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { "Content-Type": "text/plain" });
+  // What the peer still sends is not read.
+  response.writeHead(status, { "Content-Type": "text/plain", Connection: "close" });
   response.end(text);
 }
 

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Agent, ClientRequest as HttpRequest, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { WebSocket } from "ws";
 import type { z } from "zod";
 import { keyId } from "../access/index.ts";
@@ -43,8 +44,27 @@ export interface ConnectOptions<In> {
 export async function connectLink<In, Out extends object>(
   options: ConnectOptions<In>,
 ): Promise<Link<In, Out>> {
-  const { url, role, key } = options;
   const signal = AbortSignal.timeout(options.timeoutMs ?? 10_000);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await connectOnce<In, Out>(options, signal);
+    } catch (error) {
+      // A server that a crowd runs into cuts those for whom it has no room: they come a little later.
+      const wasCut = error instanceof RainError && error.facts["errno"] === "ECONNRESET";
+      if (!wasCut || attempt === MAX_ATTEMPTS || signal.aborted) throw error;
+      await delay(Math.random() * CROWD_MS * attempt);
+    }
+  }
+}
+
+const MAX_ATTEMPTS = 5;
+const CROWD_MS = 100;
+
+async function connectOnce<In, Out extends object>(
+  options: ConnectOptions<In>,
+  signal: AbortSignal,
+): Promise<Link<In, Out>> {
+  const { url, role, key } = options;
   // A connection of its own for each step: nothing is kept.
   const agent = new Agents().to(new URL(url), options.pin);
   const challenge = await fetchChallenge(url, agent, signal, options.hostHeader);

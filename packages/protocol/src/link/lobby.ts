@@ -13,11 +13,11 @@ export class Lobby {
 
   /** `onClosed` is told of every connection that is closed here. */
   constructor(
-    onClosed: (why: "late" | "full") => void = () => undefined,
     max: number = limits.unauthenticated,
+    onClosed: (why: "late" | "full") => void = () => undefined,
   ) {
-    this.#onClosed = onClosed;
     this.#max = max;
+    this.#onClosed = onClosed;
   }
 
   /** Looks after every connection of a server from now on. */

@@ -1,5 +1,7 @@
 /** How often the same is said, milliseconds. */
 const EVERY_MS = 10_000;
+/** Texts that are kept in mind; what strangers do must not fill the memory. */
+const MAX_TEXTS = 256;
 
 /** Says what may happen a thousand times a second: at once, and then how often, every ten seconds. */
 export class Notices {
@@ -16,6 +18,7 @@ export class Notices {
       this.#more.set(text, more + 1);
       return;
     }
+    if (this.#more.size >= MAX_TEXTS) return;
     this.#say(text);
     this.#more.set(text, 0);
     const again = setTimeout(() => {
