@@ -48,10 +48,10 @@ describe("case 40: crowds that say nothing", () => {
     await (await peers.governor("a")).registered();
     const client = await peers.client();
     const closing = crowd(server.port, count, Buffer.from(bytes));
-    let left = true;
-    void closing.then(() => (left = false));
+    const state = { left: true };
+    void closing.then(() => (state.left = false));
     do await work(client);
-    while (left);
+    while (state.left);
     const times = await closing;
     expect(times).toHaveLength(count);
     expect(Math.max(...times)).toBeLessThan(PATIENCE_MS);

@@ -82,11 +82,11 @@ describe("case 37: bytes that no peer sends", () => {
     const socket = await rawLink(access);
     socket.pause();
     const flood = Buffer.concat(Array.from({ length: 5_000 }, () => pingFrame));
-    let ended = false;
+    const state = { ended: false };
     socket.on("error", () => undefined);
-    socket.on("close", () => (ended = true));
+    socket.on("close", () => (state.ended = true));
     let sent = 0;
-    while (!ended) {
+    while (!state.ended) {
       sent += flood.length;
       if (!socket.write(flood))
         await Promise.race([once(socket, "drain"), once(socket, "close")]).catch(() => undefined);

@@ -1,6 +1,6 @@
 import { chmod, readFile, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import { connect as connectTcp, createServer as createTcpServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { Client, ConnectionError } from "@rain/client";
@@ -136,6 +136,34 @@ describe("a server that listens on all addresses", () => {
     // What follows a handshake would be there before the end of a connection that came later.
     await negotiate((thief.address() as AddressInfo).port, cert);
     expect(asked).toEqual([]);
+  });
+
+  test("is reached through a tunnel, whose near end has another name, with the same certificate", async () => {
+    const server = await peers.server({ listen: everywhere });
+    const tunnel = createTcpServer((near) => {
+      const far = connectTcp(server.port, "127.0.0.1");
+      near.pipe(far).pipe(near);
+      for (const end of [near, far]) end.on("error", () => [near, far].forEach((each) => each.destroy()));
+    });
+    await new Promise<void>((resolve) => tunnel.listen(0, "127.0.0.1", resolve));
+    peers.atEnd(() => new Promise((resolve) => tunnel.close(resolve)));
+    const near = `https://127.0.0.1:${(tunnel.address() as AddressInfo).port}`;
+    const { host } = new URL(server.url);
+    await (await peers.governor("a", { serverUrl: near, tunnelTo: host })).registered();
+    await (await peers.governor("b")).registered();
+    const session = await (await peers.client()).newSession();
+    const big = session.execute(["head", "-c", "300000", "/dev/zero"], { stdout: true, resources: { b: 1 } });
+    // What comes to it comes through the server.
+    const copy = session.execute(["cat", big], { stdout: true, resources: { a: 1 } });
+    copy.keepOutputs();
+    await session.submit();
+    expect((await copy.output.fetch()).bytes()).toEqual(Buffer.alloc(300_000));
+    const stranger = await peers.governor("c", {
+      serverUrl: near,
+      tunnelTo: host,
+      certPem: (await other()).certPem,
+    });
+    expect((await stranger.exited).code).toBe(77);
   });
 
   test("a Python client can pin the certificate", async () => {
