@@ -143,7 +143,10 @@ describe("a server that listens on all addresses", () => {
     const tunnel = createTcpServer((near) => {
       const far = connectTcp(server.port, "127.0.0.1");
       near.pipe(far).pipe(near);
-      for (const end of [near, far]) end.on("error", () => [near, far].forEach((each) => each.destroy()));
+      for (const end of [near, far]) {
+        end.on("error", () => undefined);
+        end.on("close", () => [near, far].forEach((each) => each.destroy()));
+      }
     });
     await new Promise<void>((resolve) => tunnel.listen(0, "127.0.0.1", resolve));
     peers.atEnd(() => new Promise((resolve) => tunnel.close(resolve)));
