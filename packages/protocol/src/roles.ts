@@ -10,55 +10,66 @@ export interface Rule {
   readonly roles: readonly Role[];
   readonly audit: boolean;
 }
-const rule = (audit: "audit" | "quiet", ...allowed: readonly Role[]): Rule => ({
-  roles: allowed,
-  audit: audit === "audit",
-});
+const audited = (...allowed: readonly Role[]): Rule => ({ roles: allowed, audit: true });
+const quiet = (...allowed: readonly Role[]): Rule => ({ roles: allowed, audit: false });
 
 /**
- * The table of roles for everything that is said over a link. What has no line here is denied, and a new message
- * without a line does not compile. The routes of the HTTP surface have the same in their own table. Who may stop or
- * drain holds the client key.
+ * The table of roles for what is asked over a link. What has no line is denied, and a new request without one does not
+ * compile. The routes of the HTTP surface have the same in their own table. Who may stop or drain holds the client key.
  */
-const requestRules: Readonly<Record<RequestType, Rule>> = {
-  "session.open": rule("audit", "client"),
-  "session.attach": rule("audit", "client"),
-  "session.close": rule("audit", "client"),
-  "session.list": rule("quiet", "client", "viewer"),
-  "session.describe": rule("quiet", "client", "viewer"),
-  submit: rule("audit", "client"),
-  next: rule("quiet", "client"),
-  unkeep: rule("quiet", "client"),
-  fetch: rule("audit", "client"),
-  "task.get": rule("quiet", "client", "viewer"),
-  "object.get": rule("quiet", "client", "viewer"),
-  cancel: rule("audit", "client"),
-  explain: rule("quiet", "client", "viewer"),
-  "governor.drain": rule("audit", "client"),
-  "governor.stop": rule("audit", "client"),
-  "server.info": rule("quiet", "client", "viewer"),
-  "server.stop": rule("audit", "client"),
+export const requestRules: Readonly<Record<RequestType, Rule>> = {
+  "session.open": audited("client"),
+  "session.get": quiet("client", "viewer"),
+  "session.attach": audited("client"),
+  "session.close": audited("client"),
+  "session.list": quiet("client", "viewer"),
+  "session.describe": quiet("client", "viewer"),
+  submit: audited("client"),
+  next: quiet("client"),
+  unkeep: quiet("client"),
+  fetch: audited("client"),
+  "task.get": quiet("client", "viewer"),
+  "object.get": quiet("client", "viewer"),
+  cancel: audited("client"),
+  results: quiet("client", "viewer"),
+  metrics: quiet("client", "viewer"),
+  history: quiet("client", "viewer"),
+  "datastore.create": audited("client"),
+  "datastore.list": quiet("client", "viewer"),
+  "datastore.delete": audited("client"),
+  "cache.list": quiet("client", "viewer"),
+  "cache.clear": audited("client"),
+  explain: quiet("client", "viewer"),
+  "governor.drain": audited("client"),
+  "governor.stop": audited("client"),
+  "server.info": quiet("client", "viewer"),
+  "server.stop": audited("client"),
 };
-const governorRules: Readonly<Record<GovernorMessageType, Rule>> = {
-  register: rule("audit", "governor"),
-  holding: rule("quiet", "governor"),
-  started: rule("quiet", "governor"),
-  finish: rule("quiet", "governor"),
-  fail: rule("quiet", "governor"),
-  stopped: rule("quiet", "governor"),
-  starved: rule("quiet", "governor"),
-  heartbeat: rule("quiet", "governor"),
-  leaving: rule("audit", "governor"),
-};
-export const messageRules: Readonly<Record<RequestType | GovernorMessageType, Rule>> = {
-  ...requestRules,
-  ...governorRules,
-};
-const rules: ReadonlyMap<string, Rule> = new Map(Object.entries(messageRules));
 
-/** Is this a message that the table has, and not for this role? One that is not known at all has its own error. */
+/** The same for what governors say. */
+export const governorRules: Readonly<Record<GovernorMessageType, Rule>> = {
+  register: audited("governor"),
+  holding: quiet("governor"),
+  started: quiet("governor"),
+  metrics: quiet("governor"),
+  finish: quiet("governor"),
+  fail: quiet("governor"),
+  stopped: quiet("governor"),
+  starved: quiet("governor"),
+  heartbeat: quiet("governor"),
+  leaving: audited("governor"),
+};
+
+const ofRequests: ReadonlyMap<string, Rule> = new Map(Object.entries(requestRules));
+const ofGovernors: ReadonlyMap<string, Rule> = new Map(Object.entries(governorRules));
+
+/** The rule for a message from a peer of this role; the two kinds of peers have names of their own for messages. */
+export const ruleOf = (role: Role, type: string): Rule | undefined =>
+  (role === "governor" ? ofGovernors : ofRequests).get(type);
+
+/** Is this a message that somebody may send, and not this role? One that is not known at all has its own error. */
 export const isDenied = (role: Role, type: string): boolean =>
-  rules.get(type)?.roles.includes(role) === false;
+  (ofRequests.has(type) || ofGovernors.has(type)) && ruleOf(role, type)?.roles.includes(role) !== true;
 
 /** The same text whatever was asked: it tells nothing. */
 export const deniedText = "Not allowed.";

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { createServer, type Server as HttpServer } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Server as NetServer } from "node:net";
 import { join } from "node:path";
 import { isLoopbackHost, limits, RainError } from "@rain/protocol";
+import { Lobby, Notices } from "@rain/protocol/link";
 import {
   isWildcard,
   machineNames,
@@ -122,4 +123,26 @@ function listenOn(http: HttpServer, host: string, port: number): Promise<number>
       resolve((http.address() as AddressInfo).port);
     });
   });
+}
+
+/** Closes connections that prove nothing, and says so and when there is no room for more. */
+export function openLobby(http: HttpServer, warn: (text: string) => void): Lobby {
+  const notices = new Notices(warn);
+  const room = Math.min(limits.unauthenticated, Math.floor(http.maxConnections / 2));
+  const lobby = new Lobby(room, (why) =>
+    notices.add(
+      why === "late"
+        ? `closed a connection that did not say who it is within ${limits.unauthenticatedMs / 1_000} s`
+        : `closed a connection: more than ${room} had not said who they are`,
+    ),
+  );
+  lobby.watch(http);
+  const plain: NetServer = http;
+  plain.on("drop", () =>
+    notices.add(
+      `refused a connection: there are ${http.maxConnections}, the most that the limit of open files ` +
+        "allows (ulimit -n) or that a server takes",
+    ),
+  );
+  return lobby;
 }

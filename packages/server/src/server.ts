@@ -1,53 +1,31 @@
-import { randomBytes } from "node:crypto";
 import type { IncomingMessage, Server as HttpServer, ServerResponse } from "node:http";
-import type { Server as NetServer, Socket } from "node:net";
+import type { Socket } from "node:net";
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  DEFAULT_PORT,
-  limits,
-  objectPath,
-  blobPath,
-  RainError,
-  timing,
-  type AssignedInput,
-  type ClientRequest,
-  type GovernorId,
-  type GovernorMessageOf,
-  type ObjectSource,
-} from "@rain/protocol";
+import { DEFAULT_PORT, limits, RainError, timing, type GovernorMessageOf } from "@rain/protocol";
 import { accessFileName, createAccess, saveAccessPlace, type Access } from "@rain/protocol/access";
-import {
-  Gate,
-  Lobby,
-  Notices,
-  type ClientPeer,
-  type GovernorPeer,
-  type ServerLink,
-} from "@rain/protocol/link";
+import { Gate, type ClientPeer, type GovernorPeer, type ServerLink } from "@rain/protocol/link";
 import { lockFolder, secureFolder } from "@rain/protocol/lock";
-import { signTicket } from "@rain/protocol/tickets";
 import { Agents } from "@rain/protocol/tls";
 import { nanoid } from "nanoid";
 import {
   DurableState,
   ServerCore,
   type ConnectionId,
-  type DraftInput,
   type ServerConfig,
   type ServerEffect,
 } from "./core/index.ts";
 import { AuditLog } from "./audit.ts";
 import { ServerDriver } from "./driver.ts";
-import { dataPortProblem, type DataPort } from "./http/proxy.ts";
 import { respondRefusal, respondText } from "./http/respond.ts";
 import { handleRequest, type RouteContext } from "./http/routes.ts";
 import { openJournalFolder, type Journal } from "./journal/index.ts";
 import { KeyWatch } from "./key-watch.ts";
 import { checkInlineBytes, errorReply, SubmitAssembly } from "./links.ts";
-import { openListener, type Listener } from "./listener.ts";
+import { openListener, openLobby, type Listener } from "./listener.ts";
 import { BlobFolder } from "./objects/blobs.ts";
-import { forViewer } from "./viewer.ts";
+import { DataPorts } from "./ports.ts";
+import { forViewer, ViewerRequests } from "./viewer.ts";
 import { NodeClock } from "./wake.ts";
 
 export type LogLevel = "info" | "warn" | "error";
@@ -147,17 +125,9 @@ class Server implements RunningServer {
   readonly #watch: KeyWatch;
   readonly #clock = new NodeClock();
   readonly #links: Map<ConnectionId, ServerLink> = new Map();
-  /** Connected governors: where their data ports are. */
-  readonly #ports: Map<
-    GovernorId,
-    DataPort & { readonly connection: ConnectionId; readonly relay: boolean; readonly isLocal: boolean }
-  > = new Map();
-  /** What connected governors said of the certificate of their data port. */
-  readonly #fingerprints: Map<ConnectionId, string | undefined> = new Map();
-  readonly #asked: Map<ConnectionId, Map<number, ClientRequest["type"]>> = new Map();
-  readonly #agents = new Agents();
-  /** Key of the tickets for bytes that this server itself serves; new at each start. */
-  readonly #ticketKey = new Uint8Array(randomBytes(32));
+  readonly #ports = new DataPorts();
+  readonly #viewing = new ViewerRequests();
+  readonly #agents = new Agents({ keepAlive: true });
   readonly #heartbeatMs: number;
   readonly #leaseMs: number;
   #resolveExit: (end: { code: number; reason: string }) => void = () => undefined;
@@ -207,9 +177,9 @@ class Server implements RunningServer {
     };
     this.#core = new ServerCore(config, opened.state, this.#clock.now());
     const used = this.#core.kernel.live.blobs;
-    this.#blobs = await BlobFolder.open(join(this.#options.instanceDir, "uploads"), (sha256) =>
-      used.has(sha256),
-    );
+    this.#blobs = await BlobFolder.open(join(this.#options.instanceDir, "uploads"), {
+      isUsed: (sha256) => used.has(sha256),
+    });
     this.#driver = new ServerDriver(this.#core, this.#journal, this.#clock, (effect) =>
       this.#perform(effect),
     );
@@ -222,23 +192,7 @@ class Server implements RunningServer {
   // --------------------------------------------------------------------------------------------------- listening
 
   #openGate(config: ServerConfig): void {
-    const notices = new Notices((text) => this.#options.log("warn", text));
-    const room = Math.min(limits.unauthenticated, Math.floor(this.#http.maxConnections / 2));
-    const lobby = new Lobby(room, (why) =>
-      notices.add(
-        why === "late"
-          ? `closed a connection that did not say who it is within ${limits.unauthenticatedMs / 1_000} s`
-          : `closed a connection: more than ${room} had not said who they are`,
-      ),
-    );
-    lobby.watch(this.#http);
-    const asListener: NetServer = this.#http;
-    asListener.on("drop", () =>
-      notices.add(
-        `refused a connection: there are ${this.#http.maxConnections}, the most that the limit of open files ` +
-          "allows (ulimit -n) or that a server takes",
-      ),
-    );
+    const lobby = openLobby(this.#http, (text) => this.#options.log("warn", text));
     this.#gate = new Gate({
       clusterId: config.clusterId,
       instance: config.instance,
@@ -262,7 +216,7 @@ class Server implements RunningServer {
           ...caller,
         }),
       refused: (request, entry) => this.#gate.refused(request, entry),
-      ticketKey: this.#ticketKey,
+      ticketKey: this.#ports.ownKey,
       dataPort: (governor) => this.#ports.get(governor),
       agents: this.#agents,
       onMissing: (ref, governor) => this.#driver.input({ type: "replica.missing", ref, governor }),
@@ -297,11 +251,15 @@ class Server implements RunningServer {
   }
 
   #acceptClient(link: ClientPeer): void {
-    const parts = new SubmitAssembly((sha256) => this.#blobs.size(sha256));
+    const parts = new SubmitAssembly(
+      (sha256) => this.#blobs.size(sha256),
+      (key) => this.#core.durable.datastores.byKey.has(key),
+    );
     link.onMessage((message) => {
+      if (link.role === "viewer" && !this.#viewing.begin(link.id, message))
+        return link.close(1008, `request ${message.req} is not answered yet`);
       try {
         const request = parts.take(message);
-        if (link.role === "viewer") this.#viewed(link.id).set(message.req, message.type);
         if (request) this.#driver.input({ type: "client.request", connection: link.id, request });
         else link.send({ type: "reply", req: message.req, ok: {} });
       } catch (error) {
@@ -311,7 +269,7 @@ class Server implements RunningServer {
     });
     link.onClose(() => {
       this.#links.delete(link.id);
-      this.#asked.delete(link.id);
+      this.#viewing.gone(link.id);
       this.#driver.input({ type: "client.gone", connection: link.id });
     });
   }
@@ -330,8 +288,7 @@ class Server implements RunningServer {
     });
     link.onClose(() => {
       this.#links.delete(link.id);
-      this.#fingerprints.delete(link.id);
-      for (const [id, port] of this.#ports) if (port.connection === link.id) this.#ports.delete(id);
+      this.#ports.gone(link.id);
       this.#driver.input({ type: "governor.gone", connection: link.id });
     });
   }
@@ -344,6 +301,7 @@ class Server implements RunningServer {
         this.#reply(effect);
         break;
       case "error":
+        this.#viewing.end(effect.connection, effect.req);
         this.#client(effect.connection)?.send({ type: "error", req: effect.req, error: effect.error });
         break;
       case "send":
@@ -376,43 +334,31 @@ class Server implements RunningServer {
     const link = this.#links.get(id);
     return link === undefined || link.role === "governor" ? undefined : link;
   }
-  /** Requests of a viewer that are not answered: their types. */
-  #viewed(connection: ConnectionId): Map<number, ClientRequest["type"]> {
-    let asked = this.#asked.get(connection);
-    if (asked === undefined) this.#asked.set(connection, (asked = new Map()));
-    return asked;
-  }
-
+  /** A viewer is shown less. */
   #reply({ connection, req, ok }: Extract<ServerEffect, { type: "reply" }>): void {
     const link = this.#client(connection);
-    const type = link?.role === "viewer" ? this.#viewed(connection).get(req) : undefined;
-    if (type !== undefined) this.#viewed(connection).delete(req);
-    link?.send({ type: "reply", req, ok: type === undefined ? ok : forViewer(type, ok) });
+    if (link?.role !== "viewer") return link?.send({ type: "reply", req, ok });
+    const type = this.#viewing.end(connection, req);
+    if (type !== undefined) link.send({ type: "reply", req, ok: forViewer(type, ok) });
   }
 
   /** A data port that cannot be reached, or only without encryption, is refused here rather than found out later. */
-  #refuseDataPort(link: GovernorPeer, { dataUrl, fingerprint }: GovernorMessageOf<"register">): boolean {
-    const problem = dataPortProblem(dataUrl, fingerprint, link.isLocal);
-    if (problem === undefined) {
-      this.#fingerprints.set(link.id, fingerprint);
-      return false;
-    }
-    link.send({ type: "refused", error: { code: "bad-request", message: problem } });
+  #refuseDataPort(link: GovernorPeer, hello: GovernorMessageOf<"register">): boolean {
+    const message = this.#ports.introduce(link, hello);
+    if (message === undefined) return false;
+    link.send({ type: "refused", error: { code: "bad-request", message } });
     link.close(1000, "refused");
     return true;
   }
+
   #governor(id: ConnectionId): GovernorPeer | undefined {
     const link = this.#links.get(id);
     return link?.role === "governor" ? link : undefined;
   }
 
   #register(effect: Extract<ServerEffect, { type: "registered" }>): void {
-    const { connection, governor, epoch, dataUrl, relay } = effect;
-    const ticketKey = new Uint8Array(randomBytes(32));
-    const link = this.#governor(connection);
-    const fingerprint = this.#fingerprints.get(connection);
-    const isLocal = link?.isLocal === true;
-    this.#ports.set(governor, { url: dataUrl, fingerprint, ticketKey, epoch, connection, relay, isLocal });
+    const { connection, governor, epoch } = effect;
+    const ticketKey = this.#ports.register(effect);
     const heartbeatMs = this.#heartbeatMs;
     const leaseMs = this.#leaseMs;
     this.#governor(connection)?.send({
@@ -433,8 +379,7 @@ class Server implements RunningServer {
     spec,
     ...effect
   }: Extract<ServerEffect, { type: "assign" }>): void {
-    const reader = this.#ports.get(effect.governor);
-    const inputs = effect.inputs.map((input) => this.#address(input, session, reader));
+    const inputs = effect.inputs.map((input) => this.#ports.address(input, session, effect.governor));
     try {
       this.#governor(connection)?.send({ type: "assign", session, task, attempt, spec, inputs });
     } catch (error) {
@@ -447,31 +392,6 @@ class Server implements RunningServer {
       const message = { type: "fail", session, task, attempt, failure, info: {} } as const;
       this.#driver.input({ type: "governor.message", connection, message });
     }
-  }
-
-  /** Turns the holders of an input into addresses with tickets. */
-  #address(
-    { holders, onServer, ...input }: DraftInput,
-    session: Parameters<typeof objectPath>[0],
-    reader: { readonly relay: boolean; readonly isLocal: boolean } | undefined,
-  ): AssignedInput {
-    if (input.data) return { ...input, sources: [] };
-    const sources: ObjectSource[] = [];
-    for (const holder of reader?.relay === true ? [] : holders) {
-      const port = this.#ports.get(holder);
-      // A loopback address means another machine to a reader elsewhere.
-      if (!port || (port.fingerprint === undefined && reader?.isLocal !== true)) continue;
-      const path = blobPath(input.sha256);
-      const ticket = signTicket(port.ticketKey, { method: "GET", path, epoch: port.epoch });
-      const { fingerprint } = port;
-      sources.push({ url: port.url + path, ticket, ...(fingerprint === undefined ? {} : { fingerprint }) });
-    }
-    // The server comes last: for its own bytes, and to pass on those of a governor that cannot be reached directly.
-    if (onServer || holders.length > 0) {
-      const path = objectPath(session, input.object);
-      sources.push({ url: path, ticket: signTicket(this.#ticketKey, { method: "GET", path, epoch: 0 }) });
-    }
-    return { ...input, sources };
   }
 
   // -------------------------------------------------------------------------------------------------------- end

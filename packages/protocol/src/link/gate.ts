@@ -8,7 +8,7 @@ import { challengePath, isLoopbackHost, linkPath } from "../http.ts";
 import { PROTOCOL_MAX, PROTOCOL_MIN } from "../limits.ts";
 import type { ClientRequest, GovernorMessage } from "../messages.ts";
 import type { ServerToClient, ServerToGovernor } from "../messages.ts";
-import { messageRules } from "../roles.ts";
+import { ruleOf } from "../roles.ts";
 import { acceptGovernor, acceptRequest } from "./accept.ts";
 import { Connection, socketOptions, type Wiring } from "./connection.ts";
 import { FailureLimit } from "./failures.ts";
@@ -219,7 +219,7 @@ export class Gate {
       },
       heard: (message) => {
         const target = targetOf(message);
-        if (messageRules[message.type].audit && !isPart(message))
+        if (ruleOf(role, message.type)?.audit === true && !isPart(message))
           this.#options.audit({ verb: message.type, result: "accepted", ...entry, target });
       },
     };
