@@ -52,6 +52,14 @@ describe("help and version", () => {
     expect(out).toContain("--instance");
     expect((await runMain(["--help"])).out).toContain(`  ${command} `);
   });
+  test.each([[["access"]], [["access", "split"]], [["access", "rotate"]]])(
+    "rain %j --help",
+    async (words) => {
+      const { code, out } = await runMain([...words, "--help"]);
+      expect(code).toBe(0);
+      expect(out.trimEnd().split("\n").length).toBeLessThanOrEqual(24);
+    },
+  );
 
   test("--version is that of the package", async () => {
     const manifest = readFileSync(new URL("../../packages/cli/package.json", import.meta.url), "utf8");
@@ -80,7 +88,11 @@ describe("wrong command lines have exit code 2", () => {
     [["start", "--simple", "--local-governors=2"], "exclude each other"],
     [["start", "--local-governors=x"], "--local-governors"],
     [["start", "--local-governors=2", "-S"], "--reserve-cpu"],
-    [["server", "--listen", "0.0.0.0:1"], "TLS"],
+    [["server", "--listen", "0.0.0.0:x"], "--listen"],
+    // case 48: there is no way to serve without keys.
+    [["server", "--listen", "0.0.0.0:7210", "--no-auth"], "unknown option '--no-auth'"],
+    [["start", "--simple", "--listen", "0.0.0.0:7210", "--no-auth"], "unknown option '--no-auth'"],
+    [["governor", "--no-auth"], "unknown option '--no-auth'"],
     [["server", "extra"], "too many arguments"],
     [["governor", "--cpus", "0"], "--cpus"],
     [["governor", "--cpus"], "argument missing"],

@@ -29,17 +29,16 @@ export function parseAddress(option: string, text: string): Address {
   return { host, port: readPort(option, text, parts[1] ?? `${defaultPort}`) };
 }
 
-/** Where a server listens: `PORT` alone is on loopback. Other machines cannot be served yet, so only loopback passes. */
-export function parseListen(option: string, text: string): Address {
-  const address = /^\d+$/.test(text)
-    ? { host: loopback, port: readPort(option, text, text) }
-    : parseAddress(option, text);
-  if (!isLoopback(address.host))
-    throw usageError(
-      `${option} ${quote(text)}: this release listens on this machine only, since traffic between machines must be ` +
-        `encrypted and TLS is not there yet; use 127.0.0.1:${address.port} (and an ssh tunnel to reach it from elsewhere)`,
-    );
-  return address;
+/** Where a server listens: `PORT` alone is on loopback. */
+export const parseListen = (option: string, text: string): Address =>
+  /^\d+$/.test(text) ? { host: loopback, port: readPort(option, text, text) } : parseAddress(option, text);
+
+/** A name or an address of a machine, without a port. */
+export function parseHost(option: string, text: string): string {
+  const host = /^\[([^\]]+)\]$/.exec(text)?.[1] ?? text;
+  if (!/^[A-Za-z0-9._-]{1,255}$/.test(host) && !/^[0-9A-Fa-f:.]{2,45}$/.test(host))
+    throw usageError(`${option} ${quote(text)}: write the name or the address of a machine`);
+  return host;
 }
 export const isLoopback = (host: string): boolean => ["localhost", "127.0.0.1", "::1"].includes(host);
 

@@ -1,4 +1,4 @@
-import { Command, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 import type { Context, Globals } from "./context.ts";
 import { formatHelp } from "./help.ts";
 import type { Io, OutputFormat } from "./output.ts";
@@ -26,6 +26,10 @@ const listenOption = (): Option =>
   new Option("--listen <[HOST:]PORT>", "where it listens (default: 127.0.0.1:7210)")
     .argParser(by(read.parseListen, "--listen"))
     .default(read.parseListen("--listen", defaultListen), defaultListen);
+const hostNameOption = (): Option =>
+  new Option("--host-name <NAME>", "another name of this machine; may be repeated")
+    .argParser((text: string, before: readonly string[]) => [...before, read.parseHost("--host-name", text)])
+    .default([], "none");
 const logdirOption = (what: string): Option => new Option("--logdir <DIR>", what);
 const readyFileOption = (): Option =>
   new Option("--ready-file <FILE>", "write {url, pid} as JSON there once it is ready");
@@ -88,6 +92,7 @@ export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: numbe
   addScpCommand(program, context, done);
   addDaemonCommands(program, context, done);
   addViewCommands(program, context, done);
+  addAccessCommand(program, context, done);
   addJournalCommand(program, context, done);
   return program;
 }
@@ -117,6 +122,7 @@ function addClusterCommands(program: Command, context: () => Context, done: Done
     .option("--runprefix <COMMAND>", "how rain is started there (default: rain)", "rain")
     .addOption(sshOptionOption())
     .addOption(listenOption())
+    .addOption(hostNameOption())
     .addOption(logdirOption("folder for logs (default: in the instance)"))
     .option("--workdir <DIR>", "folder for the governors' data, on a fast disk")
     .addOption(journalOption())
@@ -154,6 +160,8 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     .summary("run a server in the foreground")
     .description("Runs a server in the foreground until SIGINT, SIGTERM or rain stop.")
     .addOption(listenOption())
+    .addOption(hostNameOption())
+    .addOption(tunnelOption("--audit-dir <DIR>", "folder of the audit log"))
     .addOption(journalOption())
     .addOption(logdirOption("log to server.log there instead of stderr"))
     .addOption(readyFileOption())
@@ -190,6 +198,11 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     )
     .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
     .option("--workdir <DIR>", "its data, on a fast disk (default: in the instance)")
+    .option(
+      "--listen <HOST>",
+      "where others read its data (default: 127.0.0.1)",
+      by(read.parseHost, "--listen"),
+    )
     .option(
       "--cache-size <SIZE>",
       "objects to keep for later (default: 2G)",
@@ -338,4 +351,35 @@ function addScpCommand(program: Command, context: () => Context, done: Done): vo
     .action(async (file, path, flags) =>
       done(await (await import("./commands/scp.ts")).run(context(), file, path, flags)),
     );
+}
+
+/** Not in the list of `rain --help`, which has to fit a screen; `rain access --help` shows it. */
+function addAccessCommand(program: Command, context: () => Context, done: Done): void {
+  const access = program
+    .command("access", { hidden: true })
+    .helpCommand(false)
+    .summary("split or change the keys of a server")
+    .description("Makes access files for one role each, and new keys.\nExample: rain access rotate governor");
+  access
+    .command("split")
+    .summary("make files with the key of one role each")
+    .description(
+      "Makes access files that hold the key of one role each, for machines and people\n" +
+        "that need no more. Example: rain access split --governor governor.json",
+    )
+    .option("--client <FILE>", "may submit, fetch, stop")
+    .option("--governor <FILE>", "may register and run tasks")
+    .option("--viewer <FILE>", "may look on")
+    .action(async (flags) => done(await (await import("./commands/access.ts")).split(context(), flags)));
+  access
+    .command("rotate")
+    .summary("make new keys for roles; the old ones stop working")
+    .description(
+      "Makes new keys for roles. A running server uses them at once and closes the\n" +
+        "connections that have the old ones.",
+    )
+    .addArgument(
+      new Argument("<ROLE...>", "client, governor or viewer").choices(["client", "governor", "viewer"]),
+    )
+    .action(async (wanted) => done(await (await import("./commands/access.ts")).rotate(context(), wanted)));
 }

@@ -89,11 +89,11 @@ export class Client {
     const { accessFile, reconnectS = 120, timeoutS = 10 } = options;
     checkNumber("connect: reconnectS", reconnectS, 0, 1e9);
     checkNumber("connect: timeoutS", timeoutS, 0.001, 1e6);
-    const address = await readAddress(accessFile, host, port, timeoutS * 1000);
-    return new Client(await Connection.open(address, { reconnectS }));
+    const reread = (): ReturnType<typeof readAddress> => readAddress(accessFile, host, port, timeoutS * 1000);
+    return new Client(await Connection.open(await reread(), { reconnectS, reread }));
   }
 
-  /** `http://host:port` of the server. */
+  /** `http://host:port` of the server, `https://host:port` when it is not on loopback. */
   get url(): string {
     return this.#connection.address.url;
   }
