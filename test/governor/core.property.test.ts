@@ -6,7 +6,7 @@ const seeds = Number(process.env["RAIN_SEEDS"] ?? 60);
 const STEPS = 1_500;
 
 describe("the governor's core in a hostile world", () => {
-  it("keeps its promises under faults, and finishes everything once they stop", () => {
+  it("keeps its promises under faults, and finishes everything once they stop", { timeout: 120_000 }, () => {
     const seen = new Map<string, number>();
     for (let seed = 1; seed <= seeds; seed += 1) {
       const world = new World(`governor ${seed}`);

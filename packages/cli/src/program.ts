@@ -189,6 +189,11 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     )
     .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
     .option("--workdir <DIR>", "its data, on a fast disk (default: in the instance)")
+    .option(
+      "--cache-size <SIZE>",
+      "objects to keep for later (default: 2G)",
+      by(read.parseMemory, "--cache-size"),
+    )
     .option("--pin-cpus", "give each task whole cpus of its own (taskset)")
     .option("--background", "return when it is registered, leave a daemon", false)
     .addOption(logdirOption("log to governor-NAME.log there instead of stderr"))

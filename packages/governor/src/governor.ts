@@ -17,7 +17,7 @@ import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome 
 import { Executor, type OwnExecutor } from "./executor/index.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
-import { BlobStore, RunStore, secureWorkdir } from "./store/index.ts";
+import { BlobStore, RunStore, secureWorkdir, Trees } from "./store/index.ts";
 import { Acquirer, DataPort, type AcquireEffect } from "./transfer/index.ts";
 import { Uplink } from "./uplink.ts";
 
@@ -56,6 +56,11 @@ export interface GovernorOptions {
   readonly tunnelTo?: string;
   /** A program that writes more than this to stdout or stderr is stopped, bytes. */
   readonly captureBytes?: number;
+  /**
+   * Bytes of objects that are kept although nobody needs them any more, in case that somebody does; 0 for none.
+   * Default: 2 GiB, but no more than a tenth of the disk that is free.
+   */
+  readonly cacheBytes?: number;
   /** Objects that are read from others at once. */
   readonly transfers?: number;
   readonly log: Log;
@@ -109,8 +114,15 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
   const undo: (() => Promise<void>)[] = [unlock];
   try {
     const identity = await readIdentity(workdir);
-    const store = await BlobStore.open(workdir);
-    const parts = new Shell(options, identity, store, unlock);
+    const trees = await Trees.open(workdir, (error) =>
+      options.log("warn", `removing an unpacked directory: ${String(error)}`),
+    );
+    const store = await BlobStore.open(workdir, {
+      cache: { bytes: options.cacheBytes },
+      besides: (sha256) => trees.bytesOf(sha256),
+      onGone: (sha256) => trees.drop(sha256),
+    });
+    const parts = new Shell(options, identity, store, trees, unlock);
     undo.push(() => parts.dispose());
     await parts.start(listenHost);
     return parts;
@@ -166,7 +178,13 @@ class Shell implements Governor {
   #timer: NodeJS.Timeout | undefined;
   #isEnding = false;
 
-  constructor(options: GovernorOptions, identity: string, store: BlobStore, unlock: () => Promise<void>) {
+  constructor(
+    options: GovernorOptions,
+    identity: string,
+    store: BlobStore,
+    trees: Trees,
+    unlock: () => Promise<void>,
+  ) {
     const { serverUrl, key, clusterId, workdir, env, log, capacity, tunnelTo } = options;
     this.#options = options;
     this.#identity = identity;
@@ -182,6 +200,7 @@ class Shell implements Governor {
     this.#executor = new Executor({
       workdir: join(workdir, "executor"),
       store: this.#runStore,
+      trees,
       ...(env === undefined ? {} : { baseEnv: env }),
       gpus: capacity.gpus,
       environments: new Map(Object.entries(options.environments ?? {})),
@@ -189,6 +208,7 @@ class Shell implements Governor {
       ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
       onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
       onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
+      onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
       log,
     });
     this.#acquirer = new Acquirer({
@@ -316,7 +336,12 @@ class Shell implements Governor {
     if (lost.length === 0) return outcome;
     const message = `outputs ${lost.map(({ object }) => object).join(", ")} are not in the store of their governor`;
     this.#options.log("error", message);
-    return { ok: false, failure: { reason: "internal", message }, info: outcome.info };
+    return {
+      ok: false,
+      failure: { reason: "internal", message },
+      info: outcome.info,
+      metrics: outcome.metrics,
+    };
   }
 
   // ------------------------------------------------------------------------------------------------- effects

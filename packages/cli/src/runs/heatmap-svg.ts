@@ -208,8 +208,7 @@ function curve(map: Heatmap): Drawing {
       label(left - 8, yOf(value) + 4, cellText(value), { "text-anchor": "end" }),
     ]),
     label(16, top + 2, judge.name, { class: "name" }),
-    ...(isLine ? line(values, xOf, yOf) : barsOf(values, xOf, yOf, spacing, low)),
-    ...bestMark(values[best?.x ?? -1], best === undefined ? 0 : xOf(best.x), yOf),
+    ...(isLine ? line(values, xOf, yOf, best?.x) : barsOf(values, xOf, yOf, spacing, best?.x)),
     ...axisLabels(labels, xOf, foot, areTilted),
     label(left + plotWidth / 2, below, x.name, { class: "name", "text-anchor": "middle" }),
   ];
@@ -239,20 +238,28 @@ function horizontal(
 
 type Scale = (value: number) => number;
 
-function line(values: readonly (number | undefined)[], xOf: Scale, yOf: Scale): string[] {
+const mark = { stroke: "#d62728", "stroke-width": 3 };
+
+function line(
+  values: readonly (number | undefined)[],
+  xOf: Scale,
+  yOf: Scale,
+  best: number | undefined,
+): string[] {
   const points = values.flatMap((value, at) =>
-    value === undefined || !Number.isFinite(value) ? [] : [[xOf(at), yOf(value), value] as const],
+    value === undefined || !Number.isFinite(value) ? [] : [{ at, x: xOf(at), y: yOf(value), value }],
   );
   return [
     tag("polyline", {
-      points: points.map(([x, y]) => `${round(x)},${round(y)}`).join(" "),
+      points: points.map(({ x, y }) => `${round(x)},${round(y)}`).join(" "),
       fill: "none",
       stroke: colourOf(0.25),
       "stroke-width": 2,
     }),
-    ...points.map(([cx, cy, value]) =>
-      tag("circle", { cx, cy, r: 4, fill: colourOf(0.25) }, tag("title", {}, cellText(value))),
-    ),
+    ...points.map(({ at, x, y, value }) => {
+      const dot = { cx: x, cy: y, r: at === best ? 6 : 4, fill: colourOf(0.25) };
+      return tag("circle", { ...dot, ...(at === best && mark) }, tag("title", {}, cellText(value)));
+    }),
   ];
 }
 
@@ -261,19 +268,17 @@ function barsOf(
   xOf: Scale,
   yOf: Scale,
   spacing: number,
-  low: number,
+  best: number | undefined,
 ): string[] {
   const width = Math.min(60, spacing * 0.7);
-  const base = yOf(Math.max(low, 0));
-  return values.flatMap((value, at) => {
+  const base = yOf(0);
+  const bars = values.flatMap((value, at) => {
     if (value === undefined || !Number.isFinite(value)) return [];
-    const y = Math.min(base, yOf(value));
-    const box = { x: xOf(at) - width / 2, y, width, height: Math.abs(base - yOf(value)) };
-    return [tag("rect", { ...box, fill: colourOf(0.25) }, tag("title", {}, cellText(value)))];
+    const top = Math.min(base, yOf(value));
+    const box = { x: xOf(at) - width / 2, y: top, width, height: Math.abs(base - yOf(value)) };
+    const look = { fill: colourOf(0.25), ...(at === best && mark) };
+    return [tag("rect", { ...box, ...look }, tag("title", {}, cellText(value)))];
   });
+  const ends = [xOf(0) - spacing / 2, xOf(Math.max(0, values.length - 1)) + spacing / 2] as const;
+  return [...bars, tag("line", { x1: ends[0], x2: ends[1], y1: base, y2: base, stroke: "#444" })];
 }
-
-const bestMark = (value: number | undefined, cx: number, yOf: Scale): string[] =>
-  value === undefined || !Number.isFinite(value)
-    ? []
-    : [tag("circle", { cx, cy: yOf(value), r: 7, fill: "none", stroke: "#d62728", "stroke-width": 3 })];

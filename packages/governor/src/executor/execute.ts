@@ -16,10 +16,13 @@ import {
 } from "./inputs.ts";
 import { IDLE_TERM_STATUS, type LaunchEnd } from "./launcher.ts";
 import { tailText, type LogSource } from "./logs.ts";
+import { joinNotes, type MetricsEnd } from "./metrics/index.ts";
+import { takeSnapshot, type Snapshot } from "./made.ts";
 import { collectOutputs, type Collection } from "./outputs.ts";
 import type { LiveLauncher } from "./pool.ts";
 import { diagnoseLaunch } from "./program.ts";
 import { errorCode } from "../monitor/errno.ts";
+import { TreeUses } from "../store/index.ts";
 import { environmentPrefix, pinPrefix } from "./prefix.ts";
 import { failureOf, signalOfStatus, TaskProblem } from "./problem.ts";
 import { quote, runScript, type Command } from "./script.ts";
@@ -34,12 +37,16 @@ interface Attempt {
   readonly effect: RunEffect;
   readonly work: Execute;
   readonly folder: TaskFolder;
+  /** Unpacked directories that it holds until its folder is gone. */
+  readonly trees: TreeUses;
   readonly stop: Stop;
   readonly onStarted: (at: number) => void;
 }
 interface Prepared {
   readonly command: Command;
   readonly readOnly: readonly ReadOnly[];
+  /** What is in the task's folder, when what the program makes there is an output. */
+  readonly before: Snapshot | undefined;
 }
 /** How the program ended, with its family dead. `excess` is the capture that grew too large. */
 interface Ended {
@@ -64,6 +71,7 @@ export async function execute(
   onStarted: (at: number) => void,
 ): Promise<RunOutcome> {
   const folder = taskFolder(house.tasks, effect.ref);
+  const trees = new TreeUses(house.trees);
   let announced = false;
   const announce = (at: number): void => {
     if (!announced) onStarted(at);
@@ -71,7 +79,7 @@ export async function execute(
   };
   let outcome: RunOutcome;
   try {
-    outcome = await runIn({ house, effect, work, folder, stop, onStarted: announce });
+    outcome = await runIn({ house, effect, work, folder, trees, stop, onStarted: announce });
   } catch (error) {
     outcome = { ok: false, failure: failureOf(error), info: {} };
   }
@@ -80,36 +88,70 @@ export async function execute(
   } catch (error) {
     house.log("warn", `the folder ${folder.root} could not be removed: ${String(error)}`);
   }
+  trees.release();
   return outcome;
 }
 
 async function runIn(attempt: Attempt): Promise<RunOutcome> {
   const { folder, house, effect } = attempt;
-  const { command, readOnly } = await prepare(attempt);
+  const { command, readOnly, before } = await prepare(attempt);
   await house.logs.begin(effect.ref, { stdout: folder.stdout, stderr: folder.stderr });
+  const metrics = effect.spec.metrics === true ? house.metrics.watch(effect.ref, folder) : undefined;
   let collection: Collection | undefined;
   let ended: Ended | undefined;
+  let told: MetricsEnd | undefined;
   try {
     ended = await launch(attempt, command);
+    told = await metrics?.end();
     await refuseModified(readOnly);
     await checkEnd(attempt, command, ended);
     const attributes = await readAttributes(folder.info);
-    collection = await collectOutputs(effect.spec.outputs, folder, house.store);
+    collection = await collectOutputs(effect.spec.outputs, folder, house.store, { before });
     const outputs = withAttributes(effect.spec.outputs, collection.reports, attributes.outputs);
-    return { ok: true, outputs, info: { ...ended.info, ...attributes.info } };
+    return { ok: true, outputs, ...measured({ ...ended.info, ...attributes.info }, told, collection.notes) };
   } catch (error) {
-    return { ok: false, failure: await withStderr(failureOf(error), folder), info: ended?.info ?? {} };
+    const failure = await withStderr(failureOf(error), folder);
+    return { ok: false, failure, ...measured(ended?.info ?? {}, told) };
   } finally {
+    metrics?.stop();
     await settleLogs(attempt, ended?.sizes, collection?.adopted ?? new Map());
   }
 }
 
-async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepared> {
+/** The figures of a run, with its metrics when they were read. */
+function measured(
+  info: TaskInfo,
+  told: MetricsEnd | undefined,
+  notes: readonly string[] = [],
+): Pick<RunOutcome, "info" | "metrics"> {
+  const debug = joinNotes(info.debug, ...notes, ...(told?.notes ?? []));
+  if (told === undefined) return { info: debug === undefined ? info : { ...info, debug } };
+  const { summaries: metrics, params, points } = told;
+  return {
+    info: {
+      ...info,
+      ...(metrics === undefined ? {} : { metrics }),
+      ...(params === undefined ? {} : { params }),
+      ...(debug === undefined ? {} : { debug }),
+    },
+    metrics: { points, params },
+  };
+}
+
+async function prepare({ folder, trees, house, effect, work }: Attempt): Promise<Prepared> {
   checkInputTypes(effect);
   await makeTaskFolder(folder);
-  const readOnly = await mapInputs(effect, house.store, folder.work);
+  const readOnly = await mapInputs(effect, house.store, trees, folder.work);
+  const before = await snapshotFor(effect, folder.work);
   const { instance, gpus } = house;
-  const place = { instance, work: folder.work, tmp: folder.tmp, info: folder.info, gpus };
+  const place = {
+    instance,
+    work: folder.work,
+    tmp: folder.tmp,
+    info: folder.info,
+    metrics: folder.metrics,
+    gpus,
+  };
   const env = taskEnvironment(effect, house.baseEnv, place);
   const words = work.args.map((arg) => argument(arg, effect, work.shell === true));
   const own = work.shell === true ? ["/bin/sh", "-c", "--", words.join(" ")] : words;
@@ -124,7 +166,15 @@ async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepar
   const stdin = stdinOf(folder, house, effect, work);
   if (work.stdin !== undefined && effect.spec.inputs[work.stdin]?.path === undefined)
     readOnly.push(...(await watchStdin(effect, house.store, work.stdin)));
-  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr }, readOnly };
+  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr }, readOnly, before };
+}
+
+async function snapshotFor({ spec, inputs }: RunEffect, work: string): Promise<Snapshot | undefined> {
+  if (!spec.outputs.some(({ capture }) => capture === "files")) return undefined;
+  const readOnly = spec.inputs.flatMap(({ path, write }, at) =>
+    path !== undefined && write !== true && inputs[at]?.kind === "directory" ? [path] : [],
+  );
+  return await takeSnapshot(work, new Set(readOnly));
 }
 
 /** Throws when inputs that are read-only were changed. */

@@ -14,6 +14,8 @@ export interface TaskFolder {
   readonly stderr: string;
   /** Where the program may tell attributes of its run. */
   readonly info: string;
+  /** Where the program may tell metrics, one JSON object a line. */
+  readonly metrics: string;
 }
 
 /** Names the folder of an attempt; `tasks` is free of symbolic links. */
@@ -28,6 +30,7 @@ export function taskFolder(tasks: string, ref: AttemptRef): TaskFolder {
     stdout: at("stdout"),
     stderr: at("stderr"),
     info: at("info.json"),
+    metrics: at("metrics.jsonl"),
   };
 }
 

@@ -2,6 +2,8 @@ import type { Sweeper } from "../monitor/sweep.ts";
 import type { UsageMonitor } from "../monitor/usage.ts";
 import type { Executors } from "./custom/index.ts";
 import type { Logs } from "./logs.ts";
+import type { MetricsMonitor } from "./metrics/index.ts";
+import type { Trees } from "../store/index.ts";
 import type { LauncherPool } from "./pool.ts";
 import type { Programs } from "./program.ts";
 import type { Log, Store } from "./types.ts";
@@ -12,6 +14,8 @@ export interface House {
   readonly tasks: string;
   readonly instance: string;
   readonly store: Store;
+  /** Directory objects that are unpacked once for all. */
+  readonly trees: Trees;
   readonly baseEnv: Readonly<Record<string, string>>;
   readonly gpus: number;
   /** Prefixes of the governor's environments, by their names. */
@@ -21,6 +25,7 @@ export interface House {
   readonly executors: Executors;
   readonly sweeper: Sweeper;
   readonly usage: UsageMonitor;
+  readonly metrics: MetricsMonitor;
   readonly programs: Programs;
   readonly logs: Logs;
   readonly log: Log;

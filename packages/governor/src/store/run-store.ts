@@ -45,6 +45,9 @@ export class RunStore implements Store {
   remove(sha256: Digest): Promise<void> {
     return this.#store.remove(sha256);
   }
+  discard(sha256: Digest): Promise<void> {
+    return this.#store.discard(sha256);
+  }
 
   #pin(): (sha256: Digest) => void {
     const taken = this.#current();

@@ -2,7 +2,7 @@ import { formatObject, formatTask } from "@rain/protocol";
 import { lacks, meets } from "./demand.ts";
 import { isDraining, takesTasks } from "./drain.ts";
 import type { Kernel } from "./kernel.ts";
-import type { LiveTask } from "./live.ts";
+import { isFull, type LiveTask } from "./live.ts";
 import { fits, shortfalls } from "./resources.ts";
 import type { DataObject, Task } from "./state.ts";
 import { taskState } from "./views.ts";
@@ -25,7 +25,12 @@ export function explain(k: Kernel, task: Task): string[] {
     case "failed":
       return [`failed in attempt ${state.attempt}: ${state.failure.message}`, ...history(task)];
     case "cancelled": {
-      const cause = task.session.failure;
+      const { failure: cause, maxFails, failed } = task.session;
+      if (maxFails !== undefined && failed >= maxFails) {
+        return [
+          `cancelled; session ${task.session.id} cancels its open tasks when ${maxFails} have failed (maxFails), and ${failed} have`,
+        ];
+      }
       return [cause ? `cancelled, because task ${name(task, cause.task)} failed its session` : "cancelled"];
     }
     case "aborted":
@@ -105,6 +110,12 @@ function explainNoGovernor(k: Kernel): string {
 }
 
 function explainReady(k: Kernel, live: LiveTask): string[] {
+  const { session, task } = live;
+  if (isFull(session)) {
+    const at = `session ${task.session.id} may have ${session.parallelism} tasks running at once (its parallelism)`;
+    const ahead = live.class.queue.size > 1 ? `; ${live.class.queue.size} ready tasks of it wait alike` : "";
+    return [`${at}, and has ${session.held}: it waits for one of them to end${ahead}`];
+  }
   const governors = [...k.live.governors.values()].filter((each) => takesTasks(k, each));
   if (governors.length === 0) return [explainNoGovernor(k)];
   const { request, demand, queue } = live.class;

@@ -5,10 +5,12 @@ import {
   type AttemptRef,
   type GovernorMessage,
   type GovernorMessageOf,
+  type MetricsBatch,
   type ObjectId,
   type Report,
   type TaskFailure,
 } from "@rain/protocol";
+import { Curves } from "./curves.ts";
 import { attemptKey, type Kernel } from "./kernel.ts";
 import { movePhase, newGovernor, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
@@ -34,6 +36,9 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
       break;
     case "started":
       started(k, governor, message);
+      break;
+    case "metrics":
+      metrics(k, governor, message);
       break;
     case "finish":
     case "fail":
@@ -187,6 +192,19 @@ function started(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
   movePhase(entry, { kind: "running", governor, since: k.now, startTime: message.at });
 }
 
+/** Of the current attempt only, and each point once. A hint: the governor tells them again after a reconnect. */
+function metrics(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"metrics">): void {
+  const task = currentTask(k, governor, message);
+  const batch = task && newsOf(task, message);
+  if (!batch) return;
+  const { session, task: id, attempt } = message;
+  k.commit({ type: "metrics", session, task: id, attempt, ...batch });
+}
+
+/** The points of the current attempt that are not known yet. */
+const newsOf = (task: Task, batch: MetricsBatch | undefined): MetricsBatch | undefined =>
+  batch && Curves.news(task.curves, batch);
+
 // ----------------------------------------------------------------------------------------------------- reports
 
 function report(k: Kernel, governor: LiveGovernor, message: Report): void {
@@ -234,7 +252,17 @@ function finish(k: Kernel, governor: LiveGovernor, task: Task, message: Governor
     return;
   }
   giveUpDisplaced(k, governor, task, outputs);
-  k.commit({ type: "finished", session, task: id, attempt, governor: governor.id, outputs, info });
+  const news = newsOf(task, message.metrics);
+  k.commit({
+    type: "finished",
+    session,
+    task: id,
+    attempt,
+    governor: governor.id,
+    outputs,
+    info,
+    ...(news ? { metrics: news } : {}),
+  });
 }
 
 /** A measured content type must be a subtype of the declared one. */
@@ -298,12 +326,14 @@ function takeOrDrop(k: Kernel, governor: LiveGovernor, message: GovernorMessageO
 function fail(k: Kernel, governor: LiveGovernor, task: Task, message: GovernorMessageOf<"fail">): void {
   const { session, task: id, attempt, info } = message;
   const left = (task.spec.retries ?? 0) - task.failures;
+  const news = newsOf(task, message.metrics);
   if (left > 0) {
+    if (news) k.commit({ type: "metrics", session, task: id, attempt, ...news });
     release(k, task, "failure", `${message.failure.message}; ${left} of its retries left`);
     return;
   }
   const failure = complete(message.failure, governor, attempt);
-  k.commit({ type: "failed", session, task: id, failure, info });
+  k.commit({ type: "failed", session, task: id, failure, info, ...(news ? { metrics: news } : {}) });
 }
 
 function starve(k: Kernel, governor: LiveGovernor, task: Task, message: GovernorMessageOf<"starved">): void {
@@ -377,9 +407,7 @@ function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "noth
   }
   k.live.governors.delete(governor.id);
   for (const object of governor.replicas) k.copies.remove(object, governor);
-  const held = [...governor.attempts.values()];
-  governor.attempts.clear();
-  for (const each of held) {
+  for (const each of k.freeAll(governor)) {
     const task = currentTask(k, governor, each);
     if (!task) continue;
     if (counts === "crash" && task.crashes + 1 >= k.config.crashLimit) {

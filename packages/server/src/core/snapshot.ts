@@ -1,5 +1,14 @@
-import type { ObjectId, SessionFailure, SessionId, TaskId, TaskSpec } from "@rain/protocol";
+import type {
+  DatastoreVersion,
+  HistoryItem,
+  ObjectId,
+  SessionFailure,
+  SessionId,
+  TaskId,
+  TaskSpec,
+} from "@rain/protocol";
 import { addTask, type DurableState } from "./apply.ts";
+import { Curves, type CurveColumns } from "./curves.ts";
 import type { DataObject, DurableObjectState, DurableTaskState, KnownGovernor, Session } from "./state.ts";
 
 /**
@@ -11,7 +20,10 @@ export type SnapshotItem =
   | { readonly type: "governor"; readonly governor: KnownGovernor }
   | {
       readonly type: "session";
-      readonly session: Omit<Session, "tasks" | "objects" | "submitKeys" | "settled" | "open" | "failure">;
+      readonly session: Omit<
+        Session,
+        "tasks" | "objects" | "submitKeys" | "settled" | "open" | "failed" | "failure"
+      >;
       readonly submitKeys: readonly string[];
       readonly failure: SessionFailure | undefined;
     }
@@ -37,18 +49,34 @@ export type SnapshotItem =
       readonly failures: number;
       readonly starved: number;
       readonly logged: boolean;
-    };
+    }
+  | {
+      readonly type: "curves";
+      readonly session: SessionId;
+      readonly task: TaskId;
+      readonly curves: CurveColumns;
+    }
+  | {
+      readonly type: "datastore";
+      readonly name: string;
+      readonly last: number;
+      readonly versions: readonly DatastoreVersion[];
+    }
+  | { readonly type: "datastore keys"; readonly keys: readonly (readonly [key: string, version: number])[] }
+  | { readonly type: "history"; readonly items: readonly HistoryItem[] };
 
 const SETTLED_CHUNK = 10_000;
+const CHUNK = 1_000;
 
 export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
   yield { type: "counters", nextSession: state.nextSession, nextGovernor: state.nextGovernor };
   for (const governor of state.governors.values()) yield { type: "governor", governor };
   for (const session of state.sessions.values()) {
     const { id, key, name, onError, detached, ttlS } = session;
+    const { unique, parallelism, maxFails, created, user } = session;
     yield {
       type: "session",
-      session: { id, key, name, onError, detached, ttlS },
+      session: { id, key, name, onError, detached, ttlS, unique, parallelism, maxFails, created, user },
       submitKeys: [...session.submitKeys],
       failure: session.failure,
     };
@@ -73,8 +101,22 @@ export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
     for (const task of session.tasks.values()) {
       const { spec, crashes, failures, starved, logged } = task;
       yield { type: "task", session: id, spec, state: task.state, crashes, failures, starved, logged };
+      if (task.curves) yield { type: "curves", session: id, task: spec.id, curves: task.curves.dump() };
     }
   }
+  yield* storedItems(state);
+  for (const items of chunks(state.history)) yield { type: "history", items };
+}
+
+function* storedItems({ datastores }: DurableState): Iterable<SnapshotItem> {
+  for (const { name, last, versions } of datastores.byName.values()) {
+    yield { type: "datastore", name, last, versions };
+  }
+  for (const keys of chunks([...datastores.byKey])) yield { type: "datastore keys", keys };
+}
+
+function* chunks<T>(list: readonly T[]): Iterable<readonly T[]> {
+  for (let at = 0; at < list.length; at += CHUNK) yield list.slice(at, at + CHUNK);
 }
 
 /** `item` came through the journal's CRC and was written by `snapshotItems` of the same format version. */
@@ -97,6 +139,7 @@ export function loadItem(state: DurableState, raw: unknown): void {
         submitKeys: new Set(item.submitKeys),
         settled: [],
         open: new Set(),
+        failed: 0,
         failure: item.failure,
       });
       break;
@@ -129,7 +172,22 @@ export function loadItem(state: DurableState, raw: unknown): void {
         session.open.add(task);
         for (const input of task.inputs) input.openConsumers++;
       }
+      if (item.state.kind === "failed") session.failed++;
       break;
     }
+    case "curves":
+      state.task(item.session, item.task).curves = Curves.load(item.curves);
+      break;
+    case "datastore": {
+      const { name, last, versions } = item;
+      state.datastores.byName.set(name, { name, last, versions: [...versions] });
+      break;
+    }
+    case "datastore keys":
+      for (const [key, version] of item.keys) state.datastores.byKey.set(key, version);
+      break;
+    case "history":
+      for (const each of item.items) state.remember(each);
+      break;
   }
 }

@@ -12,8 +12,10 @@ import type {
   TaskId,
   TaskInfo,
   TaskSpec,
+  TaskState,
   UserAttributes,
 } from "@rain/protocol";
+import type { Curves } from "./curves.ts";
 
 /**
  * The durable state: what the journal's records make, and nothing else. Connections, heartbeats, queues and copies
@@ -52,6 +54,13 @@ export interface Task {
   starved: number;
   /** It is in the session's settled log as finished (a lost output may have opened it again since). */
   logged: boolean;
+  /** The task that took its place: it is not counted any more. */
+  replacedBy: TaskId | undefined;
+  /** Of its last attempt. */
+  curves: Curves | undefined;
+  /** Of the live side (`rows.ts`), but here, since every task has them: its last change, and as what it is counted. */
+  revision: number;
+  counted: TaskState | undefined;
 }
 
 export type DurableObjectState =
@@ -98,12 +107,22 @@ export interface Session {
   readonly onError: OnError;
   readonly detached: boolean;
   readonly ttlS: number | undefined;
+  /** No other session has this name. */
+  readonly unique?: boolean | undefined;
+  /** Attempts that may hold resources at once. */
+  readonly parallelism?: number | undefined;
+  /** When so many tasks have failed, the open ones are cancelled. */
+  readonly maxFails?: number | undefined;
+  readonly created?: number | undefined;
+  readonly user?: UserAttributes | undefined;
   readonly tasks: Map<TaskId, Task>;
   readonly objects: Map<ObjectId, DataObject>;
   readonly submitKeys: Set<string>;
   /** Tasks in the order in which they settled: what `next` reads. */
   readonly settled: TaskId[];
   readonly open: Set<Task>;
+  /** Failed tasks that were not replaced. */
+  failed: number;
   failure: SessionFailure | undefined;
 }
 

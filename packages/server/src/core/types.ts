@@ -8,6 +8,7 @@ import type {
   GovernorHello,
   GovernorId,
   GovernorMessage,
+  MetricsBatch,
   ObjectId,
   ObjectRef,
   OnError,
@@ -18,8 +19,10 @@ import type {
   TaskId,
   TaskInfo,
   TaskSpec,
+  UserAttributes,
   WireError,
 } from "@rain/protocol";
+import type { NewVersion } from "./datastores.ts";
 
 /** Number of a live connection, given by the shell; never used again. */
 export type ConnectionId = number;
@@ -65,6 +68,11 @@ export type ServerRecord =
       readonly onError: OnError;
       readonly detached: boolean;
       readonly ttlS?: number | undefined;
+      readonly unique?: boolean | undefined;
+      readonly parallelism?: number | undefined;
+      readonly maxFails?: number | undefined;
+      readonly created?: number | undefined;
+      readonly user?: UserAttributes | undefined;
     }
   | {
       readonly type: "submitted";
@@ -93,6 +101,7 @@ export type ServerRecord =
       readonly governor: GovernorId;
       readonly outputs: readonly OutputReport[];
       readonly info: TaskInfo;
+      readonly metrics?: MetricsBatch | undefined;
     }
   | {
       readonly type: "failed";
@@ -100,6 +109,7 @@ export type ServerRecord =
       readonly task: TaskId;
       readonly failure: TaskFailure;
       readonly info: TaskInfo;
+      readonly metrics?: MetricsBatch | undefined;
     }
   /** An attempt ended without a result and the task will be tried again. `counts`: what it counts as. */
   | {
@@ -122,7 +132,12 @@ export type ServerRecord =
   | { readonly type: "lost"; readonly session: SessionId; readonly object: ObjectId }
   | { readonly type: "cancelled"; readonly session: SessionId; readonly tasks: readonly TaskId[] }
   | { readonly type: "unkept"; readonly session: SessionId; readonly objects: readonly ObjectId[] }
-  | { readonly type: "session.closed"; readonly session: SessionId };
+  /** The history keeps an item of it. */
+  | { readonly type: "session.closed"; readonly session: SessionId }
+  /** Hint: points of the task's current attempt. */
+  | MetricsRecord
+  | ({ readonly type: "datastore.created" } & NewVersion)
+  | { readonly type: "datastore.deleted"; readonly name: string; readonly versions: readonly number[] };
 
 export interface AssignedRecord {
   readonly type: "assigned";
@@ -131,8 +146,15 @@ export interface AssignedRecord {
   readonly attempt: Attempt;
   readonly governor: GovernorId;
 }
+export interface MetricsRecord extends MetricsBatch {
+  readonly type: "metrics";
+  readonly session: SessionId;
+  readonly task: TaskId;
+  readonly attempt: Attempt;
+}
 /** Hints need no sync of their own; every other record is a promise. */
-export const isHint = (record: ServerRecord): boolean => record.type === "assigned";
+export const isHint = (record: ServerRecord): boolean =>
+  record.type === "assigned" || record.type === "metrics";
 
 // ----------------------------------------------------------------------------------------------------- effects
 
@@ -179,7 +201,7 @@ export type ServerEffect =
       readonly inputs: readonly DraftInput[];
     }
   | { readonly type: "close"; readonly connection: ConnectionId }
-  /** No session uses these uploaded bytes any more. */
+  /** No session and no datastore uses these uploaded bytes any more. */
   | { readonly type: "blob.remove"; readonly sha256: Digest }
   /** Exit once the effects before this one are done. */
   | { readonly type: "exit" }

@@ -1,17 +1,25 @@
 import { Packr } from "msgpackr";
 import {
   attemptNumber,
+  byteSize,
   constantSpec,
+  digest,
   epochNumber,
   governorId,
+  metricPoint,
+  metricsBatch,
   nameText,
   objectId,
   outputReport,
+  plainName,
   sessionId,
+  sessionLimits,
+  sessionUser,
   taskFailure,
   taskId,
   taskInfo,
   taskSpec,
+  userAttributes,
 } from "@rain/protocol";
 import { z } from "zod";
 import type { ServerRecord } from "../core/types.ts";
@@ -63,6 +71,8 @@ const schemas = {
     onError: z.enum(["fail", "continue"]),
     detached: z.boolean(),
     ttlS: z.number().optional(),
+    ...sessionLimits,
+    user: sessionUser.optional(),
   }),
   submitted: z.strictObject({
     type: z.literal("submitted"),
@@ -95,8 +105,16 @@ const schemas = {
     governor: governorId,
     outputs: z.array(outputReport),
     info: taskInfo,
+    metrics: metricsBatch.optional(),
   }),
-  failed: z.strictObject({ type: z.literal("failed"), session, task, failure: taskFailure, info: taskInfo }),
+  failed: z.strictObject({
+    type: z.literal("failed"),
+    session,
+    task,
+    failure: taskFailure,
+    info: taskInfo,
+    metrics: metricsBatch.optional(),
+  }),
   released: z.strictObject({
     type: z.literal("released"),
     session,
@@ -110,6 +128,31 @@ const schemas = {
   cancelled: z.strictObject({ type: z.literal("cancelled"), session, tasks: z.array(taskId) }),
   unkept: z.strictObject({ type: z.literal("unkept"), session, objects: z.array(objectId) }),
   "session.closed": z.strictObject({ type: z.literal("session.closed"), session }),
+  metrics: z.strictObject({
+    type: z.literal("metrics"),
+    session,
+    task,
+    attempt: attemptNumber,
+    from: z.int().min(0),
+    points: z.array(metricPoint),
+    params: userAttributes.optional(),
+  }),
+  "datastore.created": z.strictObject({
+    type: z.literal("datastore.created"),
+    key,
+    name: plainName,
+    version: z.int().min(1),
+    kind: z.enum(["blob", "directory"]),
+    size: byteSize,
+    sha256: digest,
+    source: nameText.optional(),
+    created: z.number().optional(),
+  }),
+  "datastore.deleted": z.strictObject({
+    type: z.literal("datastore.deleted"),
+    name: plainName,
+    versions: z.array(z.int().min(1)),
+  }),
 } satisfies Catalogue;
 const catalogue: Readonly<Record<string, z.ZodType<ServerRecord>>> = schemas;
 
