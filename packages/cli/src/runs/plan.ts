@@ -1,9 +1,10 @@
 import { quote } from "shlex";
+import type { UserAttributes } from "@rain/protocol";
 import { expand, readFlags, renderError, SweepError, type Sweep, type Trial } from "@rain/sweep";
 import { usageError } from "../failure.ts";
 import { formatAmount, formatBytes } from "../output.ts";
 import type { RunSettings } from "./flags.ts";
-import type { RunManifest, TrialInfo } from "./manifest.ts";
+import type { RunManifest } from "./manifest.ts";
 
 /** What is to be run, before anything of the outside world is asked: no files, no server, no chance. */
 export interface RunRequest {
@@ -13,6 +14,8 @@ export interface RunRequest {
   readonly words: readonly string[];
   readonly settings: RunSettings;
   readonly seed: number;
+  /** The program's place in the project folder. */
+  readonly file?: string | undefined;
 }
 
 export interface RunPlan extends RunRequest {
@@ -82,14 +85,15 @@ export function trialEnvironment(
 }
 const SEEDS = 2 ** 32;
 
+/** A trial as its task's attributes keep it: a TrialInfo. */
 export const trialInfoOf = (
-  plan: RunPlan,
+  plan: Pick<RunPlan, "settings">,
   { index, combination, repeat, params, texts }: Trial,
-): TrialInfo => ({
+): UserAttributes => ({
   index,
   ...(plan.settings.repeat !== undefined && { combination, repeat }),
-  params,
-  texts,
+  params: { ...params },
+  texts: { ...texts },
 });
 
 /** The manifest of a run: docs/runs.md. */
