@@ -171,7 +171,9 @@ export const parseRunOrTask = (text: string): RunOrTask =>
 export function parseExperiment(option: string, text: string): number {
   const digits = /^(?:.+-exp)?(\d{1,7})$/.exec(text)?.[1];
   if (digits === undefined)
-    throw usageError(`${option} ${quote(text)}: write the number of an experiment, as "rain results" shows it`);
+    throw usageError(
+      `${option} ${quote(text)}: write the number of an experiment, as "rain results" shows it`,
+    );
   return Number(digits);
 }
 

@@ -134,9 +134,7 @@ const addData: Add = (program, context, done) => {
     .description("Uploads a file or folder. The same name again makes the next version.")
     .requiredOption("--source <PATH>", "file or folder of this machine")
     .requiredOption("--name <NAME>", "its name", (text: string) => read.parsePlainName("--name", text))
-    .action(async (flags) =>
-      done(await (await import("./commands/datastore.ts")).create(context(), flags)),
-    );
+    .action(async (flags) => done(await (await import("./commands/datastore.ts")).create(context(), flags)));
   datastore
     .command("list")
     .summary("list them")

@@ -37,8 +37,7 @@ export async function run(
   const { written, skipped } = await withClient(context, async (client) => {
     const found = await readRun(client, ref);
     const { view, manifest } = found;
-    const wanted =
-      flags.experiment === undefined ? found.rows : [rowOfExperiment(found, flags.experiment)];
+    const wanted = flags.experiment === undefined ? found.rows : [rowOfExperiment(found, flags.experiment)];
     const rows = wanted.filter(hasFiles);
     if (rows.length === 0)
       throw new CommandError(

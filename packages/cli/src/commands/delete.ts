@@ -31,7 +31,9 @@ async function confirm(name: string, running: number): Promise<void> {
     throw usageError(`${name} still runs (${trials} not ended): --yes stops and deletes it all the same`);
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   try {
-    const answer = await lines.question(`${name} still runs: ${trials} not ended. Stop and delete it? [y/N] `);
+    const answer = await lines.question(
+      `${name} still runs: ${trials} not ended. Stop and delete it? [y/N] `,
+    );
     if (/^y(es)?$/i.test(answer.trim())) return;
   } finally {
     lines.close();

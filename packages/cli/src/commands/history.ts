@@ -12,7 +12,9 @@ export interface HistoryFlags {
 }
 
 /** Long attributes are left out of the history, and a manifest may be long: what is there is read. */
-const short = z.object({ run: z.object({ kind: z.string().optional(), description: z.string().optional() }) });
+const short = z.object({
+  run: z.object({ kind: z.string().optional(), description: z.string().optional() }),
+});
 
 const itemJson = (item: HistoryItem): object => ({
   session: item.session,

@@ -76,7 +76,6 @@ async function writeFiles(
     else await writeFile(to, text);
   };
   if (csv !== undefined) await put(csv, toCsv(found.manifest, rows));
-  if (json !== undefined)
-    await put(json, `${JSON.stringify(resultsJson(found, rows, metric), null, 2)}\n`);
+  if (json !== undefined) await put(json, `${JSON.stringify(resultsJson(found, rows, metric), null, 2)}\n`);
   if (parquet !== undefined) await writeFile(parquet, await toParquet(found.manifest, rows));
 }

@@ -1,5 +1,12 @@
 import type { Client } from "@rain/client";
-import { asSessionId, limits, RainError, type ReplyOf, type ResultRow, type SessionView } from "@rain/protocol";
+import {
+  asSessionId,
+  limits,
+  RainError,
+  type ReplyOf,
+  type ResultRow,
+  type SessionView,
+} from "@rain/protocol";
 import { nearMisses, oneOf } from "@rain/sweep";
 import { z } from "zod";
 import { exitCodes } from "../exit-codes.ts";
