@@ -3,6 +3,7 @@ import { exitCodes } from "./exit-codes.ts";
 import { formatFailure, readFailure, usageError, type CommandError } from "./failure.ts";
 import { processIo, type Io } from "./output.ts";
 import { createProgram } from "./program.ts";
+import { version } from "./version.ts";
 
 /**
  * Runs one command line (without the program's own name) to its end; the exit code. Errors are printed, never thrown:
@@ -20,10 +21,15 @@ export async function main(
       program.outputHelp({ error: true });
       return exitCodes.usage;
     }
+    // Not an option of the parser, which would find it behind commands too: a datastore has a version.
+    if (argv[0] === "--version" || argv[0] === "-V") {
+      io.stdout(`rain ${version()}\n`);
+      return exitCodes.ok;
+    }
     await program.parseAsync(argv, { from: "user" });
     return code;
   } catch (error) {
-    // Help and version, already printed, end the parser by an error as well.
+    // Help, already printed, ends the parser by an error as well.
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
     const failure = readFailure(error instanceof CommanderError ? asUsageError(error) : error);
     io.stderr(formatFailure(failure, asksJson(argv)));
