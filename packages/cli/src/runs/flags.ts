@@ -120,13 +120,12 @@ export const SETTING_FLAGS: { readonly [K in SettingName]: SettingFlag } = {
   failFast: { flag: "--fail-fast", key: "run.fail_fast", help: "cancel the rest at the first failure" },
   maxFails: { flag: "--max-fails <N>", key: "run.max_fails", help: "cancel the rest at the Nth failure" },
   timeout: { flag: "--timeout <TIME>", key: "run.timeout", help: "the longest a trial may run: 90, 2h" },
-  retries: { flag: "--retries <N>", key: "run.retries", help: "further attempts of a trial that fails" },
-  cache: { flag: "--cache", key: "run.cache", help: "take over results of the same trials", isCommon },
+  retries: { flag: "--retries <N>", key: "run.retries", help: "further tries of a trial that fails" },
+  cache: { flag: "--cache", key: "run.cache", help: "take over results of the same trials" },
   localdir: {
     flag: "--localdir <DIR>",
     key: "run.localdir",
     help: "project folder (default: this one)",
-    isCommon,
   },
   ignoreWarnings: { flag: "--ignore_warnings", key: "run.ignore_warnings", help: "go on above --max_nodes" },
 };

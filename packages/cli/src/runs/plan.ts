@@ -138,11 +138,11 @@ export function resourceLines(plan: RunPlan): string[] {
   const { count } = plan.sweep.trials;
   const product = factors(plan).join(" x ");
   const line = (amount: string, unit: string, total: string): string =>
-    `${product} x ${amount}${unit} = ${total}${unit}`;
+    `${product} x ${amount} ${unit} = ${total}`;
   return [
-    line(formatAmount(cpus), " CPUs", formatAmount(cpus * count)),
-    ...(gpus > 0 ? [line(formatAmount(gpus), " GPUs", formatAmount(gpus * count))] : []),
-    ...(memory > 0 ? [line(formatBytes(memory), " memory", formatBytes(memory * count))] : []),
+    line(formatAmount(cpus), "CPUs", formatAmount(cpus * count)),
+    ...(gpus > 0 ? [line(formatAmount(gpus), "GPUs", formatAmount(gpus * count))] : []),
+    ...(memory > 0 ? [line(formatBytes(memory), "memory", formatBytes(memory * count))] : []),
   ];
 }
 
