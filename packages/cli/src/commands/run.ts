@@ -95,7 +95,8 @@ function prepare(
   const folder = settings.localdir === false ? undefined : resolve(settings.localdir ?? cwd);
   const path = settings.framework === undefined ? (context.env["PATH"] ?? "") : undefined;
   const resolved = resolveProgram(meant, { cwd, folder, path });
-  const seed = settings.seed ?? randomInt(MAX_SEED + 1);
+  // With another seed nothing would be the same as before.
+  const seed = settings.seed ?? (settings.cache === true ? 0 : randomInt(MAX_SEED + 1));
   const plan = planRun({ program: resolved.words, words, settings, seed, file: resolved.file });
   const config = printRunConfig({ settings: { ...settings, seed }, program: meant, words });
   const notes = (file?.ignored ?? []).map((key) => `${flags.config}: ${key} has no meaning here`);
@@ -166,7 +167,9 @@ async function submitAndWatch(context: Context, asked: Asked): Promise<number> {
   try {
     const { warnings, hasDisk } = await clusterWarnings(client, plan.settings);
     for (const warning of warnings) warn(context, warning);
-    const submitted = await submitRun(client, plan, { project, config, hasDisk });
+    const submitted = await giveUpOnSignal((signal) =>
+      submitRun(client, plan, { project, config, hasDisk, signal }),
+    );
     if (flags.detach) return reportDetached(context, plan, submitted);
     const { manifest, session } = submitted;
     if (context.globals.output === "plain")
@@ -178,6 +181,24 @@ async function submitAndWatch(context: Context, asked: Asked): Promise<number> {
     await client.close();
   }
 }
+
+/** A signal before the run is submitted leaves nothing of it. */
+async function giveUpOnSignal<T>(submit: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const interrupt = new AbortController();
+  const onSignal = (name: NodeJS.Signals): void =>
+    interrupt.abort(
+      new CommandError(signalCode(name), `${name}: the run is given up; nothing of it was started`),
+    );
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  try {
+    return await submit(interrupt.signal);
+  } finally {
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+  }
+}
+const signalCode = (name: NodeJS.Signals): number => (name === "SIGINT" ? 130 : 143);
 
 function reportDetached(context: Context, plan: RunPlan, { session, manifest }: SubmittedRun): number {
   const { name, seed, count } = manifest;
@@ -192,7 +213,7 @@ const goesOn = (name: string): string =>
 
 function leave({ io }: Context, name: string, signal: NodeJS.Signals): number {
   io.stderr(`rain: detached; the run ${name} goes on. ${goesOn(name)}\n`);
-  return signal === "SIGINT" ? 130 : 143;
+  return signalCode(signal);
 }
 
 interface Ended extends SubmittedRun {
