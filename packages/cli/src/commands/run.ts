@@ -55,7 +55,7 @@ export async function run(
   const project = folder === undefined ? undefined : await readProject(folder);
   for (const note of [...notes, ...(project ? projectWarnings(plan, project) : [])]) warn(context, note);
   if (flags.dryRun) {
-    printPreview(context, plan, config);
+    await printPreview(context, plan, config);
     return exitCodes.ok;
   }
   for (const warning of plan.warnings) warn(context, warning);
@@ -237,7 +237,11 @@ async function report(context: Context, client: Client, ended: Ended): Promise<n
   const json = { ...resultsJson(found, rows, undefined), command: command ?? null, warnings };
   print(context.io, context.globals.output, json, () => {
     const again = command === undefined ? [] : ["", bold("The best again:", context.io), escapeText(command)];
-    return ["", resultTable(manifest, rows, context.io), ...again].join("\n");
+    // A terminal has room for so many; the file or pipe behind another stdout takes all.
+    const isLong = context.io.columns !== undefined && rows.length > LONG;
+    const options = isLong ? { limit: SHOWN, ...(judge && { sort: judge.name }) } : {};
+    const more = isLong ? [`rain results ${manifest.name} shows all of them`] : [];
+    return ["", resultTable(manifest, rows, context.io, options), ...more, ...again].join("\n");
   });
   if (missing !== undefined) warn(context, missing);
   if (counts.finished === manifest.count) return exitCodes.ok;
@@ -247,6 +251,10 @@ async function report(context: Context, client: Client, ended: Ended): Promise<n
     `no trial of ${manifest.name} has finished: see rain logs ${quote(manifest.name)} --experiment 0`,
   );
 }
+
+/** More rows than a terminal is meant for, and those that it gets then. */
+const LONG = 100;
+const SHOWN = 30;
 
 async function commandOfTask(client: Client, session: number, task: number): Promise<string | undefined> {
   const ids = { session: asSessionId(session), tasks: [asTaskId(task)] };
