@@ -110,7 +110,30 @@ const addFiles: Add = (program, context, done) => {
     );
 };
 
+const detachOption = (): Option => new Option("--detach", "return at once, and let it run").default(false);
+
 const addChanges: Add = (program, context, done) => {
+  program
+    .command("retry")
+    .summary("run again what failed, with the same values")
+    .description("Runs again what failed, with the same values, and waits for it.")
+    .argument(...runArgument, read.parseRunRef)
+    .addOption(detachOption())
+    .action(async (run, flags) =>
+      done(await (await import("./commands/retry.ts")).run(context(), run, flags)),
+    );
+  program
+    .command("resume")
+    .summary("go on with what was cancelled, and watch it again")
+    .description(
+      "Goes on with what was cancelled, by rain stop or after a failure, and waits for\n" +
+        "the run to end. What failed stays as it is: see rain retry.",
+    )
+    .argument(...runArgument, read.parseRunRef)
+    .addOption(detachOption())
+    .action(async (run, flags) =>
+      done(await (await import("./commands/resume.ts")).run(context(), run, flags)),
+    );
   program
     .command("delete")
     .summary("remove a run with its results")
