@@ -3,6 +3,7 @@ import { exitCodes } from "./exit-codes.ts";
 import { formatFailure, readFailure, usageError, type CommandError } from "./failure.ts";
 import { processIo, type Io } from "./output.ts";
 import { createProgram } from "./program.ts";
+import { markProgram } from "./runs/argv.ts";
 import { version } from "./version.ts";
 
 /**
@@ -26,7 +27,8 @@ export async function main(
       io.stdout(`rain ${version()}\n`);
       return exitCodes.ok;
     }
-    await program.parseAsync(argv, { from: "user" });
+    const run = program.commands.find((command) => command.name() === "run");
+    await program.parseAsync(markProgram(argv, program.options, run?.options ?? []), { from: "user" });
     return code;
   } catch (error) {
     // Help, already printed, ends the parser by an error as well.

@@ -4,6 +4,7 @@ import { usageError } from "./failure.ts";
 import { formatHelp } from "./help.ts";
 import type { Io, OutputFormat } from "./output.ts";
 import * as read from "./options.ts";
+import { addRunCommand } from "./program-run.ts";
 import { addRunCommands } from "./program-runs.ts";
 
 /** The command line of `rain`, in one place. Each command's code is loaded when it runs, so that help is quick. */
@@ -88,6 +89,7 @@ export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: numbe
   addScpCommand(program, context, done);
   addDaemonCommands(program, context, done);
   addViewCommands(program, context, done);
+  addRunCommand(program, context, done);
   addRunCommands(program, context, done);
   return program;
 }
