@@ -1,16 +1,16 @@
-import { setTimeout as sleep } from "node:timers/promises";
-import type { Client } from "@rain/client";
-import { asSessionId, type TaskState } from "@rain/protocol";
-import { withClient } from "../connect.ts";
+import type { Client, Session } from "@rain/client";
+import type { TaskState } from "@rain/protocol";
+import { resultsJson } from "../commands/results.ts";
+import { FOLLOW_RECONNECT_S, withClient } from "../connect.ts";
 import type { Context } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { RunRef } from "../options.ts";
-import { print, type Io } from "../output.ts";
-import { rowJson, type RowJson } from "./export.ts";
-import { readRun, type Run } from "./open.ts";
-import { Progress } from "./progress.ts";
+import { print } from "../output.ts";
+import { findRun, type Run } from "./open.ts";
+import { trialRows } from "./rows.ts";
 import { resultTable } from "./table.ts";
-import { countsText, runJson, runState, total, unsettled, type RunJson } from "./view.ts";
+import { total } from "./view.ts";
+import { watchRun, type WatchedRun } from "./watch.ts";
 
 /** What `rain retry`, `rain resume` and `rain extend` have in common: more tasks for a run, and then its table. */
 
@@ -19,72 +19,64 @@ export interface AgainFlags {
   readonly detach: boolean;
 }
 
-export interface AgainJson {
-  readonly run: RunJson;
-  /** Numbers of the trials that were submitted. */
-  readonly submitted: readonly number[];
-  /** Null with `--detach`: they have not ended. */
-  readonly experiments: readonly RowJson[] | null;
-}
+/** Submits tasks for some trials of the run; the numbers of the trials. */
+export type Submit = (client: Client, session: Session, run: Run) => Promise<readonly number[]>;
 
-/** Submits tasks for some trials; their numbers. */
-export type Submit = (client: Client, run: Run) => Promise<readonly number[]>;
-
-/** Submits and, unless detached, waits until nothing runs any more; exit code 1 when something did not finish. */
+/** Submits and, unless detached, shows the run until it ends. The exit code is that of `rain run`. */
 export async function goOn(
   context: Context,
   ref: RunRef,
   { detach }: AgainFlags,
   submit: Submit,
 ): Promise<number> {
-  const { io, globals } = context;
-  const { submitted, run } = await withClient(context, async (client) => {
-    const before = await readRun(client, ref);
-    const submitted = await submit(client, before);
-    if (globals.output === "plain") io.stderr(`${told(before, submitted)}\n`);
-    const session = { session: before.view.session };
-    const run = detach ? await readRun(client, session) : await untilOver(client, session, io);
-    return { submitted, run };
-  });
-  const { manifest, rows, view } = run;
-  const experiments = detach ? null : rows.map((row) => rowJson(view.session, row));
-  const json: AgainJson = { run: runJson(run), submitted, experiments };
-  print(io, globals.output, json, () => (detach ? "" : resultTable(manifest, rows, io)));
-  if (detach) return exitCodes.ok;
-  return runState(view.counts) === "finished" ? exitCodes.ok : exitCodes.failed;
+  const work = async (client: Client): Promise<number> => {
+    const found = await findRun(client, ref);
+    const session = await client.attach(found.view.session);
+    const before = await session.results();
+    const { name } = found.manifest;
+    const submitted = await submit(client, session, { ...found, rows: trialRows(before.rows) });
+    const told =
+      submitted.length === 0
+        ? `${name}: nothing to submit`
+        : `${name}: ${submitted.length} experiment${submitted.length === 1 ? "" : "s"} submitted`;
+    if (detach) {
+      const json = { name, session: session.id, submitted };
+      print(context.io, context.globals.output, json, () => told);
+      return exitCodes.ok;
+    }
+    if (context.globals.output === "plain") context.io.stderr(`${told}\n`);
+    const watched = await watchRun(context, session, found.manifest, before);
+    if (watched.left !== undefined) return leave(context, name, watched.left);
+    return await report(context, session, found, submitted, watched);
+  };
+  return await withClient(context, work, FOLLOW_RECONNECT_S);
 }
 
-const told = ({ manifest: { name } }: Run, submitted: readonly number[]): string =>
-  submitted.length === 0
-    ? `${name}: nothing to run again`
-    : `${name}: ${submitted.length} experiment${submitted.length === 1 ? "" : "s"} submitted`;
+function leave({ io }: Context, name: string, signal: NodeJS.Signals): number {
+  io.stderr(`rain: detached; the run ${name} goes on: rain status ${name}\n`);
+  return signal === "SIGINT" ? 130 : 143;
+}
 
-const pollMs = 300;
-
-/** The run when none of its trials can change any more. */
-async function untilOver(client: Client, session: { readonly session: number }, io: Io): Promise<Run> {
-  const progress = new Progress(io);
-  try {
-    for (;;) {
-      const { view } = await client.request("session.get", { session: asSessionId(session.session) });
-      if (unsettled(view.counts) === 0) return await readRun(client, session);
-      progress.show(
-        `${total(view.counts) - unsettled(view.counts)}/${total(view.counts)}: ${countsText(view.counts)}`,
-      );
-      await sleep(pollMs);
-    }
-  } finally {
-    progress.done();
-  }
+async function report(
+  context: Context,
+  session: Session,
+  { manifest }: Pick<Run, "manifest">,
+  submitted: readonly number[],
+  { rows, counts }: WatchedRun,
+): Promise<number> {
+  const run: Run = { view: { ...(await session.info()), counts }, manifest, rows };
+  const json = { ...resultsJson(run, rows, undefined), submitted };
+  print(context.io, context.globals.output, json, () => resultTable(manifest, rows, context.io));
+  if (counts.finished === total(counts)) return exitCodes.ok;
+  return counts.finished > 0 ? exitCodes.partial : exitCodes.failed;
 }
 
 /** Runs the trials in these states again, with the same values. */
 export const resubmit =
   (states: readonly TaskState[]): Submit =>
-  async (client, { view, rows }) => {
+  async (_client, session, { rows }) => {
     const again = rows.filter(({ state }) => states.includes(state));
     if (again.length === 0) return [];
-    const session = await client.attach(view.session);
     session.retry(again.map(({ task }) => session.task(task)));
     await session.submit();
     return again.map(({ experiment }) => experiment);
