@@ -186,6 +186,43 @@ describe("inputs", () => {
     expect(bench.take()).toEqual([]);
   });
 
+  it("adopts bytes that are here under another name, and keeps them when the first name goes", () => {
+    const bench = linked();
+    const ref = (object: number) => ({ session, object: asObjectId(object) });
+    const adopt = (object: number, digest: number) =>
+      bench.hear({ type: "adopt", objects: [{ ...ref(object), sha256: digestOf(digest) }] });
+    bench.hear(assignment(1, { outputs: [7] })).end(1, { ok: true, outputs: [output(7, 3)], info: {} });
+    bench.take();
+    adopt(7, 4);
+    bench.hear({ type: "ack", attempts: [refOf(1)] });
+    adopt(50, 3);
+    adopt(51, 4); // not here
+    bench.hear({ type: "drop", objects: [ref(7)] });
+    expect(bench.take()).toEqual([]);
+    expect(bench.core.objects()).toEqual([{ ...ref(50), sha256: digestOf(3) }]);
+    // It is told like any other object.
+    bench.give({ type: "link.down" }).link(2);
+    expect(bench.said().at(-1)).toMatchObject({ type: "holding", objects: [ref(50)], done: true });
+    bench.hear({ type: "drop", objects: [ref(50)] });
+    expect(bench.take()).toEqual([{ type: "remove", sha256: digestOf(3) }]);
+  });
+
+  it("does not adopt bytes that are only on their way, nor in place of a version not yet acknowledged", () => {
+    const bench = linked();
+    const sha256 = digestOf(5);
+    const adopt = (object: number) =>
+      bench.hear({ type: "adopt", objects: [{ session, object: asObjectId(object), sha256 }] });
+    bench.hear(assignment(1, { ...two, outputs: [7] }));
+    adopt(50);
+    expect(bench.core.objects()).toEqual([]);
+    bench.give({ type: "acquired", sha256 });
+    bench.end(1, { ok: true, outputs: [output(7, 6)], info: {} });
+    adopt(7);
+    expect(bench.core.objects()).toContainEqual({ session, object: 7, sha256: digestOf(6) });
+    adopt(50);
+    expect(bench.core.objects()).toContainEqual({ session, object: 50, sha256 });
+  });
+
   it("removes bytes that arrive for nobody", () => {
     const bench = linked();
     bench.hear(assignment(1, two)).hear({ type: "cancel", ...refOf(1) });

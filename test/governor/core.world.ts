@@ -99,6 +99,9 @@ export const registered = (epoch: number): ServerToGovernor => ({
   ticketKey: new Uint8Array(32),
 });
 
+/** Objects that come to be by `adopt` have numbers from here on. */
+export const ADOPTED = 1_000_000;
+
 type RunEffect = Extract<GovernorEffect, { type: "run" }>;
 interface Run {
   readonly effect: RunEffect;
@@ -146,6 +149,7 @@ export class World {
   readonly attempts = new Map<string, ServerAttempt>();
   readonly shapes = new Map<string, ServerToGovernor>();
   readonly replicas = new Map<string, Digest>();
+  adopted = 0;
   /** Points that the server has of each attempt, by their numbers. */
   readonly points = new Map<string, number>();
 
@@ -394,6 +398,15 @@ export class World {
     }
   }
 
+  /** Another task has the result of one whose output is here. */
+  adoptSome(): void {
+    const [, sha256] = this.pick([...this.replicas]);
+    const ref = { session, object: asObjectId(ADOPTED + this.adopted++) };
+    // It may have gone meanwhile; a real server learns that from who reads it.
+    this.replicas.set(objectKey(ref), sha256);
+    this.toGovernor.push({ type: "adopt", objects: [{ ...ref, sha256 }] });
+  }
+
   serverHears(): void {
     const message = this.toServer.shift();
     if (!message) return;
@@ -473,6 +486,7 @@ export class World {
         add(3, () => this.assignNew());
         add(1, () => this.cancelSome());
         add(1, () => this.dropSome());
+        if (this.replicas.size > 0) add(1, () => this.adoptSome());
         if (this.shapes.size > 0) add(1, () => this.assignAgain());
       }
     }

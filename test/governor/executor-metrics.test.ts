@@ -35,6 +35,13 @@ it("a short program's metrics are read once it has ended, its last line being a 
   expect(kit.news.length).toBe(before);
 });
 
+it("a long curve becomes sparser and ends with the last value", async () => {
+  const { info, metrics: told } = await kit.shell("seq 1 3001 | sed 's/^/m=/'", { metrics });
+  expect(info.metrics).toEqual({ m: { last: 3_001, min: 1, max: 3_001, count: 3_001 } });
+  expect(told?.points.length).toBeLessThan(2_000);
+  expect(told?.points.at(-1)?.value).toBe(3_001);
+});
+
 it("without `metrics` nothing is read", async () => {
   const outcome = await kit.shell("echo loss=0.5; echo ${RAIN_METRICS-none} >out", {
     outputs: [{ path: "out" }],

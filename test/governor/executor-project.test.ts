@@ -1,5 +1,5 @@
 import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { buffer } from "node:stream/consumers";
@@ -32,9 +32,10 @@ beforeAll(async () => {
   tar = await buffer(packTree(project));
 });
 afterAll(async () => {
-  expect(kit.taskFolders).toEqual([]);
+  expect([...kit.logged, ...kit.taskFolders]).toEqual([]);
   expect(kit.logged).toEqual([]);
   await kit.stop();
+  await trees.close();
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -246,8 +247,8 @@ describe("unpacked trees", () => {
     store = await Trees.open(root, (error) => errors.push(error));
     await writeFile(file(), tar);
     return async () => {
+      await store.close();
       expect(errors).toEqual([]);
-      await chmod(root, 0o700);
       await rm(root, { recursive: true, force: true });
     };
   });

@@ -338,7 +338,7 @@ describe("runs", () => {
     await (await start({ cacheBytes: 150_000 })).registered();
     const [text, other] = ["x".repeat(100_000), "y".repeat(100_000)];
     const nowhere = { url: "http://127.0.0.1:1/gone", ticket: "t" };
-    const count = async (task: number, object: number, input: ReturnType<typeof inlineInput>) => {
+    const count = async (task: number, object: number, input: ReturnType<typeof sourceInput>) => {
       server.send(shell(task, "wc -c <in", { inputs: [input], inputPaths: ["in"] }));
       const report = await server.report(refOf(task));
       server.send({ type: "drop", objects: [{ session, object: asObjectId(object) }] });

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { limits } from "@rain/protocol";
 import { describe, expect, it } from "vitest";
 import { Curves } from "../../packages/governor/src/executor/metrics/curves.ts";

@@ -19,6 +19,7 @@ const planted: readonly (readonly [bug: keyof Bugs, rules: readonly string[]])[]
   ["reuseGpu", ["gpu-twice"]],
   ["shortSnapshot", ["replay-equals-live"]],
   ["forgetGovernorsAtRestart", ["attempt-wasted"]],
+  ["cacheIgnoresInputs", ["cached-wrong"]],
 ];
 const MAX_SEEDS = 300;
 

@@ -30,4 +30,6 @@ export interface Bugs {
   readonly reuseGpu?: boolean;
   /** Snapshots of the journal lose the settled logs. */
   readonly shortSnapshot?: boolean;
+  /** Tasks are the same for the cache whatever their inputs are. */
+  readonly cacheIgnoresInputs?: boolean;
 }

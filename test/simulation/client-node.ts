@@ -358,6 +358,10 @@ export class ClientNode {
     const from = 0 as TaskId;
     this.#call("session.describe", { type: "session.describe", session, from, max: 1_000 }, () => undefined);
     this.#call("server.info", { type: "server.info" }, () => undefined);
+    if (this.plan.cached) {
+      this.#call("cache.list", { type: "cache.list", max: 10 }, () => undefined);
+      if (random.chance(0.1)) this.#call("cache.clear", { type: "cache.clear" }, () => undefined);
+    }
     const seen = this.#memory.log.length;
     if (seen === 0) return;
     this.#call("next", { type: "next", session, from: 0 }, ({ items, failure }) => {

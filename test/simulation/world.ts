@@ -34,6 +34,8 @@ export class World {
   readonly bugs: Bugs;
   violation: Violation | undefined;
   faults = 0;
+  /** Tasks that were taken from the cache. */
+  cached = 0;
   readonly #hash: Hash = createHash("sha256");
   readonly #last: string[] = [];
   readonly #onLine: ((line: string) => void) | undefined;

@@ -161,6 +161,7 @@ class Shell implements Governor {
   readonly #options: GovernorOptions;
   readonly #identity: string;
   readonly #store: BlobStore;
+  readonly #trees: Trees;
   readonly #runStore: RunStore;
   readonly #executor: Executor;
   readonly #acquirer: Acquirer;
@@ -196,6 +197,7 @@ class Shell implements Governor {
     });
     this.#registered.catch(() => undefined); // `exited` tells it too: nobody has to ask for this one
     this.#store = store;
+    this.#trees = trees;
     this.#runStore = new RunStore(store);
     this.#executor = new Executor({
       workdir: join(workdir, "executor"),
@@ -278,6 +280,7 @@ class Shell implements Governor {
     this.#loopDelay.disable();
     await this.#uplink.stop();
     await this.#executor.stop();
+    await this.#trees.close();
     await this.#acquirer.stop();
     await this.#port.close();
     await this.#unlock();

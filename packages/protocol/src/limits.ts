@@ -37,7 +37,7 @@ export const limits = {
   metricPoints: 20_000,
   /** Results in one reply. */
   resultRows: 1_000,
-  /** Results of finished tasks that are kept for `cache`, and the bytes of their outputs; the oldest go first. */
+  /** Results of finished tasks that are kept for `cache`, and bytes that the server has of them; the oldest go first. */
   cacheEntries: 100_000,
   cacheBytes: 268_435_456,
   /** Closed sessions that the history remembers. */

@@ -77,6 +77,7 @@ export class Watch {
     if (!core) return;
     this.#steps++;
     this.records.check(core, input, step, now);
+    for (const effect of step.effects) if (effect.type === "blob.remove") this.#removingBlob(effect.sha256);
     checkLive(this.#world, core.kernel);
   }
 
@@ -125,7 +126,8 @@ export class Watch {
       );
     }
   }
-  removingBlob(sha256: Digest): void {
+  /** Looked at when it is decided: until it is done, a submit may name the same bytes again, freshly uploaded. */
+  #removingBlob(sha256: Digest): void {
     for (const session of this.#core?.durable.sessions.values() ?? []) {
       for (const object of session.objects.values()) {
         const { state } = object;

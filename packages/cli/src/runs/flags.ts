@@ -103,7 +103,6 @@ export const SETTING_FLAGS: { readonly [K in SettingName]: SettingFlag } = {
     flag: "--seed <N>",
     key: `${search}.seed`,
     help: "of what is drawn (default: one is drawn)",
-    isCommon,
   },
   metric: {
     flag: "--metric <NAME[:GOAL]>",

@@ -4,7 +4,7 @@ import { bold, table, type Column, type Io } from "../output.ts";
 import type { RunManifest } from "./manifest.ts";
 import { metricNames, metricValue, own, type Row } from "./rows.ts";
 import { formatSpan, formatValue } from "./table.ts";
-import { countsText, total, unsettled } from "./view.ts";
+import { total, unsettled } from "./view.ts";
 import { judgeOf, winner } from "./winner.ts";
 
 /** A run while it goes on: as a table that is drawn over itself, or as one line for each trial that has ended. */
@@ -24,7 +24,7 @@ export function liveLines(run: RunNow, io: Io, now: number): string[] {
   const bestValue = best && judge && metricValue(best, judge.name);
   const done = total(counts) - unsettled(counts);
   const head = [
-    `${manifest.name}: ${done} of ${total(counts)} trials have ended (${countsText(counts)})`,
+    `${manifest.name}: ${done} of ${total(counts)} ended, ${counts.running} running${counts.failed > 0 ? `, ${counts.failed} failed` : ""}`,
     ...(best && judge && bestValue !== undefined
       ? [`best ${judge.name} ${formatValue(bestValue)} (experiment ${best.experiment})`]
       : []),

@@ -53,6 +53,10 @@ export function hear(m: Machine, message: ServerToGovernor): void {
     case "drop":
       for (const ref of message.objects) if (!m.fresh.has(objectKey(ref))) m.holdings.drop(ref);
       break;
+    case "adopt":
+      for (const { sha256, ...ref } of message.objects)
+        if (m.holdings.has(sha256) && !m.fresh.has(objectKey(ref))) m.holdings.hold(ref, sha256);
+      break;
     case "stop":
       leave(m, "the server stopped this governor");
       break;

@@ -77,7 +77,7 @@ export class Pool {
       [request.memory, memory],
       ...request.named.map(([name, amount]) => [amount, has.get(name) ?? 0] as const),
     ] as const;
-    return parts.reduce((most, [taken = 0, all = 0]) => (all > 0 ? Math.max(most, taken / all) : most), 0);
+    return parts.reduce((most, [taken, all]) => (all > 0 ? Math.max(most, taken / all) : most), 0);
   }
 
   /** Takes the units of a request that fits; GPUs by lowest index. */

@@ -71,9 +71,17 @@ export async function removeTree(path: string): Promise<void> {
   }
 }
 
-async function openFolders(path: string): Promise<void> {
-  if (!(await lstat(path)).isDirectory()) return;
-  await chmod(path, 0o700);
-  for (const entry of await readdir(path, { withFileTypes: true }))
-    if (entry.isDirectory()) await openFolders(join(path, entry.name));
+/**
+ * Gives the right to write to all folders of a tree back, so that anybody's `rm -r` can remove it. Something of it may
+ * vanish meanwhile: a removal that failed goes on for a while with what it had begun.
+ */
+export async function openFolders(path: string): Promise<void> {
+  try {
+    if (!(await lstat(path)).isDirectory()) return;
+    await chmod(path, 0o700);
+    for (const entry of await readdir(path, { withFileTypes: true }))
+      if (entry.isDirectory()) await openFolders(join(path, entry.name));
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+  }
 }

@@ -2,7 +2,7 @@ import { statfs } from "node:fs/promises";
 import type { Digest } from "@rain/protocol";
 
 /** Bytes of blobs that nobody needs any more and that are kept, unless the governor is told otherwise. */
-export const CACHE_BYTES = 2_147_483_648;
+const CACHE_BYTES = 2_147_483_648;
 /** Without a word from its operator it takes at most this part of the disk that would be free without it. */
 const FREE_PART = 0.1;
 /** How long a look at the free disk is taken for true, milliseconds. */

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Digest } from "@rain/protocol";
 import { extractTree } from "@rain/protocol/tree";
-import { removeTree } from "../executor/folder.ts";
+import { openFolders, removeTree } from "../executor/folder.ts";
 import { makeReadOnly, type TreeState } from "../executor/read-only.ts";
 
 /** Trees that nobody uses and whose blob is still here: of more than so many, those that were not used for longest go. */
@@ -100,6 +100,11 @@ export class Trees {
     this.#entries.delete(sha256);
     this.#entries.set(sha256, entry);
     return { unpacked: entry.unpacked, release: () => this.#release(entry) };
+  }
+
+  /** Nobody uses any of them any more, and the governor ends: what is left on disk can be removed by its user. */
+  async close(): Promise<void> {
+    for (const { path } of this.#entries.values()) await openFolders(path);
   }
 
   #unpack({ sha256, size }: Packed, file: string): Entry {

@@ -15,6 +15,8 @@ import {
 import { Curves } from "./curves.ts";
 import { Datastores } from "./datastores.ts";
 import { historyItem } from "./history.ts";
+import { cachedOutputs, Cache } from "./cache.ts";
+import { cacheKey } from "./cache-key.ts";
 import { loadItem, snapshotItems } from "./snapshot.ts";
 import {
   isNeeded,
@@ -78,6 +80,7 @@ export class DurableState {
   readonly history: HistoryItem[] = [];
   readonly governors: Map<GovernorId, KnownGovernor> = new Map();
   readonly governorByIdentity: Map<string, KnownGovernor> = new Map();
+  readonly cache: Cache = new Cache();
   nextSession: SessionId = asSessionId(1);
   nextGovernor: GovernorId = asGovernorId(1);
 
@@ -140,10 +143,17 @@ export class DurableState {
         const task = this.task(record.session, record.task);
         moveTask(task, { kind: "open", attempt: record.attempt, governor: record.governor });
         task.curves = undefined;
+        task.inputsChanged = record.adopted === true;
         break;
       }
       case "finished":
-        applyFinished(this.task(record.session, record.task), record, changes);
+        applyFinished(this.task(record.session, record.task), record, changes, this.cache);
+        break;
+      case "cached":
+        applyCached(this.task(record.session, record.task), record, changes, this.cache);
+        break;
+      case "cache.cleared":
+        this.cache.clear();
         break;
       case "failed":
         applyFailed(this.task(record.session, record.task), record, changes);
@@ -178,6 +188,7 @@ export class DurableState {
         this.sessionByKey.delete(session.key);
         if (session.unique === true) this.sessionByName.delete(session.name);
         this.remember(historyItem(session));
+        this.cache.sessionClosed(session.id);
         changes.closed = session;
         break;
       }
@@ -194,6 +205,8 @@ export class DurableState {
         changes.unstored.push(...this.datastores.delete(record.name, record.versions));
         break;
     }
+    for (const list of [changes.unneeded, changes.lost, changes.failedObjects])
+      for (const object of list) this.cache.objectGone(object);
     return changes;
   }
 
@@ -307,6 +320,8 @@ export function addTask(session: Session, spec: Task["spec"], state: DurableTask
     curves: undefined,
     revision: 0,
     counted: undefined,
+    mustRun: false,
+    inputsChanged: false,
   };
   session.tasks.set(spec.id, task);
   if (spec.replaces !== undefined) replace(session, spec.replaces, spec.id);
@@ -334,15 +349,41 @@ function applyFinished(
   task: Task,
   record: Extract<ServerRecord, { type: "finished" }>,
   changes: Changes,
+  cache: Cache,
 ): void {
-  moveTask(task, {
-    kind: "finished",
-    attempt: record.attempt,
-    governor: record.governor,
-    info: record.info,
-  });
+  const { attempt, governor, info } = record;
+  moveTask(task, { kind: "finished", attempt, governor, info });
   addMetrics(task, record.metrics, changes);
-  const reports = new Map<number, OutputReport>(record.outputs.map((report) => [report.object, report]));
+  // Now: an input that nobody else needs goes with this task.
+  const key = task.spec.cache === true && !task.inputsChanged ? cacheKey(task) : undefined;
+  takeOutputs(task, record.outputs, () => governor, changes);
+  const outputs = key === undefined ? undefined : cachedOutputs(task, record.outputs);
+  if (key !== undefined && outputs) cache.finished(key, task, info, outputs);
+}
+
+/** It was not run: the same task finished before. */
+function applyCached(
+  task: Task,
+  record: Extract<ServerRecord, { type: "cached" }>,
+  changes: Changes,
+  cache: Cache,
+): void {
+  const { info, from, outputs, copies } = record;
+  moveTask(task, { kind: "finished", attempt: task.state.attempt, governor: undefined, info, from });
+  task.curves = undefined;
+  const key = cacheKey(task);
+  takeOutputs(task, outputs, (id) => copies.find(({ object }) => object === id)?.governor, changes);
+  if (key !== undefined) cache.hit(key, task);
+}
+
+/** A finished task's outputs are there, and the task is settled. */
+function takeOutputs(
+  task: Task,
+  list: readonly OutputReport[],
+  originOf: (id: ObjectId) => GovernorId | undefined,
+  changes: Changes,
+): void {
+  const reports = new Map<number, OutputReport>(list.map((report) => [report.object, report]));
   for (const output of outputsOf(task)) {
     const report = reports.get(output.id);
     // A task that ran again for one lost output does not replace the others.
@@ -353,7 +394,7 @@ function applyFinished(
       sha256: report.sha256,
       contentType: report.contentType,
       data: report.data,
-      origin: record.governor,
+      origin: originOf(output.id),
       user: report.user,
     };
     changes.finished.push(output);
@@ -410,6 +451,7 @@ function applyReleased(
 
 /** Opens a finished task for its lost outputs: those are pending again, and its inputs are needed again. */
 function applyReopened(task: Task, objects: readonly ObjectId[], changes: Changes): void {
+  task.mustRun = true;
   if (task.state.kind !== "open") {
     moveTask(task, { kind: "open", attempt: task.state.attempt, governor: undefined });
     task.session.open.add(task);
@@ -419,6 +461,8 @@ function applyReopened(task: Task, objects: readonly ObjectId[], changes: Change
   for (const output of outputsOf(task)) {
     if (!objects.includes(output.id)) continue;
     output.state = { kind: "pending" };
+    for (const consumer of output.consumers)
+      if (consumer.state.kind === "open") consumer.inputsChanged = true;
     changes.lost.push(output);
   }
 }

@@ -8,6 +8,7 @@ import {
   type OutputSpec,
   type TaskSpec,
 } from "@rain/protocol";
+import { checkCache } from "./cache-key.ts";
 import { checkCustom } from "./check-custom.ts";
 
 /** The kind of an object that is known to exist. */
@@ -27,6 +28,8 @@ export function checkWork(spec: TaskSpec, kindOf: KindOf): string | undefined {
     const problem = checkPlace(input, at, spec, kindOf);
     if (problem !== undefined) return problem;
   }
+  const cache = checkCache(spec);
+  if (cache !== undefined) return cache;
   if (spec.work.type === "execute") return checkExecute(spec, kindOf);
   return spec.work.type === "custom" ? checkCustom(spec) : checkBuiltIn(spec, kindOf);
 }

@@ -129,6 +129,10 @@ export class ServerCore {
     const k = this.#k;
     if (!k.dirty) return;
     k.dirty = false;
+    if (k.cacheUse.serve(ROUND)) {
+      k.dirty = true;
+      return;
+    }
     const governors = [...k.live.governors.values()]
       .filter((each) => takesTasks(k, each))
       .map((governor) => ({ governor, free: governor.free }));
@@ -143,7 +147,9 @@ export class ServerCore {
     };
     schedule(snapshot, ({ live, governor }) => {
       placed++;
-      this.#assign(live, governor);
+      // The same task may have finished while this one waited for its turn.
+      if (k.cacheUse.take(live)) k.dirty = true;
+      else this.#assign(live, governor);
     });
     if (placed === ROUND) k.dirty = true;
   }

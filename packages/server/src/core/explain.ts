@@ -4,7 +4,7 @@ import { isDraining, takesTasks } from "./drain.ts";
 import type { Kernel } from "./kernel.ts";
 import { isFull, type LiveTask } from "./live.ts";
 import { fits, shortfalls } from "./resources.ts";
-import type { DataObject, Task } from "./state.ts";
+import type { CachedFrom, DataObject, Task } from "./state.ts";
 import { taskState } from "./views.ts";
 
 /** How many inputs or governors an explanation lists before it only counts. */
@@ -17,6 +17,7 @@ export function explain(k: Kernel, task: Task): string[] {
     case "open":
       return explainOpen(k, task);
     case "finished":
+      if (state.from) return [explainCached(task, state.from), ...history(task)];
       return [
         `finished in attempt ${state.attempt} on ${governorName(k, state.governor)}` +
           (state.info.durationS === undefined ? "" : ` after ${state.info.durationS.toFixed(3)} s`),
@@ -45,6 +46,12 @@ function name(of: Task, id: Task["spec"]["id"]): string {
   const task = of.session.tasks.get(id);
   const text = formatTask(of.session.id, id);
   return task?.spec.name ? `${text} (${task.spec.name})` : text;
+}
+
+function explainCached(task: Task, from: CachedFrom): string {
+  const did = formatTask(from.session, from.task) + (from.name === undefined ? "" : ` (${from.name})`);
+  const where = from.session === task.session.id ? "" : " in another session";
+  return `it was not run: task ${did} did the same before${where}`;
 }
 
 function history(task: Task): string[] {

@@ -14,7 +14,7 @@ import { Curves } from "./curves.ts";
 import { attemptKey, type Kernel } from "./kernel.ts";
 import { movePhase, newGovernor, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
-import { isNeeded, type Task } from "./state.ts";
+import { isNeeded, type DataObject, type Task } from "./state.ts";
 import type { ConnectionId } from "./types.ts";
 
 /** How often a task may be sent to a governor that cannot get its inputs, before it fails. */
@@ -155,7 +155,7 @@ function adopt(k: Kernel, governor: LiveGovernor, ref: AttemptRef): Task | undef
   if (task?.state.kind !== "open" || task.state.governor !== undefined) return undefined;
   if (ref.attempt <= task.state.attempt) return undefined;
   const { session, task: id, attempt } = ref;
-  k.commit({ type: "assigned", session, task: id, attempt, governor: governor.id });
+  k.commit({ type: "assigned", session, task: id, attempt, governor: governor.id, adopted: true });
   k.resumeAttempt(task, governor);
   return task;
 }
@@ -175,14 +175,31 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
   }
   if (!message.done || governor.synced) return;
   governor.synced = true;
-  for (const object of governor.replicas) {
-    if (governor.announced.has(object)) k.copies.update(object);
-    else k.copies.remove(object, governor);
-  }
+  const { lost, adopted } = unannounced(governor);
+  for (const object of lost) k.copies.remove(object, governor);
+  k.cacheUse.tellToAdopt(governor, adopted);
+  for (const object of governor.replicas) k.copies.update(object);
   governor.announced.clear();
   governor.dropped.clear();
   k.copies.rebuildLost();
   k.dirty = true;
+}
+
+/**
+ * Copies that a governor should have and does not tell of. Where the same bytes are there under another name, it was
+ * told to adopt them and did not hear it: it is told again.
+ */
+function unannounced({ replicas, announced }: LiveGovernor): { lost: DataObject[]; adopted: DataObject[] } {
+  const here = new Set<string>();
+  for (const object of announced)
+    if (object.state.kind === "finished" && replicas.has(object)) here.add(object.state.sha256);
+  const [lost, adopted]: [DataObject[], DataObject[]] = [[], []];
+  for (const object of replicas) {
+    if (announced.has(object)) continue;
+    const { state } = object;
+    (state.kind === "finished" && here.has(state.sha256) ? adopted : lost).push(object);
+  }
+  return { lost, adopted };
 }
 
 function started(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"started">): void {

@@ -10,6 +10,7 @@ import {
   type ServerToGovernor,
 } from "@rain/protocol";
 import { type Changes, type DurableState } from "./apply.ts";
+import { CacheUse } from "./cache-use.ts";
 import { Copies } from "./copies.ts";
 import { demandKey, demandOf } from "./demand.ts";
 import { assignLevels } from "./levels.ts";
@@ -40,6 +41,7 @@ export class Kernel {
   readonly live: Live = new Live();
   readonly copies: Copies = new Copies(this);
   readonly parked: Parked = new Parked(this);
+  readonly cacheUse: CacheUse = new CacheUse(this);
   now: number;
   readonly startedAt: number;
   /** Something changed that may let a task be placed. */
@@ -225,6 +227,7 @@ export class Kernel {
   readyIfComplete(entry: LiveTask): void {
     if (entry.phase.kind !== "waiting" || entry.phase.missing > 0) return;
     movePhase(entry, { kind: "ready", since: this.now });
+    this.cacheUse.noteReady(entry);
     this.dirty = true;
   }
 

@@ -11,6 +11,7 @@ import {
 } from "@rain/protocol";
 import { outputsOf } from "./apply.ts";
 import { createDatastore, deleteDatastore } from "./datastore-requests.ts";
+import { clearCache, listCache } from "./cache-use.ts";
 import { drainGovernor, stopGovernor } from "./drain.ts";
 import { explain } from "./explain.ts";
 import type { Kernel } from "./kernel.ts";
@@ -116,6 +117,12 @@ function dispatch(k: Kernel, waiter: Waiter, request: CoreRequest): void {
       break;
     case "datastore.delete":
       k.reply(waiter, "datastore.delete", deleteDatastore(k, request));
+      break;
+    case "cache.list":
+      k.reply(waiter, "cache.list", listCache(k, request.max));
+      break;
+    case "cache.clear":
+      k.reply(waiter, "cache.clear", clearCache(k));
       break;
     case "explain": {
       const task = theTask(theSession(k, request.session), request.task);

@@ -9,11 +9,12 @@ import type {
 } from "@rain/protocol";
 import { addTask, type DurableState } from "./apply.ts";
 import { Curves, type CurveColumns } from "./curves.ts";
+import type { CacheEntry } from "./cache.ts";
 import type { DataObject, DurableObjectState, DurableTaskState, KnownGovernor, Session } from "./state.ts";
 
 /**
  * The durable state as a list of plain items, each small enough for one frame of a snapshot, in an order in which
- * every item refers only to earlier ones: governors, then for each session its head, objects, tasks.
+ * every item refers only to earlier ones: governors, then for each session its head, objects, tasks; then the cache.
  */
 export type SnapshotItem =
   | { readonly type: "counters"; readonly nextSession: number; readonly nextGovernor: number }
@@ -49,6 +50,8 @@ export type SnapshotItem =
       readonly failures: number;
       readonly starved: number;
       readonly logged: boolean;
+      readonly mustRun?: true | undefined;
+      readonly inputsChanged?: true | undefined;
     }
   | {
       readonly type: "curves";
@@ -63,7 +66,12 @@ export type SnapshotItem =
       readonly versions: readonly DatastoreVersion[];
     }
   | { readonly type: "datastore keys"; readonly keys: readonly (readonly [key: string, version: number])[] }
-  | { readonly type: "history"; readonly items: readonly HistoryItem[] };
+  | { readonly type: "history"; readonly items: readonly HistoryItem[] }
+  | {
+      readonly type: "cached";
+      readonly entry: Omit<CacheEntry, "sources">;
+      readonly sources: readonly (readonly [SessionId, TaskId])[];
+    };
 
 const SETTLED_CHUNK = 10_000;
 const CHUNK = 1_000;
@@ -100,10 +108,23 @@ export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
     }
     for (const task of session.tasks.values()) {
       const { spec, crashes, failures, starved, logged } = task;
-      yield { type: "task", session: id, spec, state: task.state, crashes, failures, starved, logged };
+      yield {
+        type: "task",
+        session: id,
+        spec,
+        state: task.state,
+        crashes,
+        failures,
+        starved,
+        logged,
+        ...(task.mustRun ? { mustRun: true } : {}),
+        ...(task.inputsChanged ? { inputsChanged: true } : {}),
+      };
       if (task.curves) yield { type: "curves", session: id, task: spec.id, curves: task.curves.dump() };
     }
   }
+  for (const { sources, ...entry } of state.cache.entries())
+    yield { type: "cached", entry, sources: [...sources] };
   yield* storedItems(state);
   for (const items of chunks(state.history)) yield { type: "history", items };
 }
@@ -168,6 +189,8 @@ export function loadItem(state: DurableState, raw: unknown): void {
       task.failures = item.failures;
       task.starved = item.starved;
       task.logged = item.logged;
+      task.mustRun = item.mustRun === true;
+      task.inputsChanged = item.inputsChanged === true;
       if (item.state.kind === "open") {
         session.open.add(task);
         for (const input of task.inputs) input.openConsumers++;
@@ -188,6 +211,9 @@ export function loadItem(state: DurableState, raw: unknown): void {
       break;
     case "history":
       for (const each of item.items) state.remember(each);
+      break;
+    case "cached":
+      state.cache.add({ ...item.entry, name: item.entry.name, sources: new Map(item.sources) });
       break;
   }
 }

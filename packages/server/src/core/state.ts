@@ -29,6 +29,15 @@ export type DurableTaskState =
       readonly attempt: Attempt;
       readonly governor: GovernorId;
       readonly info: TaskInfo;
+      readonly from?: undefined;
+    }
+  /** It was not run, but took over what another task came to. `attempt` is the last one assigned, as of an open task. */
+  | {
+      readonly kind: "finished";
+      readonly attempt: Attempt;
+      readonly governor: undefined;
+      readonly info: TaskInfo;
+      readonly from: CachedFrom;
     }
   | {
       readonly kind: "failed";
@@ -41,6 +50,13 @@ export type DurableTaskState =
   | { readonly kind: "cancelled"; readonly attempt: Attempt; readonly governor: GovernorId | undefined }
   /** `cause` is the failed or cancelled task whose output can never come. */
   | { readonly kind: "aborted"; readonly attempt: Attempt; readonly cause: TaskId };
+
+/** The task that really ran, for people. */
+export interface CachedFrom {
+  readonly session: SessionId;
+  readonly task: TaskId;
+  readonly name?: string | undefined;
+}
 
 export interface Task {
   readonly session: Session;
@@ -61,6 +77,10 @@ export interface Task {
   /** Of the live side (`rows.ts`), but here, since every task has them: its last change, and as what it is counted. */
   revision: number;
   counted: TaskState | undefined;
+  /** A lost output opened it again: it really runs, whatever the cache says. */
+  mustRun: boolean;
+  /** An input was made again since its attempt was assigned: what comes of it may be of the bytes before. */
+  inputsChanged: boolean;
 }
 
 export type DurableObjectState =

@@ -23,6 +23,7 @@ import type {
   WireError,
 } from "@rain/protocol";
 import type { NewVersion } from "./datastores.ts";
+import type { CachedFrom } from "./state.ts";
 
 /** Number of a live connection, given by the shell; never used again. */
 export type ConnectionId = number;
@@ -103,6 +104,17 @@ export type ServerRecord =
       readonly info: TaskInfo;
       readonly metrics?: MetricsBatch | undefined;
     }
+  /** It finished without an attempt: the same task, which may be of a closed session, finished before. */
+  | {
+      readonly type: "cached";
+      readonly session: SessionId;
+      readonly task: TaskId;
+      readonly from: CachedFrom;
+      readonly outputs: readonly OutputReport[];
+      /** One governor that has the bytes of each output that is needed and not in the report. */
+      readonly copies: readonly { readonly object: ObjectId; readonly governor: GovernorId }[];
+      readonly info: TaskInfo;
+    }
   | {
       readonly type: "failed";
       readonly session: SessionId;
@@ -137,7 +149,8 @@ export type ServerRecord =
   /** Hint: points of the task's current attempt. */
   | MetricsRecord
   | ({ readonly type: "datastore.created" } & NewVersion)
-  | { readonly type: "datastore.deleted"; readonly name: string; readonly versions: readonly number[] };
+  | { readonly type: "datastore.deleted"; readonly name: string; readonly versions: readonly number[] }
+  | { readonly type: "cache.cleared" };
 
 export interface AssignedRecord {
   readonly type: "assigned";
@@ -145,6 +158,8 @@ export interface AssignedRecord {
   readonly task: TaskId;
   readonly attempt: Attempt;
   readonly governor: GovernorId;
+  /** The attempt was there, and its first record was lost: nobody knows which bytes its inputs had. */
+  readonly adopted?: boolean | undefined;
 }
 export interface MetricsRecord extends MetricsBatch {
   readonly type: "metrics";

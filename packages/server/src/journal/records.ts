@@ -96,6 +96,7 @@ const schemas = {
     task,
     attempt: attemptNumber,
     governor: governorId,
+    adopted: z.boolean().optional(),
   }),
   finished: z.strictObject({
     type: z.literal("finished"),
@@ -114,6 +115,15 @@ const schemas = {
     failure: taskFailure,
     info: taskInfo,
     metrics: metricsBatch.optional(),
+  }),
+  cached: z.strictObject({
+    type: z.literal("cached"),
+    session,
+    task,
+    from: z.strictObject({ session, task, name: nameText.optional() }),
+    outputs: z.array(outputReport),
+    copies: z.array(z.strictObject({ object: objectId, governor: governorId })),
+    info: taskInfo,
   }),
   released: z.strictObject({
     type: z.literal("released"),
@@ -153,6 +163,7 @@ const schemas = {
     name: plainName,
     versions: z.array(z.int().min(1)),
   }),
+  "cache.cleared": z.strictObject({ type: z.literal("cache.cleared") }),
 } satisfies Catalogue;
 const catalogue: Readonly<Record<string, z.ZodType<ServerRecord>>> = schemas;
 

@@ -1,2 +1,2 @@
 export { joinNotes, type MetricsEnd } from "./collector.ts";
-export { MetricsMonitor, type MetricsWatch } from "./monitor.ts";
+export { MetricsMonitor } from "./monitor.ts";

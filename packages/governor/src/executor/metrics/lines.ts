@@ -1,12 +1,8 @@
 import { StringDecoder } from "node:string_decoder";
+import { stripVTControlCharacters } from "node:util";
 
 /** Characters of a line that are looked at; the rest of a longer one is skipped. */
 export const LINE_LENGTH = 8_192;
-
-// Colours, cursor moves and titles of terminals, and other control characters.
-// oxlint-disable-next-line no-control-regex
-const escapes =
-  /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-_])|[\u0000-\u0008\u000e-\u001f]/g;
 
 /**
  * Cuts what a program writes into lines, as they come. A line that is drawn again and again (progress bars end each
@@ -68,5 +64,8 @@ export class Lines {
   }
 }
 
+const control = /[^\P{Cc}\t]/u;
+const controls = /[^\P{Cc}\t]/gu;
+/** Without colours, cursor moves and titles of terminals, and other control characters. */
 const clean = (line: string): string =>
-  /[\u0000-\u0008\u000e-\u001f]/.test(line) ? line.replace(escapes, "") : line;
+  control.test(line) ? stripVTControlCharacters(line).replace(controls, "") : line;
