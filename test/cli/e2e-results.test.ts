@@ -200,6 +200,36 @@ describe("a run of twelve of which three fail", () => {
   });
 });
 
+test("resume goes on with what was stopped, and leaves what failed", limit, async () => {
+  const gate = home.path("resume-gate");
+  const session = await makeRun(
+    client,
+    { name: "halted", parameters: ["n"], swept: ["n"] },
+    ["0", "1", "2"].map((n) => ({
+      texts: { n },
+      script: n === "0" ? "exit 1" : `while [ ! -e '${gate}' ]; do sleep 0.05; done; echo "score: ${n}"`,
+    })),
+  );
+  await session.waitSome([session.task(0)]);
+  await home.rain("stop", "halted");
+  await session.waitAll();
+  writeFileSync(gate, "");
+  const resumed = await home.rain("resume", "halted");
+  expect(resumed.code).toBe(3); // one failed
+  expect(resumed.err).toContain("2 experiments submitted");
+  expect(resumed.out).toMatch(/^\* +2 +2 +2 +finished/m);
+  interface Again {
+    readonly name: string;
+    readonly submitted: number[];
+  }
+  const detached = await home.json<Again>("retry", "halted", "--detach");
+  expect(detached).toMatchObject({ name: "halted", submitted: [0] });
+  const end = await home.rain("resume", "halted", "-o", "json");
+  expect(end.code).toBe(3);
+  expect(JSON.parse(end.out)).toMatchObject({ submitted: [], run: { counts: { finished: 2, failed: 1 } } });
+  await session.close();
+});
+
 async function arrayBuffer(path: string): Promise<ArrayBuffer> {
   const bytes = readFileSync(path);
   return await Promise.resolve(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));

@@ -21,7 +21,7 @@ export const commandGroups: readonly (readonly [string, readonly string[]])[] = 
 const examples: readonly (readonly [string, string])[] = [
   ["rain start --simple", "a server and a governor in the background"],
   ['rain run train.py --lr "[0.1, 0.2]"', "a run: one experiment for each value"],
-  ["rain results RUN", "its table; RUN: its name or session number"],
+  ["rain results RUN", "its table; RUN: name or session number"],
   ["rain COMMAND --help", "what a command does, and its options"],
 ];
 

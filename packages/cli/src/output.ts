@@ -12,8 +12,8 @@ export interface Io {
   /** Lines of that terminal. */
   readonly rows?: number | undefined;
   readonly colour: boolean;
-  /** Asks the user; only where stdin and stdout are a terminal. */
-  readonly ask?: ((question: string) => Promise<boolean>) | undefined;
+  /** Asks the user; only where stdin and stdout are a terminal. Enter means `byDefault`: yes unless given. */
+  readonly ask?: ((question: string, byDefault?: boolean) => Promise<boolean>) | undefined;
 }
 
 export function processIo(): Io {
@@ -41,12 +41,12 @@ export function processIo(): Io {
   };
 }
 
-/** Yes is what Enter means. */
-async function askUser(question: string): Promise<boolean> {
+async function askUser(question: string, byDefault = true): Promise<boolean> {
   const { createInterface } = await import("node:readline/promises");
   const reader = createInterface({ input: process.stdin, output: process.stdout });
   try {
-    return /^(y|yes|)$/i.test((await reader.question(`${question} [Y/n] `)).trim());
+    const answer = (await reader.question(`${question} ${byDefault ? "[Y/n]" : "[y/N]"} `)).trim();
+    return answer === "" ? byDefault : /^y(es)?$/i.test(answer);
   } finally {
     reader.close();
   }

@@ -16,11 +16,13 @@ const experimentOption = (text: string): Option =>
   );
 const numberOption = (what: string): Option =>
   new Option("-n, --number <N>", `the most ${what} (default: 100)`)
-    .argParser((value: string) => atLeastOne(read.parseCount("--number", value)))
+    .argParser((value: string) => atLeastOne("--number", read.parseCount("--number", value)))
     .default(100);
 
-function atLeastOne(count: number): number {
-  if (count < 1 || count > 10_000) throw usageError(`--number ${count}: write a number from 1 to 10000`);
+const MAX_NUMBER = 10_000; // of the protocol, which is not loaded for a command line
+function atLeastOne(option: string, count: number): number {
+  if (count < 1 || count > MAX_NUMBER)
+    throw usageError(`${option} ${count}: write a number from 1 to ${MAX_NUMBER}`);
   return count;
 }
 
@@ -110,7 +112,45 @@ const addFiles: Add = (program, context, done) => {
     );
 };
 
+const detachOption = (): Option => new Option("--detach", "return at once, and let it run").default(false);
+
 const addChanges: Add = (program, context, done) => {
+  program
+    .command("retry")
+    .summary("run again what failed, with the same values")
+    .description("Runs again what failed, with the same values, and waits for it.")
+    .argument(...runArgument, read.parseRunRef)
+    .addOption(detachOption())
+    .action(async (run, flags) =>
+      done(await (await import("./commands/retry.ts")).run(context(), run, flags)),
+    );
+  program
+    .command("extend")
+    .summary("add trials to a random search")
+    .description(
+      "Adds N trials to a run with --strategy random_search, with its seed and values,\n" +
+        "and waits for them. They are those that a larger --trials would have given.",
+    )
+    .argument(...runArgument, read.parseRunRef)
+    .requiredOption("--trials <N>", "how many more", (text: string) =>
+      atLeastOne("--trials", read.parseCount("--trials", text)),
+    )
+    .addOption(detachOption())
+    .action(async (run, flags) =>
+      done(await (await import("./commands/extend.ts")).run(context(), run, flags)),
+    );
+  program
+    .command("resume")
+    .summary("go on with what was cancelled, and watch it again")
+    .description(
+      "Goes on with what was cancelled, by rain stop or after a failure, and waits for\n" +
+        "the run to end. What failed stays as it is: see rain retry.",
+    )
+    .argument(...runArgument, read.parseRunRef)
+    .addOption(detachOption())
+    .action(async (run, flags) =>
+      done(await (await import("./commands/resume.ts")).run(context(), run, flags)),
+    );
   program
     .command("delete")
     .summary("remove a run with its results")

@@ -1,4 +1,3 @@
-import { createInterface } from "node:readline/promises";
 import { withClient } from "../connect.ts";
 import type { Context } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
@@ -17,7 +16,7 @@ export async function run(context: Context, ref: RunRef, { yes }: DeleteFlags): 
   const { name, session } = await withClient(context, async (client) => {
     const { view, manifest } = await findRun(client, ref);
     const running = unsettled(view.counts);
-    if (running > 0 && !yes) await confirm(manifest.name, running);
+    if (running > 0 && !yes) await confirm(context, manifest.name, running);
     await client.request("session.close", { session: view.session });
     return { name: manifest.name, session: view.session };
   });
@@ -25,18 +24,10 @@ export async function run(context: Context, ref: RunRef, { yes }: DeleteFlags): 
   return exitCodes.ok;
 }
 
-async function confirm(name: string, running: number): Promise<void> {
-  const trials = `${running} trial${running === 1 ? "" : "s"}`;
-  if (process.stdin.isTTY !== true)
-    throw usageError(`${name} still runs (${trials} not ended): --yes stops and deletes it all the same`);
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
-  try {
-    const answer = await lines.question(
-      `${name} still runs: ${trials} not ended. Stop and delete it? [y/N] `,
-    );
-    if (/^y(es)?$/i.test(answer.trim())) return;
-  } finally {
-    lines.close();
-  }
+async function confirm({ io }: Context, name: string, running: number): Promise<void> {
+  const trials = `${running} trial${running === 1 ? "" : "s"} not ended`;
+  if (io.ask === undefined)
+    throw usageError(`${name} still runs (${trials}): --yes stops and deletes it all the same`);
+  if (await io.ask(`${name} still runs (${trials}). Stop and delete it?`, false)) return;
   throw new CommandError(exitCodes.failed, `${name} was left as it is`);
 }

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "@rain/client";
 import { settledStates } from "@rain/protocol";
-import { withClient } from "../connect.ts";
+import { FOLLOW_RECONNECT_S, withClient } from "../connect.ts";
 import type { Context } from "../context.ts";
 import { escapeText } from "../escape.ts";
 import { exitCodes } from "../exit-codes.ts";
@@ -29,7 +29,7 @@ export async function run(context: Context, ref: RunRef, flags: RunLogsFlags): P
     });
     return await runTask(context, task, flags);
   }
-  await withClient(context, async (client) => {
+  const work = async (client: Client): Promise<void> => {
     const found = await readRun(client, ref);
     if (flags.follow) return await followAll(context, client, ref, found, flags);
     const started = found.rows.filter(({ attempt }) => attempt > 0);
@@ -39,7 +39,8 @@ export async function run(context: Context, ref: RunRef, flags: RunLogsFlags): P
         `no trial of ${found.manifest.name} has run: there is no log yet; -f waits for it`,
       );
     for (const row of started) await copy(context, client, found, row, flags);
-  });
+  };
+  await withClient(context, work, flags.follow ? FOLLOW_RECONNECT_S : 0);
   return exitCodes.ok;
 }
 

@@ -18,10 +18,10 @@ import { randomName } from "./names.ts";
 import { commandOf, manifestOf, trialEnvironment, trialInfoOf, type RunPlan } from "./plan.ts";
 import type { Project } from "./project.ts";
 
-/** Label of the constant that is the project folder: what is added to a run later finds it by that. */
+/** Label of the input that is the project folder: what is added to a run later finds it by that. */
 export const PROJECT_LABEL = "project";
 /** Label of the input that is the datastore. */
-const DATASTORE_LABEL = "datastore";
+export const DATASTORE_LABEL = "datastore";
 
 /** What all trials of a run have. */
 export interface TrialInputs {

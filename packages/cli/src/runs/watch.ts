@@ -20,11 +20,15 @@ const FIRST_MS = 100;
 const LATER_MS = 500;
 const FIRST_LOOKS = 50;
 
-/** Shows a run until all of its trials have ended, or a signal comes. With `-o json` nothing is printed. */
+/**
+ * Shows a run until all of its trials have ended, or a signal comes. With `-o json` nothing is printed. What ended
+ * `before` is known to the user.
+ */
 export async function watchRun(
   context: Context,
   session: Session,
   manifest: RunManifest,
+  before?: Results,
 ): Promise<WatchedRun> {
   const leaving = new AbortController();
   let left: NodeJS.Signals | undefined;
@@ -34,6 +38,7 @@ export async function watchRun(
   };
   for (const name of SIGNALS) process.once(name, onSignal);
   const view = new View(context, manifest);
+  if (before !== undefined) view.take(before, true);
   try {
     for (let looks = 0; ; looks++) {
       const results = await untilLeft(() => session.results({ since: view.since }), leaving.signal);
@@ -86,9 +91,9 @@ class View {
     this.#screen = io.columns !== undefined && globals.output !== "json" ? new Screen(io) : undefined;
   }
 
-  take(results: Results): void {
+  take(results: Results, isKnown = false): void {
     this.since = results;
-    const isQuiet = this.#screen !== undefined || this.#context.globals.output === "json";
+    const isQuiet = isKnown || this.#screen !== undefined || this.#context.globals.output === "json";
     for (const result of results.rows) this.#results.set(result.task, result);
     for (const row of trialRows(results.rows)) {
       const before = this.#trials.get(row.experiment);
