@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
+import { array, assert, constantFrom, oneof, pre, property, string } from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseRunConfig, printRunConfig, type RunFile } from "../../packages/cli/src/runs/config.ts";
 import { SETTING_FLAGS, settingNames, type RunSettings } from "../../packages/cli/src/runs/flags.ts";
@@ -141,10 +141,10 @@ describe("what is wrong is named with its place", () => {
 });
 
 describe("the printed file is read as the same run", () => {
-  const word = fc.oneof(
-    fc.constantFrom("--lr", "--lr", "--a-b", "-v", "--amp!", "--", "-", "--x=[1, 2]", "k=[1]", "--0", "--1"),
-    fc.constantFrom("[1, 2]", "['a', 'b c']", "1e-3", "0.10", "1_000", "true", "null", "~", "yes", "", " "),
-    fc.constantFrom(
+  const word = oneof(
+    constantFrom("--lr", "--lr", "--a-b", "-v", "--amp!", "--", "-", "--x=[1, 2]", "k=[1]", "--0", "--1"),
+    constantFrom("[1, 2]", "['a', 'b c']", "1e-3", "0.10", "1_000", "true", "null", "~", "yes", "", " "),
+    constantFrom(
       "a: b",
       "# x",
       "'",
@@ -160,13 +160,13 @@ describe("the printed file is read as the same run", () => {
       "1:30",
       "é\u2028",
     ),
-    fc.string({ maxLength: 6 }).filter((text) => !text.includes("\0")),
+    string({ maxLength: 6 }).filter((text) => !text.includes("\0")),
   );
   test("whatever the words", () => {
-    fc.assert(
-      fc.property(fc.array(word, { maxLength: 8 }), fc.string({ minLength: 1 }), (words, description) => {
+    assert(
+      property(array(word, { maxLength: 8 }), string({ minLength: 1 }), (words, description) => {
         const program = "t.py";
-        fc.pre(!description.includes("\0"));
+        pre(!description.includes("\0"));
         const settings: RunSettings = { description, seed: 1 };
         const read = parse(printRunConfig({ settings, program, words }));
         expect(read).toEqual({ settings, program, words, ignored: [] });

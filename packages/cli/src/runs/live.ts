@@ -29,7 +29,7 @@ export function liveLines(run: RunNow, io: Io, now: number): string[] {
       ? [`best ${judge.name} ${formatValue(bestValue)} (experiment ${best.experiment})`]
       : []),
   ].join("; ");
-  const room = Math.max(3, (io.rows ?? 24) - 5);
+  const room = Math.max(1, (io.rows ?? 24) - 5);
   const chosen = chooseRows(rows, best, room);
   const columns = liveColumns(run, best, judge?.name, now);
   const text = table(

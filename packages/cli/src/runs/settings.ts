@@ -8,12 +8,10 @@ import type { Goal } from "./manifest.ts";
  * The values of the settings of flags.ts. A flag and a key of the YAML file are read by the same function, from the
  * text as it was written.
  */
-/** How one setting is read from a text, and written as one. */
+/** How one setting is read from a text. */
 interface Reader<T> {
   /** `what` is how errors call it: `--cpus`. */
   readonly read: (what: string, text: string) => T;
-  /** The text that `read` takes for the value; default: as a string. */
-  readonly write?: (value: T) => string;
 }
 
 const shown = (text: string): string => JSON.stringify(text.slice(0, 200));
@@ -84,6 +82,8 @@ function readMetric(what: string, text: string): { readonly name: string; readon
   throw wrong(what, text, `after the colon stands min or max, not ${shown(goal)}`);
 }
 const MAX_METRIC = 256;
+const writeMetric = ({ name, goal }: NonNullable<RunSettings["metric"]>): string =>
+  goal === undefined ? name : `${name}:${goal}`;
 
 function readStrategy(what: string, text: string): string {
   if (STRATEGIES.some((known) => known === text)) return text;
@@ -122,7 +122,7 @@ const readers: { readonly [K in SettingName]: Reader<NonNullable<RunSettings[K]>
   description: text,
   cpus: amount,
   gpus: amount,
-  memory: { read: readMemory, write: writeMemory },
+  memory: { read: readMemory },
   diskSize: { read: readDisk },
   instanceType: text,
   framework: text,
@@ -136,10 +136,7 @@ const readers: { readonly [K in SettingName]: Reader<NonNullable<RunSettings[K]>
   where: text,
   repeat: whole(1, 1_000_000),
   seed: whole(0, 2 ** 32 - 1),
-  metric: {
-    read: readMetric,
-    write: ({ name, goal }) => (goal === undefined ? name : `${name}:${goal}`),
-  },
+  metric: { read: readMetric },
   parallelism: whole(1, 1_000_000),
   failFast: flag,
   maxFails: whole(1, 10_000_000),
@@ -156,10 +153,9 @@ export const readSetting = (name: SettingName, what: string, given: string): Run
 
 /** The text of a setting that is there; undefined for one that is not. */
 export function writeSetting(settings: RunSettings, name: SettingName): string | undefined {
-  const write = <K extends SettingName>(key: K, value: RunSettings[K]): string | undefined => {
-    if (value === undefined) return undefined;
-    const reader: Reader<NonNullable<RunSettings[K]>> = readers[key];
-    return reader.write === undefined ? String(value) : reader.write(value);
-  };
-  return write(name, settings[name]);
+  const { memory, metric } = settings;
+  if (name === "memory") return memory === undefined ? undefined : writeMemory(memory);
+  if (name === "metric") return metric === undefined ? undefined : writeMetric(metric);
+  const value = settings[name];
+  return value === undefined ? undefined : String(value);
 }
