@@ -230,6 +230,30 @@ test("resume goes on with what was stopped, and leaves what failed", limit, asyn
   await session.close();
 });
 
+test("the cache: what is in it, and that it is empty after clear", limit, async () => {
+  expect((await home.rain("cache", "list")).out).toBe("the cache is empty\n");
+  const session = await client.newSession("cached", { onError: "continue" });
+  const texts = ["a", "b"];
+  for (const text of texts)
+    session.execute(["echo", text], { name: `say ${text}`, stdout: true, cache: true }).keepOutputs();
+  await session.submit();
+  await session.waitAll();
+  interface CacheJson {
+    readonly count: number;
+    readonly entries: { readonly name: string; readonly size: number; readonly hits: number }[];
+  }
+  const { count, entries } = await home.json<CacheJson>("cache", "list");
+  expect(count).toBe(2);
+  expect(entries.map(({ name, hits }) => [name, hits]).toSorted()).toEqual([
+    ["say a", 0],
+    ["say b", 0],
+  ]);
+  expect((await home.rain("cache", "list", "-n", "1")).out).toMatch(/2 results, .*the 1 newest here/);
+  expect((await home.rain("cache", "clear")).out).toBe("forgot 2 results\n");
+  expect((await home.json<CacheJson>("cache", "list")).count).toBe(0);
+  await session.close();
+});
+
 async function arrayBuffer(path: string): Promise<ArrayBuffer> {
   const bytes = readFileSync(path);
   return await Promise.resolve(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
