@@ -3,6 +3,8 @@ import { parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Client, Session } from "@rain/client";
 import type { ResultsJson } from "../../packages/cli/src/commands/results.ts";
+import { main } from "../../packages/cli/src/main.ts";
+import { memoryIo } from "./io.ts";
 import { Home } from "./rain.ts";
 import { connect, makeRun } from "./runs/make-run.ts";
 
@@ -274,6 +276,16 @@ test("a run that still runs: stop, and delete that asks", limit, async () => {
   const refused = await home.rain("delete", "endless");
   expect(refused.code).toBe(2);
   expect(refused.err).toContain("--yes");
+
+  const asked: string[] = [];
+  const answerNo = {
+    ...memoryIo(),
+    ask: (question: string) => Promise.resolve(asked.push(question) === 0),
+  };
+  process.env["RAIN_HOME"] = home.dir;
+  expect(await main(["delete", "endless"], answerNo)).toBe(1);
+  expect(asked).toEqual(["endless still runs (6 trials not ended). Stop and delete it?"]);
+  expect(answerNo.err()).toContain("left as it is");
 
   expect((await home.rain("stop", "endless")).out).toContain(
     "stopped 6 trials of endless; rain resume endless",
