@@ -28,8 +28,11 @@ interface RunJson extends ResultsJson {
 }
 const run = (...words: string[]): ReturnType<Home["rain"]> =>
   home.rain("run", "--localdir", project, ...words);
-const runJson = (...words: string[]): Promise<RunJson> =>
-  home.json("-o", "json", "run", "--localdir", project, ...words);
+async function runJson(...words: string[]): Promise<RunJson> {
+  const { code, out, err } = await home.rain("-o", "json", "run", "--localdir", project, ...words);
+  if (code !== 0) throw new Error(`rain run ${words.join(" ")}: exit code ${code}\n${out}${err}`);
+  return JSON.parse(out) as RunJson;
+}
 
 test("the digits: six rows, a winner and the command that gives it again", limit, async () => {
   const words = [

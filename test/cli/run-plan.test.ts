@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { quote } from "shlex";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { shellLine } from "../../packages/cli/src/runs/plan.ts";
 import { MALFORMED } from "../sweep/malformed.ts";
 import { runMain } from "./io.ts";
 
@@ -41,7 +41,7 @@ describe("each form of a value, in order", () => {
   test.for(block.split("\n").filter((line) => line.includes("→")))("%s", async (line) => {
     const [source = "", values = ""] = line.split("→").map((text) => text.trim());
     expect(await commands("t.py", "--x", source, "--data", "data.csv")).toEqual(
-      values.split(" | ").map((value) => `python3 t.py --x ${quote(value)} --data data.csv`),
+      values.split(" | ").map((value) => `python3 t.py --x ${shellLine([value])} --data data.csv`),
     );
   });
 

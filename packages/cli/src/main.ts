@@ -17,6 +17,8 @@ export async function main(
 ): Promise<number> {
   let code: number = exitCodes.ok;
   const program = createProgram(io, env, (result) => (code = result));
+  const run = program.commands.find((command) => command.name() === "run");
+  const words = markProgram(argv, program.options, run?.options ?? []);
   try {
     if (argv.length === 0) {
       program.outputHelp({ error: true });
@@ -27,14 +29,13 @@ export async function main(
       io.stdout(`rain ${version()}\n`);
       return exitCodes.ok;
     }
-    const run = program.commands.find((command) => command.name() === "run");
-    await program.parseAsync(markProgram(argv, program.options, run?.options ?? []), { from: "user" });
+    await program.parseAsync(words, { from: "user" });
     return code;
   } catch (error) {
     // Help, already printed, ends the parser by an error as well.
     if (error instanceof CommanderError && error.exitCode === 0) return exitCodes.ok;
     const failure = readFailure(error instanceof CommanderError ? asUsageError(error) : error);
-    io.stderr(formatFailure(failure, asksJson(argv)));
+    io.stderr(formatFailure(failure, asksJson(words)));
     return failure.exitCode;
   }
 }
@@ -42,10 +43,15 @@ export async function main(
 const asUsageError = (error: CommanderError): CommandError =>
   usageError(error.message.replace(/^error: /, ""));
 
-/** Is `-o json` among the arguments? Read by hand, since a command line that cannot be parsed asks for it too. */
+/**
+ * Is `-o json` among the arguments, before those of a program? Read by hand, since a command line that cannot be parsed
+ * asks for it too.
+ */
 const asksJson = (argv: readonly string[]): boolean =>
-  argv.some(
-    (word, index) =>
-      ["-ojson", "--output=json"].includes(word) ||
-      (["-o", "--output"].includes(word) && argv[index + 1] === "json"),
-  );
+  argv
+    .slice(0, argv.includes("--") ? argv.indexOf("--") : argv.length)
+    .some(
+      (word, index) =>
+        ["-ojson", "--output=json"].includes(word) ||
+        (["-o", "--output"].includes(word) && argv[index + 1] === "json"),
+    );

@@ -55,7 +55,7 @@ export async function run(
   const project = folder === undefined ? undefined : await readProject(folder);
   for (const note of [...notes, ...(project ? projectWarnings(plan, project) : [])]) warn(context, note);
   if (flags.dryRun) {
-    printPreview(context, plan, config);
+    await printPreview(context, plan, config);
     return exitCodes.ok;
   }
   for (const warning of plan.warnings) warn(context, warning);
@@ -95,7 +95,8 @@ function prepare(
   const folder = settings.localdir === false ? undefined : resolve(settings.localdir ?? cwd);
   const path = settings.framework === undefined ? (context.env["PATH"] ?? "") : undefined;
   const resolved = resolveProgram(meant, { cwd, folder, path });
-  const seed = settings.seed ?? randomInt(MAX_SEED + 1);
+  // With another seed nothing would be the same as before.
+  const seed = settings.seed ?? (settings.cache === true ? 0 : randomInt(MAX_SEED + 1));
   const plan = planRun({ program: resolved.words, words, settings, seed, file: resolved.file });
   const config = printRunConfig({ settings: { ...settings, seed }, program: meant, words });
   const notes = (file?.ignored ?? []).map((key) => `${flags.config}: ${key} has no meaning here`);
@@ -166,7 +167,9 @@ async function submitAndWatch(context: Context, asked: Asked): Promise<number> {
   try {
     const { warnings, hasDisk } = await clusterWarnings(client, plan.settings);
     for (const warning of warnings) warn(context, warning);
-    const submitted = await submitRun(client, plan, { project, config, hasDisk });
+    const submitted = await giveUpOnSignal((signal) =>
+      submitRun(client, plan, { project, config, hasDisk, signal }),
+    );
     if (flags.detach) return reportDetached(context, plan, submitted);
     const { manifest, session } = submitted;
     if (context.globals.output === "plain")
@@ -178,6 +181,24 @@ async function submitAndWatch(context: Context, asked: Asked): Promise<number> {
     await client.close();
   }
 }
+
+/** A signal before the run is submitted leaves nothing of it. */
+async function giveUpOnSignal<T>(submit: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const interrupt = new AbortController();
+  const onSignal = (name: NodeJS.Signals): void =>
+    interrupt.abort(
+      new CommandError(signalCode(name), `${name}: the run is given up; nothing of it was started`),
+    );
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  try {
+    return await submit(interrupt.signal);
+  } finally {
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+  }
+}
+const signalCode = (name: NodeJS.Signals): number => (name === "SIGINT" ? 130 : 143);
 
 function reportDetached(context: Context, plan: RunPlan, { session, manifest }: SubmittedRun): number {
   const { name, seed, count } = manifest;
@@ -192,7 +213,7 @@ const goesOn = (name: string): string =>
 
 function leave({ io }: Context, name: string, signal: NodeJS.Signals): number {
   io.stderr(`rain: detached; the run ${name} goes on. ${goesOn(name)}\n`);
-  return signal === "SIGINT" ? 130 : 143;
+  return signalCode(signal);
 }
 
 interface Ended extends SubmittedRun {
@@ -216,7 +237,11 @@ async function report(context: Context, client: Client, ended: Ended): Promise<n
   const json = { ...resultsJson(found, rows, undefined), command: command ?? null, warnings };
   print(context.io, context.globals.output, json, () => {
     const again = command === undefined ? [] : ["", bold("The best again:", context.io), escapeText(command)];
-    return ["", resultTable(manifest, rows, context.io), ...again].join("\n");
+    // A terminal has room for so many; the file or pipe behind another stdout takes all.
+    const isLong = context.io.columns !== undefined && rows.length > LONG;
+    const options = isLong ? { limit: SHOWN, ...(judge && { sort: judge.name }) } : {};
+    const more = isLong ? [`rain results ${manifest.name} shows all of them`] : [];
+    return ["", resultTable(manifest, rows, context.io, options), ...more, ...again].join("\n");
   });
   if (missing !== undefined) warn(context, missing);
   if (counts.finished === manifest.count) return exitCodes.ok;
@@ -226,6 +251,10 @@ async function report(context: Context, client: Client, ended: Ended): Promise<n
     `no trial of ${manifest.name} has finished: see rain logs ${quote(manifest.name)} --experiment 0`,
   );
 }
+
+/** More rows than a terminal is meant for, and those that it gets then. */
+const LONG = 100;
+const SHOWN = 30;
 
 async function commandOfTask(client: Client, session: number, task: number): Promise<string | undefined> {
   const ids = { session: asSessionId(session), tasks: [asTaskId(task)] };

@@ -1,6 +1,6 @@
 import { nearMisses, oneOf, readFlags, type SweepFlag } from "@rain/sweep";
 import {
-  Document,
+  type Document,
   isAlias,
   isMap,
   isScalar,
@@ -10,7 +10,6 @@ import {
   Scalar,
   stringify,
   type ParsedNode,
-  type YAMLMap,
 } from "yaml";
 import { usageError } from "../failure.ts";
 import { SETTING_FLAGS, settingNames, type RunSettings, type SettingName } from "./flags.ts";
@@ -95,7 +94,7 @@ class Parser {
   #readMap(path: string, node: ParsedNode): void {
     if (!isMap(node))
       throw this.#problem(node, `${path === "" ? "the file" : path} must have keys, as "key: value"`);
-    for (const { key, value } of (node as YAMLMap.Parsed).items) {
+    for (const { key, value } of node.items) {
       const name = this.#text(key, "a key");
       this.#readPair(path === "" ? name : `${path}.${name}`, path, key, this.#resolved(value));
     }
@@ -148,12 +147,12 @@ class Parser {
 
   #readArgs(node: ParsedNode): string[] {
     if (!isSeq(node)) throw this.#problem(node, `${ARGS} must be a list of words`);
-    return node.items.map((item) => this.#text(this.#resolved(item as ParsedNode) ?? null, ARGS));
+    return node.items.map((item) => this.#text(this.#resolved(item) ?? null, ARGS));
   }
 
   #readParams(node: ParsedNode): string[] {
     if (!isMap(node)) throw this.#problem(node, `${PARAMS} must have a key for each flag, as "lr: 0.1"`);
-    return (node as YAMLMap.Parsed).items.flatMap(({ key, value }) => {
+    return node.items.flatMap(({ key, value }) => {
       const name = this.#text(key, `a key of ${PARAMS}`);
       const flag = name.startsWith("-") ? name : `--${name}`;
       const [read, second] = readFlags([flag]);
@@ -171,7 +170,7 @@ class Parser {
   #list(node: Node, name: string): string {
     if (!isSeq(node)) throw this.#problem(node, `${PARAMS}.${name} must be a value or a list of values`);
     const items = node.items.map((item): string => {
-      const given = this.#resolved(item as ParsedNode);
+      const given = this.#resolved(item);
       if (given === undefined) return "None";
       if (!isScalar(given)) return this.#list(given, name);
       const { value, source } = given;

@@ -133,8 +133,5 @@ export const settingNames: readonly SettingName[] = Object.keys(SETTING_FLAGS) a
 
 /** The flag without the name of its value: `--cpus`. */
 export const flagWord = (flag: string): string => flag.split(" ")[0] ?? flag;
-/** Does the flag stand alone? */
-export const isSwitch = (flag: string): boolean => !flag.includes("<");
-
 /** Other ways to write a flag. */
 export const FLAG_ALIASES: Readonly<Record<string, string>> = { "--num_trials": "--trials" };

@@ -25,7 +25,7 @@ export interface RunPlan extends RunRequest {
 }
 
 /** Trials that are not refused without a word of the user. */
-export const DEFAULT_MAX_NODES = 100;
+const DEFAULT_MAX_NODES = 100;
 const MAX_TRIALS = 10_000_000;
 
 /** Expands the arguments to trials. A mistake in them is a usage error that shows its place. */

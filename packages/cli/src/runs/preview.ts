@@ -4,7 +4,7 @@ import { print } from "../output.ts";
 import { commandOf, planLine, resourceLines, shellLine, tooMany, type RunPlan } from "./plan.ts";
 
 /** `rain run --dry-run`: what would be run. The text is a shell script of its commands, the rest stands in comments. */
-export function printPreview(context: Context, plan: RunPlan, config: string): void {
+export async function printPreview(context: Context, plan: RunPlan, config: string): Promise<void> {
   const { sweep, settings } = plan;
   const { cpus = 1, gpus = 0, memory = 0 } = settings;
   const refusal = tooMany(plan);
@@ -32,9 +32,13 @@ export function printPreview(context: Context, plan: RunPlan, config: string): v
   for (const trial of sweep.trials) {
     const env = Object.entries(trial.env).map(([name, value]) => `${name}=${value} `);
     io.stdout(`${env.join("")}${shellLine(commandOf(plan, trial))}\n`);
+    if (trial.index % AT_ONCE === 0) await io.drained();
   }
   io.stdout("# nothing was started: this is a dry run\n");
 }
+
+/** Commands between two looks at whether their reader is there. */
+const AT_ONCE = 1_000;
 
 export const warn = ({ io }: Context, text: string): void =>
   io.stderr(`rain: warning: ${escapeText(text)}\n`);

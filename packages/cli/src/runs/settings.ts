@@ -9,7 +9,7 @@ import type { Goal } from "./manifest.ts";
  * text as it was written.
  */
 /** How one setting is read from a text, and written as one. */
-export interface Reader<T> {
+interface Reader<T> {
   /** `what` is how errors call it: `--cpus`. */
   readonly read: (what: string, text: string) => T;
   /** The text that `read` takes for the value; default: as a string. */
@@ -117,7 +117,7 @@ const flag: Reader<boolean> = { read: readFlag };
 const whole = (min: number, max: number): Reader<number> => ({ read: readWhole(min, max) });
 
 /** The readers, by setting. */
-export const readers: { readonly [K in SettingName]: Reader<NonNullable<RunSettings[K]>> } = {
+const readers: { readonly [K in SettingName]: Reader<NonNullable<RunSettings[K]>> } = {
   name: { read: readName },
   description: text,
   cpus: amount,
@@ -155,9 +155,11 @@ export const readSetting = (name: SettingName, what: string, given: string): Run
   Object.fromEntries([[name, readers[name].read(what, given)]]);
 
 /** The text of a setting that is there; undefined for one that is not. */
-export function writeSetting<K extends SettingName>(settings: RunSettings, name: K): string | undefined {
-  const value: RunSettings[K] = settings[name];
-  if (value === undefined || value === null) return undefined;
-  const { write = String }: Reader<NonNullable<RunSettings[K]>> = readers[name];
-  return write(value);
+export function writeSetting(settings: RunSettings, name: SettingName): string | undefined {
+  const write = <K extends SettingName>(key: K, value: RunSettings[K]): string | undefined => {
+    if (value === undefined) return undefined;
+    const reader: Reader<NonNullable<RunSettings[K]>> = readers[key];
+    return reader.write === undefined ? String(value) : reader.write(value);
+  };
+  return write(name, settings[name]);
 }

@@ -40,6 +40,8 @@ export interface SubmitOptions {
   readonly config: string;
   /** Some governor declares the resource `disk`. */
   readonly hasDisk: boolean;
+  /** Gives the run up as long as it is not submitted. */
+  readonly signal: AbortSignal;
 }
 
 /** Makes the session of a run and submits all of its trials. Nothing is left on the server when it fails. */
@@ -59,12 +61,21 @@ export async function submitRun(
       datastore: datastore?.keep(),
     };
     addTrials(session, plan, manifest.name, plan.sweep.trials, inputs, options.hasDisk);
-    await session.submit();
+    await unlessAborted(session.submit(), options.signal);
     return { session, manifest };
   } catch (error) {
     await session.close().catch(() => undefined); // the first error is the one to tell
     throw error;
   }
+}
+
+async function unlessAborted(submit: Promise<void>, signal: AbortSignal): Promise<void> {
+  const aborted = new Promise<never>((_, reject) => {
+    const stop = (): void => reject(signal.reason as Error);
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+  });
+  await Promise.race([submit, aborted]);
 }
 
 async function datastoreOf(

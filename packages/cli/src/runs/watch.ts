@@ -41,14 +41,14 @@ export async function watchRun(
   if (before !== undefined) view.take(before, true);
   try {
     for (let looks = 0; ; looks++) {
-      const results = await untilLeft(session.results({ since: view.since }), leaving.signal);
+      const results = await untilLeft(() => session.results({ since: view.since }), leaving.signal);
       if (results !== undefined) view.take(results);
       const counts = view.since?.counts;
       if (counts !== undefined && (left !== undefined || unsettled(counts) === 0))
         return { rows: view.rows(), counts, ...(left !== undefined && { left }) };
       if (left !== undefined) return { rows: [], counts: await countsOf(session), left };
       view.draw();
-      await untilLeft(sleep(looks < FIRST_LOOKS ? FIRST_MS : LATER_MS), leaving.signal);
+      await untilLeft(() => sleep(looks < FIRST_LOOKS ? FIRST_MS : LATER_MS), leaving.signal);
     }
   } finally {
     view.close();
@@ -60,7 +60,7 @@ const SIGNALS: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM"];
 const countsOf = async (session: Session): Promise<TaskCounts> => (await session.info()).counts;
 
 /** The value; undefined when the signal fires before. */
-async function untilLeft<T>(value: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+async function untilLeft<T>(ask: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
   if (signal.aborted) return undefined;
   let stop = (): void => undefined;
   const aborted = new Promise<undefined>((resolve) => {
@@ -68,7 +68,7 @@ async function untilLeft<T>(value: Promise<T>, signal: AbortSignal): Promise<T |
     signal.addEventListener("abort", stop, { once: true });
   });
   try {
-    return await Promise.race([value, aborted]);
+    return await Promise.race([ask(), aborted]);
   } finally {
     signal.removeEventListener("abort", stop);
   }
