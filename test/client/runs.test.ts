@@ -87,7 +87,7 @@ describe("sessions", () => {
     [{ parallelism: 1.5 }, "x", /parallelism/],
     [{ maxFails: 3 }, "x", /onError: "continue"/],
     [{ user: { big: "x".repeat(limits.sessionUserBytes) } }, "x", /limit is 262144/],
-    [{ paralelism: 3 }, "x", /unknown option "paralelism"/],
+    [{ parallelism: 1, paralelism: 3 }, "x", /unknown option "paralelism"/],
   ])("%j is refused", async (options, name, message) => {
     const asked = peer.of("session.open").length;
     expect((await refusal(() => client.newSession(name, options))).message).toMatch(message);

@@ -1,16 +1,14 @@
 import type { Client, Session } from "@rain/client";
 import type { TaskState } from "@rain/protocol";
-import { resultsJson } from "../commands/results.ts";
 import { FOLLOW_RECONNECT_S, withClient } from "../connect.ts";
 import type { Context } from "../context.ts";
 import { exitCodes } from "../exit-codes.ts";
 import type { RunRef } from "../options.ts";
 import { print } from "../output.ts";
 import { findRun, type Run } from "./open.ts";
+import { leaveRun, reportRun } from "./report.ts";
 import { trialRows } from "./rows.ts";
-import { resultTable } from "./table.ts";
-import { total } from "./view.ts";
-import { watchRun, type WatchedRun } from "./watch.ts";
+import { watchRun } from "./watch.ts";
 
 /** What `rain retry`, `rain resume` and `rain extend` have in common: more tasks for a run, and then its table. */
 
@@ -46,29 +44,17 @@ export async function goOn(
     }
     if (context.globals.output === "plain") context.io.stderr(`${told}\n`);
     const watched = await watchRun(context, session, found.manifest, before);
-    if (watched.left !== undefined) return leave(context, name, watched.left);
-    return await report(context, session, found, submitted, watched);
+    if (watched.left !== undefined) return leaveRun(context, name, watched.left);
+    const { manifest } = found;
+    return await reportRun(context, client, {
+      session,
+      manifest,
+      watched,
+      warnings: [],
+      more: { submitted },
+    });
   };
   return await withClient(context, work, FOLLOW_RECONNECT_S);
-}
-
-function leave({ io }: Context, name: string, signal: NodeJS.Signals): number {
-  io.stderr(`rain: detached; the run ${name} goes on: rain status ${name}\n`);
-  return signal === "SIGINT" ? 130 : 143;
-}
-
-async function report(
-  context: Context,
-  session: Session,
-  { manifest }: Pick<Run, "manifest">,
-  submitted: readonly number[],
-  { rows, counts }: WatchedRun,
-): Promise<number> {
-  const run: Run = { view: { ...(await session.info()), counts }, manifest, rows };
-  const json = { ...resultsJson(run, rows, undefined), submitted };
-  print(context.io, context.globals.output, json, () => resultTable(manifest, rows, context.io));
-  if (counts.finished === total(counts)) return exitCodes.ok;
-  return counts.finished > 0 ? exitCodes.partial : exitCodes.failed;
 }
 
 /** Runs the trials in these states again, with the same values. */
