@@ -3,6 +3,8 @@ import { parquetReadObjects } from "hyparquet";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Client, Session } from "@rain/client";
 import type { ResultsJson } from "../../packages/cli/src/commands/results.ts";
+import { main } from "../../packages/cli/src/main.ts";
+import { memoryIo } from "./io.ts";
 import { Home } from "./rain.ts";
 import { connect, makeRun } from "./runs/make-run.ts";
 
@@ -230,6 +232,28 @@ test("resume goes on with what was stopped, and leaves what failed", limit, asyn
   await session.close();
 });
 
+test("the cache: what is in it, and that it is empty after clear", limit, async () => {
+  expect((await home.rain("cache", "list")).out).toBe("the cache is empty\n");
+  const session = await client.newSession("cached", { onError: "continue" });
+  const texts = ["a", "b"];
+  for (const text of texts)
+    session.execute(["echo", text], { name: `say ${text}`, stdout: true, cache: true }).keepOutputs();
+  await session.submit();
+  await session.waitAll();
+  interface CacheJson {
+    readonly count: number;
+    readonly entries: { readonly name: string; readonly size: number; readonly hits: number }[];
+  }
+  const { count, entries } = await home.json<CacheJson>("cache", "list");
+  expect(count).toBe(2);
+  const told = entries.map(({ name, hits }) => `${name}: ${hits}`);
+  expect(told.toSorted((a, b) => a.localeCompare(b))).toEqual(["say a: 0", "say b: 0"]);
+  expect((await home.rain("cache", "list", "-n", "1")).out).toMatch(/2 results, .*the 1 newest here/);
+  expect((await home.rain("cache", "clear")).out).toBe("forgot 2 results\n");
+  expect((await home.json<CacheJson>("cache", "list")).count).toBe(0);
+  await session.close();
+});
+
 async function arrayBuffer(path: string): Promise<ArrayBuffer> {
   const bytes = readFileSync(path);
   return await Promise.resolve(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length));
@@ -250,6 +274,16 @@ test("a run that still runs: stop, and delete that asks", limit, async () => {
   const refused = await home.rain("delete", "endless");
   expect(refused.code).toBe(2);
   expect(refused.err).toContain("--yes");
+
+  const asked: string[] = [];
+  const answerNo = {
+    ...memoryIo(),
+    ask: (question: string) => Promise.resolve(asked.push(question) === 0),
+  };
+  process.env["RAIN_HOME"] = home.dir;
+  expect(await main(["delete", "endless"], answerNo)).toBe(1);
+  expect(asked).toEqual(["endless still runs (6 trials not ended). Stop and delete it?"]);
+  expect(answerNo.err()).toContain("left as it is");
 
   expect((await home.rain("stop", "endless")).out).toContain(
     "stopped 6 trials of endless; rain resume endless",

@@ -97,6 +97,20 @@ describe("wrong command lines have exit code 2", () => {
     [["status", "--instance", "../x"], "--instance"],
     [["status", "-o", "yaml"], "plain, json"],
     [["logs", "1/1", "--stream", "all"], "--stream"],
+    [["logs", "1/1", "--experiment", "2"], "goes with a run"],
+    [["logs", "calm-otter-001", "--experiment", "two"], "number of an experiment"],
+    [["explain", "calm-otter-001"], "number of an experiment"],
+    [["explain", "1/1", "2"], "leave out N"],
+    [["results"], "RUN"],
+    [["results", "Calm_Otter"], "lower case"],
+    [["results", "calm-otter-001", "--csv", "--json"], "only one"],
+    [["extend", "calm-otter-001"], "--trials"],
+    [["extend", "calm-otter-001", "--trials", "0"], "from 1"],
+    [["history", "-n", "0"], "from 1"],
+    [["datastore", "create", "--name", "x"], "--source"],
+    [["datastore", "delete", "x", "--version", "one"], "--version"],
+    [["cache", "empty"], "empty"],
+    [["status", "--version"], "--version"],
   ])("%j", async (argv, part) => {
     const { code, out, err } = await runMain(argv);
     expect({ code, out }).toEqual({ code: 2, out: "" });
@@ -115,7 +129,22 @@ describe("wrong command lines have exit code 2", () => {
 });
 
 test("without a server: exit code 69, the place that was looked at and the remedy", async () => {
-  for (const argv of [["status"], ["sessions"], ["explain", "1/1"], ["logs", "1/1"], ["governor"]]) {
+  const run = "calm-otter-001";
+  const ofRuns = "results best heatmap artifacts delete retry resume get status stop logs".split(" ");
+  for (const argv of [
+    ["status"],
+    ["sessions"],
+    ["explain", "1/1"],
+    ["logs", "1/1"],
+    ["governor"],
+    ["list"],
+    ["history"],
+    ["cache", "list"],
+    ["datastore", "list"],
+    ["explain", run, "0"],
+    ["extend", run, "--trials", "1"],
+    ...ofRuns.map((command) => [command, run]),
+  ]) {
     const { code, out, err } = await runMain(argv);
     expect({ argv, code, out }).toEqual({ argv, code: 69, out: "" });
     expect(err).toContain(join(home, "default", "access.json"));

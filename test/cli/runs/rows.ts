@@ -20,7 +20,7 @@ export const manifest = (fields: Partial<RunManifest> = {}): RunManifest => ({
 });
 
 /** Metrics of one value each. */
-export const metrics = (values: Readonly<Record<string, number>>): MetricSummaries =>
+const metrics = (values: Readonly<Record<string, number>>): MetricSummaries =>
   Object.fromEntries(
     Object.entries(values).map(([name, value]) => [name, { last: value, min: value, max: value, count: 1 }]),
   );

@@ -22,11 +22,10 @@ describe("the table of results", () => {
   });
 
   test("--all adds the other parameters; a cost has a column; a cached trial says so", () => {
-    const [first, second] = accuracies(0.5, 0.6);
-    const rows = trialRows([
-      { ...first!, info: { ...first?.info, cost: 0.0123456 } },
-      { ...second!, info: { ...second?.info, cached: true, cost: 0 } },
-    ]);
+    const more = [{ cost: 0.0123456 }, { cached: true, cost: 0 }];
+    const rows = trialRows(
+      accuracies(0.5, 0.6).map((row, index) => ({ ...row, info: { ...row.info, ...more[index] } })),
+    );
     const text = resultTable(manifest(), rows, memoryIo(), { all: true });
     expect(text).toContain("digits.csv");
     expect(text).toMatch(/COST\n.*0\.0123\n.*cached .* 0\n/);

@@ -80,7 +80,7 @@ export async function remove(
       return await client.deleteDatastore(name, version);
     } catch (error) {
       if (!(error instanceof RainError) || error.code !== "unknown-datastore") throw error;
-      throw await unknown(error, name, await client.datastores());
+      throw unknown(error, name, await client.datastores());
     }
   });
   print(context.io, context.globals.output, { name, version: version ?? null, removed }, () =>

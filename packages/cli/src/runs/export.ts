@@ -4,7 +4,7 @@ import { metricNames, metricValue, own, parameterNames, type Row } from "./rows.
 
 /** Results as data: every trial, every parameter, full digits. CSV, JSON and Parquet have the same columns. */
 
-export type Cell = string | number | boolean | undefined;
+type Cell = string | number | boolean | undefined;
 export interface DataColumn {
   readonly name: string;
   readonly type: "text" | "integer" | "number" | "boolean";

@@ -4,7 +4,7 @@ import { cellText, isLogarithmic, mapNotes, mapTitle, shareOf, type Heatmap } fr
 /** A heatmap, or a line or bars of one parameter, as an SVG file that needs nothing beside itself. */
 
 /** Text for XML. Control characters, which XML does not allow, are shown as on the terminal. */
-export const escapeXml = (text: string): string =>
+const escapeXml = (text: string): string =>
   escapeText(text)
     .replaceAll("&", "&amp;")
     .replaceAll("<", "&lt;")
@@ -31,7 +31,7 @@ const stops: readonly (readonly [number, number, number])[] = [
   [94, 201, 98],
   [253, 231, 37],
 ];
-export function colourOf(share: number): string {
+function colourOf(share: number): string {
   const at = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
   const low = Math.min(stops.length - 2, Math.floor(at));
   const mix = (channel: 0 | 1 | 2): number => {

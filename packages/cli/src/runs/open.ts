@@ -67,7 +67,7 @@ async function noRun(client: Client, ref: RunRef): Promise<CommandError> {
 }
 
 /** All results of a session, page by page. */
-export async function readResults(client: Client, session: number): Promise<ResultRow[]> {
+async function readResults(client: Client, session: number): Promise<ResultRow[]> {
   const rows: ResultRow[] = [];
   let page: ReplyOf<"results"> | undefined;
   do {

@@ -58,7 +58,7 @@ export function formatMean({ mean, sd }: Mean): string {
 export const formatCost = (cost: number): string => (cost === 0 ? "0" : cost.toPrecision(3));
 
 /** Is each line of the table a combination, with the mean of its repeats? */
-export const isGrouped = (manifest: RunManifest, all: boolean | undefined): boolean =>
+const isGrouped = (manifest: RunManifest, all: boolean | undefined): boolean =>
   (manifest.repeat ?? 1) > 1 && all !== true;
 
 /**
