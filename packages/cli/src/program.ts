@@ -329,7 +329,7 @@ function addGovernorsCommand(program: Command, context: () => Context, done: Don
 
 function addJournalCommand(program: Command, context: () => Context, done: Done): void {
   const journal = program
-    .command("journal", { hidden: true })
+    .command("journal")
     .helpCommand(false)
     .summary("check, repair or export a journal")
     .description("Looks after the journal of a server that does not run.\nExample: rain journal check");
