@@ -91,6 +91,7 @@ export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: numbe
   addViewCommands(program, context, done);
   addRunCommand(program, context, done);
   addRunCommands(program, context, done);
+  addJournalCommand(program, context, done);
   return program;
 }
 
@@ -324,6 +325,41 @@ function addGovernorsCommand(program: Command, context: () => Context, done: Don
     "Gives governors no new tasks; each stops when what it runs has ended.",
   );
   add("stop", "stop them now", "Stops governors now; others get the tasks that they run.");
+}
+
+function addJournalCommand(program: Command, context: () => Context, done: Done): void {
+  const journal = program
+    .command("journal")
+    .helpCommand(false)
+    .summary("check, repair or export a journal")
+    .description("Looks after the journal of a server that does not run.\nExample: rain journal check");
+  const load = () => import("./commands/journal.ts");
+  journal
+    .command("check")
+    .summary("read all of it, and say what is there and what is damaged")
+    .description("Reads the whole journal and changes nothing. Exit code 65 when it is damaged.")
+    .addOption(journalOption())
+    .action(async (flags) => done(await (await load()).check(context(), flags)));
+  journal
+    .command("repair")
+    .summary("cut it at the first damage, and keep a copy of it as it was")
+    .description(
+      "Copies the journal's folder, then cuts the journal at its first damage and says\n" +
+        "what is lost. A journal without damage is left alone.",
+    )
+    .addOption(journalOption())
+    .option("--dry-run", "say what would be done and lost, and do nothing", false)
+    .action(async (flags) => done(await (await load()).repair(context(), flags)));
+  journal
+    .command("export")
+    .summary("print its records, one JSON document a line")
+    .description(
+      "Prints what the journal holds, one JSON document a line: the items of the\n" +
+        "snapshot, then records. Long bytes are cut, values of environments left out.",
+    )
+    .addOption(journalOption())
+    .option("--state", "the state after all of them instead", false)
+    .action(async (flags) => done(await (await load()).exportLines(context(), flags)));
 }
 
 function addScpCommand(program: Command, context: () => Context, done: Done): void {
