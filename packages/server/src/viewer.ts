@@ -35,7 +35,7 @@ const hiders: { readonly [T in RequestType]?: Hide } = {
   "session.describe": hider("session.describe", (ok) => ({ ...ok, tasks: ok.tasks.map(task) })),
   "task.get": hider("task.get", (ok) => ({ tasks: ok.tasks.map(task) })),
   results: hider("results", (ok) => ({ ...ok, rows: ok.rows.map(ended) })),
-  history: hider("history", (ok) => ({ items: ok.items.map(({ user: _, ...item }) => item) })),
+  history: hider("history", (ok) => ({ items: ok.items.map(({ user: _user, ...item }) => item) })),
 };
 
 function session(view: SessionView): SessionView {
@@ -58,10 +58,10 @@ function ended<T extends TaskView | ResultRow>(view: T): T {
   };
 }
 
-function info({ debug: _, ...rest }: TaskInfo): TaskInfo {
+function info({ debug: _debug, ...rest }: TaskInfo): TaskInfo {
   return rest;
 }
-function failure({ stderr: _, ...rest }: TaskFailure): TaskFailure {
+function failure({ stderr: _stderr, ...rest }: TaskFailure): TaskFailure {
   return rest;
 }
 
