@@ -1,9 +1,11 @@
 import { Argument, Command, Option } from "commander";
 import type { Context, Globals } from "./context.ts";
+import { usageError } from "./failure.ts";
 import { formatHelp } from "./help.ts";
 import type { Io, OutputFormat } from "./output.ts";
 import * as read from "./options.ts";
-import { version } from "./version.ts";
+import { addRunCommand } from "./program-run.ts";
+import { addRunCommands } from "./program-runs.ts";
 
 /** The command line of `rain`, in one place. Each command's code is loaded when it runs, so that help is quick. */
 
@@ -52,7 +54,6 @@ const hostFileOption = (what: string): Option => new Option("--governor-host-fil
 export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: number) => void): Command {
   const program = new Command("rain")
     .description("Runs graphs of tasks on governors; a server schedules them.")
-    .version(`rain ${version()}`, "-V, --version", "print the version")
     .helpOption("-h, --help", "show help, after a COMMAND that of the command")
     .helpCommand(false)
     .option(
@@ -92,6 +93,8 @@ export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: numbe
   addScpCommand(program, context, done);
   addDaemonCommands(program, context, done);
   addViewCommands(program, context, done);
+  addRunCommand(program, context, done);
+  addRunCommands(program, context, done);
   addAccessCommand(program, context, done);
   addJournalCommand(program, context, done);
   return program;
@@ -137,12 +140,13 @@ function addClusterCommands(program: Command, context: () => Context, done: Done
 
   program
     .command("stop")
-    .summary("stop the server and the governors of an instance")
+    .summary("stop the server and the governors of an instance; or one run")
     .description(
       "Stops the server and the governors of an instance: by request, then SIGTERM,\n" +
         "then SIGKILL. With --access-file only the request is sent; the server passes it\n" +
-        "on to its governors.",
+        "on to its governors. With RUN only what is left of that run.",
     )
+    .argument("[RUN]", "name of a run, or the number of its session", read.parseRunRef)
     .option(
       "--grace <SECONDS>",
       "time for each of these steps (default: 10)",
@@ -151,7 +155,13 @@ function addClusterCommands(program: Command, context: () => Context, done: Done
     )
     .addOption(tunnelOption("--asked", "the server told them already: wait first").default(false))
     .addOption(tunnelOption("--forget-access", "remove the access file").default(false))
-    .action(async (flags) => done(await (await import("./commands/stop.ts")).run(context(), flags)));
+    .action(async (run: read.RunRef | undefined, flags) =>
+      done(
+        run === undefined
+          ? await (await import("./commands/stop.ts")).run(context(), flags)
+          : await (await import("./commands/stop-run.ts")).run(context(), run),
+      ),
+    );
 }
 
 function addDaemonCommands(program: Command, context: () => Context, done: Done): void {
@@ -239,9 +249,16 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
 function addViewCommands(program: Command, context: () => Context, done: Done): void {
   program
     .command("status")
-    .summary("show the server, its governors and sessions")
-    .description("Shows the server, its governors and sessions.")
-    .action(async () => done(await (await import("./commands/status.ts")).run(context())));
+    .summary("show the server, its governors and sessions; or one run")
+    .description("Shows the server, its governors and sessions; with RUN, how that run stands.")
+    .argument("[RUN]", "name of a run, or the number of its session", read.parseRunRef)
+    .action(async (run: read.RunRef | undefined) =>
+      done(
+        run === undefined
+          ? await (await import("./commands/status.ts")).run(context())
+          : await (await import("./commands/status-run.ts")).run(context(), run),
+      ),
+    );
 
   addGovernorsCommand(program, context, done);
 
@@ -253,28 +270,50 @@ function addViewCommands(program: Command, context: () => Context, done: Done): 
 
   program
     .command("explain")
-    .summary("say why a task is in the state it is in")
-    .description("Says why a task is in the state it is in.\nExample: rain explain 3/17")
-    .argument("<SESSION/TASK>", "task 17 of session 3 is 3/17", read.parseTaskRef)
-    .action(async (ref) => done(await (await import("./commands/explain.ts")).run(context(), ref)));
+    .summary("say why a task or experiment is in its state")
+    .description(
+      "Says why a task, or an experiment of a run, is in the state it is in.\n" +
+        "Examples: rain explain 3/17, rain explain calm-otter-001 7",
+    )
+    .argument("<SESSION/TASK|RUN>", "task 17 of session 3 is 3/17", read.parseRunOrTask)
+    .argument("[N]", "number of the experiment, with RUN", by(read.parseExperiment, "N"))
+    .action(async (ref: read.RunOrTask, experiment: number | undefined) => {
+      if ("task" in ref) {
+        if (experiment !== undefined) throw usageError("explain: a task has no experiment: leave out N");
+        done(await (await import("./commands/explain.ts")).run(context(), ref));
+        return;
+      }
+      if (experiment === undefined)
+        throw usageError("explain: write SESSION/TASK, as 3/17, or RUN N with the number of an experiment");
+      done(await (await import("./commands/explain-run.ts")).run(context(), ref, experiment));
+    });
 
   program
     .command("logs")
-    .summary("print what a task wrote")
+    .summary("print what a task or the experiments of a run wrote")
     .description(
       "Prints what a task's last attempt wrote: its stdout on stdout, its stderr on\n" +
-        "stderr. Example: rain logs -f 3/17",
+        "stderr. Of a run with several experiments each line begins with the number of\n" +
+        "its experiment. Examples: rain logs -f 3/17, rain logs calm-otter-001",
     )
-    .argument("<SESSION/TASK>", "task 17 of session 3 is 3/17", read.parseTaskRef)
+    .argument("<RUN|SESSION/TASK>", "a run; or task 17 of session 3 as 3/17", read.parseRunOrTask)
+    .option("--experiment <N>", "only this one of the run", by(read.parseExperiment, "--experiment"))
+    .option("--pod <N>", "the same as --experiment", by(read.parseExperiment, "--pod"))
     .addOption(
       new Option("--stream <STREAM>", "stdout, stderr or both (default)")
         .choices(["stdout", "stderr", "both"])
         .default("both"),
     )
-    .option("-f, --follow", "go on until the task has ended", false)
-    .action(async (ref, flags) =>
-      done(await (await import("./commands/logs.ts")).run(context(), ref, flags)),
-    );
+    .option("-f, --follow", "go on until all has ended", false)
+    .action(async (ref: read.RunOrTask, { pod, experiment = pod, ...flags }) => {
+      if ("task" in ref) {
+        if (experiment !== undefined) throw usageError("logs: --experiment goes with a run, not with a task");
+        done(await (await import("./commands/logs.ts")).run(context(), ref, flags));
+      } else {
+        const { run } = await import("./commands/logs-run.ts");
+        done(await run(context(), ref, { ...flags, ...(experiment !== undefined && { experiment }) }));
+      }
+    });
 }
 
 function addGovernorsCommand(program: Command, context: () => Context, done: Done): void {
@@ -303,7 +342,7 @@ function addGovernorsCommand(program: Command, context: () => Context, done: Don
 
 function addJournalCommand(program: Command, context: () => Context, done: Done): void {
   const journal = program
-    .command("journal", { hidden: true })
+    .command("journal")
     .helpCommand(false)
     .summary("check, repair or export a journal")
     .description("Looks after the journal of a server that does not run.\nExample: rain journal check");
@@ -356,7 +395,7 @@ function addScpCommand(program: Command, context: () => Context, done: Done): vo
 /** Not in the list of `rain --help`, which has to fit a screen; `rain access --help` shows it. */
 function addAccessCommand(program: Command, context: () => Context, done: Done): void {
   const access = program
-    .command("access", { hidden: true })
+    .command("access")
     .helpCommand(false)
     .summary("split or change the keys of a server")
     .description("Makes access files for one role each, and new keys.\nExample: rain access rotate governor");
