@@ -8,6 +8,7 @@ import {
   type AttemptRef,
   type GovernorHello,
   type GovernorId,
+  type GovernorMessage,
   type Resources,
 } from "@rain/protocol";
 import { lockFolder } from "@rain/protocol/lock";
@@ -15,6 +16,7 @@ import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
 import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
 import { Executor, type OwnExecutor } from "./executor/index.ts";
+import { SteadyClock } from "./clock.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
 import { BlobStore, RunStore, secureWorkdir, Trees } from "./store/index.ts";
@@ -66,6 +68,11 @@ export interface GovernorOptions {
   readonly log: Log;
   /** From TERM to KILL, milliseconds. */
   readonly killGraceMs?: number;
+  /**
+   * What becomes of programs when the server may have given this governor up: "finish" (the default) lets them end, and
+   * their results are dropped if others have made them meanwhile; "kill" ends them before others can run them.
+   */
+  readonly onLost?: "kill" | "finish";
   /** Environment that tasks start from; default: this process's own. */
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -168,6 +175,7 @@ class Shell implements Governor {
   readonly #port: DataPort;
   readonly #uplink: Uplink;
   readonly #unlock: () => Promise<void>;
+  readonly #clock = new SteadyClock();
   readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
   readonly #registered: Promise<GovernorId>;
   #resolveRegistered: (governor: GovernorId) => void = () => undefined;
@@ -235,6 +243,8 @@ class Shell implements Governor {
         if (message.type === "registered") this.#noteRegistration(message.governor);
         this.#input({ type: "message", message });
       },
+      onRefused: ({ session, task, attempt }, why) =>
+        this.#input({ type: "report.refused", ref: { session, task, attempt }, why }),
       onHopeless: (error) => this.#hopeless(error),
       log,
     });
@@ -260,7 +270,8 @@ class Shell implements Governor {
       ...(costPerHour === undefined ? {} : { costPerHour }),
       ...(tunnelTo === undefined ? {} : { relay: true }),
     };
-    this.#core = new GovernorCore({ hello, killGraceMs, cpuIds });
+    const { onLost } = this.#options;
+    this.#core = new GovernorCore({ hello, killGraceMs, onLost, cpuIds });
     this.#loopDelay.enable();
     this.#uplink.start();
   }
@@ -306,12 +317,12 @@ class Shell implements Governor {
 
   #step(input: GovernorInput): void {
     if (!this.#core) throw new Error(`${input.type} before the core was there`);
-    const { effects, wakeAt } = this.#core.handle(input, performance.now());
+    const { effects, wakeAt } = this.#core.handle(input, this.#clock.now());
     for (const effect of effects) this.#perform(effect);
     clearTimeout(this.#timer);
     if (wakeAt === undefined || this.#isEnding) return;
     // A timer may fire a little early; the core asks again then.
-    const wait = Math.min(Math.max(1, Math.ceil(wakeAt - performance.now())), LONGEST_TIMER_MS);
+    const wait = Math.min(Math.max(1, Math.ceil(wakeAt - this.#clock.now())), LONGEST_TIMER_MS);
     this.#timer = setTimeout(() => this.#input({ type: "tick", loopDelayMs: this.#takeLoopDelay() }), wait);
   }
 
@@ -352,7 +363,10 @@ class Shell implements Governor {
   #perform(effect: GovernorEffect): void {
     switch (effect.type) {
       case "send":
-        this.#uplink.send(effect.message);
+        this.#send(effect.message);
+        break;
+      case "reconnect":
+        this.#uplink.reset(effect.reason);
         break;
       case "acquire":
         this.#background(this.#acquire(effect));
@@ -381,6 +395,13 @@ class Shell implements Governor {
     }
   }
 
+  #send(message: GovernorMessage): void {
+    this.#uplink.send(message);
+    if (message.type !== "heartbeat") return;
+    const since = this.#clock.now();
+    this.#uplink.probe(() => this.#input({ type: "server.heard", since }));
+  }
+
   async #acquire(effect: AcquireEffect): Promise<void> {
     const { sha256 } = effect;
     try {
@@ -389,7 +410,8 @@ class Shell implements Governor {
       // A problem of the sources, or of this machine's disk; anything else is a bug.
       if (!(error instanceof RainError) && errorCode(error) === undefined) throw error;
       const why = error instanceof Error ? error.message : String(error);
-      this.#input({ type: "acquire.failed", sha256, why });
+      const tried = effect.sources.map(({ url }) => url);
+      this.#input({ type: "acquire.failed", sha256, why, tried });
       return;
     }
     this.#input({ type: "acquired", sha256 });

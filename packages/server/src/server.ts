@@ -316,6 +316,9 @@ class Server implements RunningServer {
       case "assign":
         this.#assign(effect);
         break;
+      case "copy":
+        this.#copy(effect);
+        break;
       case "close":
         this.#links.get(effect.connection)?.close(1000, "replaced or refused");
         break;
@@ -382,6 +385,15 @@ class Server implements RunningServer {
     }
   }
 
+  #copy({ connection, governor, objects }: Extract<ServerEffect, { type: "copy" }>): void {
+    const relay = this.#ports.get(governor)?.relay === true;
+    const addressed = objects.map(({ holders, ...object }) => ({
+      ...object,
+      sources: this.#sources({ ...object, holders, onServer: false }, object.session, relay),
+    }));
+    this.#governor(connection)?.send({ type: "copy", objects: addressed });
+  }
+
   /** Turns the holders of an input into addresses with tickets. */
   #address(
     { holders, onServer, ...input }: DraftInput,
@@ -389,6 +401,14 @@ class Server implements RunningServer {
     relay: boolean,
   ): AssignedInput {
     if (input.data) return { ...input, sources: [] };
+    return { ...input, sources: this.#sources({ ...input, holders, onServer }, session, relay) };
+  }
+
+  #sources(
+    { holders, onServer, ...input }: Pick<DraftInput, "object" | "sha256" | "holders" | "onServer">,
+    session: Parameters<typeof objectPath>[0],
+    relay: boolean,
+  ): ObjectSource[] {
     const sources: ObjectSource[] = [];
     for (const holder of relay ? [] : holders) {
       const port = this.#ports.get(holder);
@@ -402,7 +422,7 @@ class Server implements RunningServer {
       const path = objectPath(session, input.object);
       sources.push({ url: path, ticket: signTicket(this.#ticketKey, { method: "GET", path, epoch: 0 }) });
     }
-    return { ...input, sources };
+    return sources;
   }
 
   // -------------------------------------------------------------------------------------------------------- end

@@ -76,7 +76,7 @@ export class Kernel {
       error: toWireError(error),
     });
   }
-  send(governor: LiveGovernor, message: Exclude<ServerToGovernor, { type: "assign" | "registered" }>): void {
+  send(governor: LiveGovernor, message: Exclude<ServerToGovernor, { type: "assign" | "registered" | "copy" }>): void {
     if (governor.connection === undefined) return;
     this.#effects.push({ type: "send", connection: governor.connection, message });
   }
