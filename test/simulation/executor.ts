@@ -58,6 +58,7 @@ export class Executor {
     }
     const running: Running = { run, behaviour: behaviourOf(run.spec), timer: undefined, over: false };
     this.#running.set(key, running);
+    this.#world.onRun(run.ref, name);
     this.#checkCapacity();
     running.timer = loop.after(random.skewed(0.5, 10), () => {
       this.#process.awake(() => {

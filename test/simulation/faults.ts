@@ -1,5 +1,6 @@
 import { SERVER, type GovernorNode } from "./governor-node.ts";
 import type { Network } from "./network.ts";
+import { Random } from "./random.ts";
 import type { ServerNode } from "./server-node.ts";
 import type { Cluster } from "./store.ts";
 import type { World } from "./world.ts";
@@ -38,6 +39,7 @@ const faults: Readonly<Record<string, Fault>> = {
   },
   serverPower: ({ server, world }) => {
     server.end(false);
+    world.lostPower = true;
     server.startAfter(world.random.skewed(100, 20_000));
     return "the server's machine loses power";
   },
@@ -153,6 +155,22 @@ export function scheduleFaults(targets: Targets, duration: number): void {
   }
 }
 
+/** Operators drain governors, in some histories; chance of its own. */
+export function scheduleDrains({ world, server, governors }: Targets, duration: number): void {
+  const random = new Random(`drain ${world.seed}`);
+  if (!random.chance(0.4)) return;
+  for (let count = random.int(1, 4); count > 0; count--) {
+    const { name } = random.pick(governors);
+    world.loop.at(random.between(0, duration), () => {
+      const known = [...(server.process?.core?.durable.governors.values() ?? [])];
+      const governor = known.find((each) => each.name === name);
+      if (!governor) return;
+      world.log(`an operator drains ${name}`);
+      server.process?.drain(governor.id);
+    });
+  }
+}
+
 /** Faults are over: everything runs and every path is open. */
 export function endFaults({ network, server, governors, twins, cluster }: Targets): void {
   network.healAll();
@@ -162,5 +180,11 @@ export function endFaults({ network, server, governors, twins, cluster }: Target
   cluster.forgetfulness = 0;
   server.start();
   for (const twin of twins) twin.takeOut();
+  // Whoever drained a governor that nobody can take over from starts it anew.
+  const draining = [...(server.process?.core?.durable.governors.values() ?? [])].filter(
+    (each) => each.draining === true,
+  );
+  for (const governor of governors)
+    if (draining.some(({ name }) => name === governor.name)) governor.end(true);
   for (const governor of governors) governor.start();
 }

@@ -1,13 +1,14 @@
 import { asDigest, type Digest } from "@rain/protocol";
 import type { Bugs } from "./bugs.ts";
 import { ClientNode, type Http } from "./client-node.ts";
-import { endFaults, scheduleFaults, type Targets } from "./faults.ts";
+import { endFaults, scheduleDrains, scheduleFaults, type Targets } from "./faults.ts";
 import { GovernorNode, SERVER } from "./governor-node.ts";
 import { Network } from "./network.ts";
 import { Random } from "./random.ts";
 import { planCapacity, planClient } from "./plan.ts";
 import { ServerNode } from "./server-node.ts";
 import type { Cluster } from "./store.ts";
+import { watchKilled } from "./watch/killed.ts";
 import { Watch } from "./watch/watch.ts";
 import { Violation, World } from "./world.ts";
 
@@ -21,6 +22,8 @@ export interface HistoryResult {
   readonly faults: number;
   /** Tasks that were taken from the cache. */
   readonly cached: number;
+  /** Governors that were drained and told to stop. */
+  readonly drained: number;
   readonly events: number;
   /** Digest of the whole log: the same for the same seed and code. */
   readonly digest: string;
@@ -47,8 +50,9 @@ export function runHistory(options: HistoryOptions): HistoryResult {
       world.log(`VIOLATION exception: ${text.split("\n")[0]}`);
     }
   }
-  const { seed, faults, cached, violation, lastLines } = world;
-  return { seed, faults, cached, events: world.loop.events, digest: world.digest(), violation, lastLines };
+  const { seed, faults, cached, drained, violation, lastLines } = world;
+  const { events } = world.loop;
+  return { seed, faults, cached, drained, events, digest: world.digest(), violation, lastLines };
 }
 
 class History {
@@ -92,6 +96,7 @@ class History {
       return new GovernorNode(world, network, cluster, name, planCapacity(random, 2), governor);
     });
     for (const twin of twins) nodes.set(twin.name, twin);
+    watchKilled(world, governors, twins);
     const http = this.#http(network, server, governors);
     const cacheRandom = new Random(`cache ${world.seed}`);
     const cached = cacheRandom.chance(0.4) ? cacheRandom : undefined;
@@ -142,6 +147,7 @@ class History {
       loop.after(random.skewed(later, later + 2_000), () => client.start());
     }
     scheduleFaults(this.#targets, this.#safetyMs);
+    scheduleDrains(this.#targets, this.#safetyMs);
     this.#until(this.#safetyMs, () => false);
     this.#world.log("faults are over");
     endFaults(this.#targets);

@@ -1,4 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
+import type { AttemptRef } from "@rain/protocol";
 import type { Bugs } from "./bugs.ts";
 import { Loop } from "./loop.ts";
 import { Random } from "./random.ts";
@@ -33,6 +34,12 @@ export class World {
   readonly loop: Loop = new Loop();
   readonly bugs: Bugs;
   violation: Violation | undefined;
+  /** Told of every program that starts. */
+  onRun: (ref: AttemptRef, governor: string) => void = () => undefined;
+  /** The server's machine lost its power at some time: hints may be gone. */
+  lostPower = false;
+  /** Governors that were drained and told to stop. */
+  drained = 0;
   faults = 0;
   /** Tasks that were taken from the cache. */
   cached = 0;

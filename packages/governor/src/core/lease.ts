@@ -24,8 +24,8 @@ export function noticeGap(m: Machine): void {
 }
 
 export function checkLease(m: Machine): void {
-  const { leaseMs } = m;
-  if (leaseMs === undefined || m.now < leaseEnd(m)) return;
+  const { leaseMs = 0 } = m;
+  if (m.now < leaseEnd(m)) return;
   const seconds = (ms: number): number => Math.round(ms / 100) / 10;
   doubt(
     m,
@@ -33,9 +33,12 @@ export function checkLease(m: Machine): void {
   );
 }
 
-/** When the lease counts as lost; Infinity when it does already, or there is none. */
-export const leaseEnd = (m: Machine): number =>
-  m.leaseMs === undefined || m.inDoubt ? Infinity : m.confirmedAt + PART * m.leaseMs;
+/** When the lease counts as lost; Infinity when it does already, there is none, or nothing would follow. */
+export function leaseEnd(m: Machine): number {
+  if (m.leaseMs === undefined || m.inDoubt) return Infinity;
+  const matters = m.link.kind !== "down" || (m.config.onLost === "kill" && m.attempts.size > 0);
+  return matters ? m.confirmedAt + PART * m.leaseMs : Infinity;
+}
 
 /** Nothing that was agreed on with the server counts before the next registration. */
 function doubt(m: Machine, why: string): void {

@@ -113,7 +113,8 @@ export function stopAttempt(m: Machine, attempt: Attempt, cause: StopCause): voi
   }
   const before = attempt.phase.stopping;
   const soon = m.now + (cause === "lost" ? lostGraceMs(m) : m.config.killGraceMs);
-  const forceAt = before ? Math.min(before.forceAt, soon) : soon;
+  // Infinity: KILL was sent already.
+  const forceAt = before === undefined ? soon : before.forceAt === Infinity ? Infinity : Math.min(before.forceAt, soon);
   const stopping = { cause, forceAt };
   m.attempts.move(attempt, { ...attempt.phase, deadline: Infinity, stopping }, m.now);
   m.timed.add(attempt);
