@@ -243,11 +243,11 @@ describe("the other shells", () => {
 });
 
 describe("limits and logs", () => {
-  it("stops a program that writes too much", async () => {
+  it("case 27: stops a program that writes too much of an output", async () => {
     const small = await Kit.start({ captureBytes: 100_000 });
-    const endless = failure(await small.shell("yes"));
-    const short = failure(await small.shell("head -c 100001 /dev/zero >&2"));
-    const exact = await small.shell("head -c 100000 /dev/zero");
+    const endless = failure(await small.shell("yes", { outputs: [stdout] }));
+    const short = failure(await small.shell("head -c 100001 /dev/zero >&2", { outputs: [stderr] }));
+    const exact = await small.shell("head -c 100000 /dev/zero", { outputs: [stdout] });
     await small.stop();
     expect(endless).toMatchObject({ reason: "capture-limit" });
     expect(endless.message).toContain("more than 100000 bytes to stdout");

@@ -5,7 +5,7 @@ import type { Timer } from "./loop.ts";
 import { behaviourOf, produce, type Behaviour } from "./programs.ts";
 import type { World } from "./world.ts";
 
-type Run = Extract<GovernorEffect, { type: "run" }>;
+export type Run = Extract<GovernorEffect, { type: "run" }>;
 interface Running {
   readonly run: Run;
   readonly behaviour: Behaviour;
@@ -58,7 +58,7 @@ export class Executor {
     }
     const running: Running = { run, behaviour: behaviourOf(run.spec), timer: undefined, over: false };
     this.#running.set(key, running);
-    this.#world.onRun(run.ref, name);
+    for (const each of this.#world.onRun) each(run, name);
     this.#checkCapacity();
     running.timer = loop.after(random.skewed(0.5, 10), () => {
       this.#process.awake(() => {
@@ -66,7 +66,7 @@ export class Executor {
         // Any offset of the machine's own clock.
         this.#process.input({ type: "run.started", ref: run.ref, at: 1.7e12 + loop.now });
       });
-      running.timer = loop.after(running.behaviour.ms, () => this.#end(running, this.#outcome(running)));
+      running.timer = loop.after(this.#world.stretched.get(run) ?? running.behaviour.ms, () => this.#end(running, this.#outcome(running)));
     });
   }
 

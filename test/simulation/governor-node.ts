@@ -37,6 +37,8 @@ export class GovernorNode {
   #isOut = false;
   /** It never comes back. */
   isLost = false;
+  /** It ran at some time. */
+  hasRun = false;
 
   constructor(
     world: World,
@@ -64,6 +66,7 @@ export class GovernorNode {
     this.#starting = false;
     if (this.process || this.isLost) return;
     this.#isOut = false;
+    this.hasRun = true;
     this.#network.setUp(this.name, true);
     const again = (ms: number): void => {
       this.end(true);

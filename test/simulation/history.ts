@@ -1,7 +1,7 @@
 import { asDigest, type Digest } from "@rain/protocol";
 import type { Bugs } from "./bugs.ts";
 import { ClientNode, type Http } from "./client-node.ts";
-import { endFaults, scheduleDrains, scheduleFaults, type Targets } from "./faults.ts";
+import { endFaults, scheduleDrains, scheduleFaults, scheduleLongCuts, type Targets } from "./faults.ts";
 import { GovernorNode, SERVER } from "./governor-node.ts";
 import { Network } from "./network.ts";
 import { Random } from "./random.ts";
@@ -146,7 +146,8 @@ class History {
       const later = client === this.#late ? this.#safetyMs / 4 : 0;
       loop.after(random.skewed(later, later + 2_000), () => client.start());
     }
-    scheduleFaults(this.#targets, this.#safetyMs);
+    // Where everything else goes wrong too, hardly any program lives until its governor is given up.
+    if (!scheduleLongCuts(this.#targets, this.#safetyMs)) scheduleFaults(this.#targets, this.#safetyMs);
     scheduleDrains(this.#targets, this.#safetyMs);
     this.#until(this.#safetyMs, () => false);
     this.#world.log("faults are over");

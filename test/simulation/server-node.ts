@@ -336,13 +336,12 @@ export class ServerProcess {
 
   /** An operator drains a governor. */
   drain(governor: GovernorId): void {
-    this.awake(() =>
-      this.input({
-        type: "client.request",
-        connection: 0,
-        request: { type: "governor.drain", req: 0, governor },
-      }),
-    );
+    if (this.stall.until > this.#world.loop.now) return; // nobody answers the operator
+    this.input({
+      type: "client.request",
+      connection: 0,
+      request: { type: "governor.drain", req: 0, governor },
+    });
   }
 
   // ------------------------------------------------------------------------------------------------------- http

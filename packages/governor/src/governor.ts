@@ -15,7 +15,7 @@ import { lockFolder } from "@rain/protocol/lock";
 import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
 import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
-import { Executor, type OwnExecutor } from "./executor/index.ts";
+import { Executor, type MemoryLimitChoice, type OwnExecutor } from "./executor/index.ts";
 import { SteadyClock } from "./clock.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
@@ -56,8 +56,12 @@ export interface GovernorOptions {
    * of other governors cannot be reached then: the server passes their objects on.
    */
   readonly tunnelTo?: string;
-  /** A program that writes more than this to stdout or stderr is stopped, bytes. */
+  /** A program that writes more than this to an stdout or stderr that is an output is stopped, bytes. */
   readonly captureBytes?: number;
+  /** How programs are held to the memory that their tasks asked for; default "auto": by control groups if they can be had. */
+  readonly memoryLimit?: MemoryLimitChoice;
+  /** Processes that one program and its children may be at once. */
+  readonly taskProcesses?: number;
   /**
    * Bytes of objects that are kept although nobody needs them any more, in case that somebody does; 0 for none.
    * Default: 2 GiB, but no more than a tenth of the disk that is free.
@@ -216,6 +220,8 @@ class Shell implements Governor {
       environments: new Map(Object.entries(options.environments ?? {})),
       executors: new Map(Object.entries(options.executors ?? {})),
       ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
+      ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
+      ...(options.taskProcesses === undefined ? {} : { taskProcesses: options.taskProcesses }),
       onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
       onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
       onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
@@ -255,6 +261,7 @@ class Shell implements Governor {
     const { environments = {}, executors = {}, costPerHour, pinCpus, dataPort, tunnelTo } = this.#options;
     const cpuIds = pinCpus === true ? cpusToPin(capacity.cpus) : undefined;
     await this.#executor.start();
+    const held = this.#executor.limits;
     const listening = await this.#port.listen(listenHost, dataPort);
     const dataUrl = this.#options.dataUrl ?? listening;
     const incarnation = nanoid();
@@ -267,6 +274,8 @@ class Shell implements Governor {
       labels,
       environments: Object.keys(environments),
       executors: Object.keys(executors),
+      memoryLimit: held.memory,
+      processLimit: held.processes,
       ...(costPerHour === undefined ? {} : { costPerHour }),
       ...(tunnelTo === undefined ? {} : { relay: true }),
     };

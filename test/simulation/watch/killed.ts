@@ -1,4 +1,4 @@
-import type { AttemptRef } from "@rain/protocol";
+import type { Run } from "../executor.ts";
 import type { GovernorNode } from "../governor-node.ts";
 import type { World } from "../world.ts";
 
@@ -14,9 +14,9 @@ export function watchKilled(
   governors: readonly GovernorNode[],
   twins: readonly GovernorNode[],
 ): void {
-  const twinned = new Set(twins.map(({ identity }) => identity));
-  world.onRun = ({ session, task, attempt }: AttemptRef, starting: string): void => {
+  const check = ({ ref: { session, task, attempt } }: Run, starting: string): void => {
     if (world.lostPower) return;
+    const twinned = new Set(twins.filter((each) => each.hasRun).map(({ identity }) => identity));
     for (const { name, process, onLost, identity } of governors) {
       if (onLost !== "kill" || name === starting || !process || twinned.has(identity)) continue;
       if (process.leaving || process.stall.until + AFTER_STALL_MS > world.loop.now) continue;
@@ -31,4 +31,5 @@ export function watchKilled(
       }
     }
   };
+  world.onRun.push(check);
 }
