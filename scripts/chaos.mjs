@@ -2,9 +2,8 @@
 //                                          [--governor-kills N] [--bad-network] [--seed S]
 // Each round is a cluster and a graph of its own. Exit code 0: every result of every round was right, 1: one was not.
 // See docs/failures.md.
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { createViteServer } from "vitest/node";
+import { loadSources } from "./support/sources.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -24,7 +23,6 @@ function number(name, min) {
   process.exit(2);
 }
 
-const conditions = ["rain-source", "module", "node", "development|production"];
 const options = {
   tasks: number("tasks", 1),
   serverKills: number("server-kills", 0),
@@ -32,22 +30,12 @@ const options = {
   badNetwork: values["bad-network"],
 };
 const rounds = number("rounds", 1);
-const vite = await createViteServer({
-  root: fileURLToPath(new URL("..", import.meta.url)),
-  configFile: false,
-  logLevel: "error",
-  appType: "custom",
-  server: { middlewareMode: true, hmr: false, ws: false, watch: null },
-  optimizeDeps: { noDiscovery: true },
-  resolve: { conditions },
-  ssr: { resolve: { conditions } },
-});
-const { runChaos } = await vite.ssrLoadModule("/test/chaos/chaos.ts");
+const { loaded, close } = await loadSources("/test/chaos/chaos.ts");
 let problems = 0;
 const kills = { server: 0, governor: 0, cuts: 0 };
 for (let round = 0; round < rounds; round += 1) {
   const seed = `${values.seed}-${round}`;
-  const report = await runChaos({ ...options, seed });
+  const report = await loaded.runChaos({ ...options, seed });
   kills.server += report.serverKills;
   kills.governor += report.governorKills;
   kills.cuts += report.cuts;
@@ -62,5 +50,5 @@ console.log(
   `${rounds} rounds with ${kills.server} kills of servers, ${kills.governor} of governors and ${kills.cuts} cut or hanging connections: ` +
     (problems === 0 ? "nothing was lost, wrong or doubled" : `${problems} problems`),
 );
-await vite.close();
+await close();
 process.exitCode = problems === 0 ? 0 : 1;

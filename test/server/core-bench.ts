@@ -58,7 +58,7 @@ export class Bench {
     const { req, ok } = answer;
     const message: ServerToClient = { type: "reply", req, ok };
     const { ok: heard } = decode(encode(message)) as { ok: unknown };
-    return parse(replySchemas[type], heard, type) as ReplyOf<T>;
+    return parse(replySchemas[type], heard, type);
   }
   /** The code and message that a request is refused with. */
   refusal<T extends RequestType>(type: T, fields: Omit<RequestOf<T>, "type" | "req">): string {

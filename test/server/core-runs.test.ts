@@ -225,7 +225,7 @@ describe("history", () => {
     bench.ask("session.close", { session: bench.open({ user: { many } }) });
     expect(bench.ask("history", { max: 1 }).items[0]?.user).toBeUndefined();
   });
-  it("has a limit: the oldest go, and one reply holds what a message can", () => {
+  it("has a limit: the oldest go, and one reply holds what a message can", { timeout: 60_000 }, () => {
     const user = { text: Array.from({ length: 15 }, () => "x".repeat(1_000)) };
     for (let at = 0; at < limits.historyItems + 5; at++) {
       bench.core.durable.apply({

@@ -96,6 +96,27 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
       }
     };
   }
+  if (bugs.metricsTwice) {
+    core.before = (input) => {
+      if (input.type !== "governor.message" || input.message.type !== "metrics") return;
+      const { session, task: id, attempt, from, points } = input.message;
+      const task = k.durable.sessions.get(session)?.tasks.get(id);
+      if (task?.state.kind !== "open" || task.state.governor === undefined) return;
+      if (task.state.attempt === attempt)
+        k.commit({ type: "metrics", session, task: id, attempt, from, points });
+    };
+  }
+  if (bugs.ignoreParallelism) {
+    core.before = () => {
+      for (const session of k.live.sessions.values()) Object.assign(session, { parallelism: undefined });
+    };
+  }
+  if (bugs.forgetDatastoreKey) {
+    core.before = (input) => {
+      if (input.type === "client.request" && input.request.type === "datastore.create")
+        k.durable.datastores.byKey.delete(input.request.key);
+    };
+  }
   if (bugs.forgetGovernorsAtRestart) {
     for (const governor of [...k.live.governors.values()]) governor.lastHeard = -Infinity;
   }

@@ -28,6 +28,12 @@ export interface Bugs {
   readonly registerWithout?: boolean;
   /** Every attempt gets the first GPUs. */
   readonly reuseGpu?: boolean;
+  /** The server takes metrics without a look at their numbers. */
+  readonly metricsTwice?: boolean;
+  /** A session's limit of attempts at once counts for nothing. */
+  readonly ignoreParallelism?: boolean;
+  /** The key of a datastore is forgotten, so that a repeated request makes another version. */
+  readonly forgetDatastoreKey?: boolean;
   /** Snapshots of the journal lose the settled logs. */
   readonly shortSnapshot?: boolean;
   /** A drained governor is told to stop whatever only it has. */

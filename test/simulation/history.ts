@@ -6,6 +6,7 @@ import { GovernorNode, SERVER } from "./governor-node.ts";
 import { Network } from "./network.ts";
 import { Random } from "./random.ts";
 import { planCapacity, planClient } from "./plan.ts";
+import { planRun } from "./run-plan.ts";
 import { ServerNode } from "./server-node.ts";
 import type { Cluster } from "./store.ts";
 import { watchKilled } from "./watch/killed.ts";
@@ -105,7 +106,11 @@ class History {
     );
     // One more, which finds what the others did.
     if (cached) plans.push(planClient(cached, `c${plans.length + 1}`, this.#safetyMs, cached));
-    this.#clients = plans.map((plan) => new ClientNode(world, network, http, plan));
+    const runRandom = new Random(`run ${world.seed}`);
+    const isRun = runRandom.chance(0.5);
+    this.#clients = plans.map((plan) => {
+      return new ClientNode(world, network, http, isRun ? planRun(runRandom, plan) : plan);
+    });
     this.#late = cached ? this.#clients.at(-1) : undefined;
     this.#targets = {
       world,
@@ -133,6 +138,7 @@ class History {
           if (arrived && server.process) server.process.read(session, object, stores(), done);
           else done(undefined);
         }),
+      losses: () => server.losses,
       wasReopened: (session, task) => this.#watch.records.reopened.has(`${session}/${task}`),
     };
   }

@@ -9,6 +9,7 @@ import {
 } from "@rain/protocol";
 import { argsOf, contentOf, type Behaviour } from "./programs.ts";
 import type { Random } from "./random.ts";
+import type { RunPlan } from "./run-plan.ts";
 
 /** What one client will do, all of it fixed before the history starts. */
 export interface ClientPlan {
@@ -22,6 +23,8 @@ export interface ClientPlan {
   readonly closesAt: number | undefined;
   /** Some of its tasks are the same as others, of this client or of another one, and are asked for with `cache`. */
   readonly cached: boolean;
+  /** Its session is a run. */
+  readonly run?: RunPlan | undefined;
 }
 export interface SubmitPlan {
   readonly key: string;

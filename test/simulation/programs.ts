@@ -15,6 +15,8 @@ export interface Behaviour {
   readonly random: boolean;
   /** Sizes of its outputs, bytes. */
   readonly sizes: readonly number[];
+  /** How many points it tells: their values are their numbers. */
+  readonly points?: number | undefined;
 }
 const PROGRAM = "simulated";
 export const argsOf = (behaviour: Behaviour): string[] => [PROGRAM, JSON.stringify(behaviour)];

@@ -53,6 +53,8 @@ export class ServerNode {
   process: ServerProcess | undefined;
   #starting = false;
   starts = 0;
+  /** How often its power was lost. */
+  losses = 0;
 
   constructor(world: World, network: Network, watch: Watch, sizes: JournalSizes) {
     this.#world = world;
@@ -111,7 +113,10 @@ export class ServerNode {
     this.process = undefined;
     this.#watch.serverEnded();
     if (noticed) this.disk.kill();
-    else this.disk.powerLoss();
+    else {
+      this.losses++;
+      this.disk.powerLoss();
+    }
     this.#network.end(SERVER, noticed);
   }
 }

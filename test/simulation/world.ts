@@ -45,6 +45,8 @@ export class World {
   /** Names of governors that an operator wanted to drain. */
   readonly drainAsked: Set<string> = new Set();
   faults = 0;
+  /** Which request made each version of a datastore, as clients were told. */
+  readonly datastores: Map<string, string> = new Map();
   /** Tasks that were taken from the cache. */
   cached = 0;
   readonly #hash: Hash = createHash("sha256");

@@ -201,7 +201,7 @@ export const sessionView: z.ZodType<SessionView> = z.strictObject({
   ...sessionLimits,
 });
 
-/** What one task has come to: a row of the table of results. */
+/** What one task has come to: a row of the table of results. Long texts are cut: `task.get` has them whole. */
 export interface ResultRow {
   readonly task: TaskId;
   readonly state: TaskState;
@@ -254,7 +254,7 @@ export interface HistoryItem {
   readonly name: string;
   readonly created?: number | undefined;
   readonly counts: TaskCounts;
-  /** Its attributes, without those that are longer than 1,024 characters as JSON. */
+  /** Its attributes without texts longer than 1,024 characters; absent when the rest is longer than 16 KiB. */
   readonly user?: UserAttributes | undefined;
 }
 export const historyItem: z.ZodType<HistoryItem> = z.strictObject({

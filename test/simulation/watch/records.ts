@@ -121,8 +121,22 @@ export class RecordWatch {
       case "unkept":
       case "session.closed":
       case "cache.cleared":
+      case "datastore.created":
+      case "datastore.deleted":
+        break;
+      case "metrics":
+        this.#measured(record);
         break;
     }
+  }
+
+  #measured(record: Extract<ServerRecord, { type: "metrics" }>): void {
+    const seen = this.#seen(record);
+    this.#world.check(
+      seen.open && seen.governor !== undefined && seen.attempt === record.attempt,
+      "current-attempt",
+      () => `metrics of attempt ${attemptKey(record)}, and the task is ${JSON.stringify(seen)}`,
+    );
   }
 
   /** A task that ran again for one lost output does not replace the others. */

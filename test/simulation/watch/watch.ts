@@ -12,6 +12,7 @@ import type { World } from "../world.ts";
 import { checkJournal } from "./journal.ts";
 import { checkLive } from "./live.ts";
 import { RecordWatch } from "./records.ts";
+import { checkRuns } from "./runs.ts";
 
 /** The production core, with somebody who looks at every step. */
 export class WatchedCore extends ServerCore {
@@ -64,6 +65,7 @@ export class Watch {
     this.records.restarted(core);
     checkJournal(this.#world, disk, core.durable);
     checkLive(this.#world, core.kernel);
+    checkRuns(this.#world, core.kernel, undefined);
   }
   serverEnded(): void {
     this.#core = undefined;
@@ -80,6 +82,7 @@ export class Watch {
     for (const effect of step.effects) if (effect.type === "blob.remove") this.#removingBlob(effect.sha256);
     this.#checkStops(core, step);
     checkLive(this.#world, core.kernel);
+    checkRuns(this.#world, core.kernel, step);
   }
 
   /** A drained governor is told to stop when every object that it has and that is needed is elsewhere too. */
@@ -152,6 +155,12 @@ export class Watch {
   }
   /** Looked at when it is decided: until it is done, a submit may name the same bytes again, freshly uploaded. */
   #removingBlob(sha256: Digest): void {
+    const stored = this.#core?.durable.datastores.all() ?? [];
+    this.#world.check(
+      !stored.some((each) => each.sha256 === sha256),
+      "kept-removed",
+      () => `the server deletes the bytes of a datastore`,
+    );
     for (const session of this.#core?.durable.sessions.values() ?? []) {
       for (const object of session.objects.values()) {
         const { state } = object;

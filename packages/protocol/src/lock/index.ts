@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { RainError } from "../errors.ts";
 
+export { secureFolder } from "./secure.ts";
+
 /** Who holds a folder. Pid, start time and boot together never name two processes. */
 interface Holder {
   readonly pid: number;
@@ -52,6 +54,15 @@ export async function lockFolder(folder: string, words: LockWords): Promise<() =
     held = false;
     if (sameHolder(await readHolder(lock), mine)) await fs.unlink(lock);
   };
+}
+
+/**
+ * Throws RainError "not-allowed", as `lockFolder` does, while a process holds the folder. Writes nothing, so that it
+ * works on a copy that cannot be written to; another process may take the lock right after it.
+ */
+export async function refuseLocked(folder: string, words: LockWords): Promise<void> {
+  const lock = join(folder, LOCK);
+  await refuseIfAlive({ folder, lock, words }, await readHolder(lock));
 }
 
 /** Replaces a lock whose holder is gone. A second file makes sure that only one process does so at a time. */

@@ -9,7 +9,8 @@ import {
   type RequestType,
   type ServerToGovernor,
 } from "@rain/protocol";
-import { type Changes, type DurableState } from "./apply.ts";
+import type { DurableState } from "./apply.ts";
+import type { Changes } from "./apply-tasks.ts";
 import { CacheUse } from "./cache-use.ts";
 import { Copies } from "./copies.ts";
 import { demandKey, demandOf } from "./demand.ts";
