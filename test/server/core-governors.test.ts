@@ -216,10 +216,24 @@ describe("drain and stop", () => {
     });
     const there = [...bench.governor(101, held()), ...bench.tick()];
     expect(stops(there)).toEqual([100]);
-    bench.governor(100, { type: "leaving" });
+    // It waits for a word when its programs have ended.
+    expect(stops([...bench.governor(100, { type: "leaving" }), ...bench.tick()])).toEqual([100]);
     bench.input({ type: "governor.gone", connection: 100 });
     const made = bench.core.durable.session(bench.session).tasks.get(asTaskId(0));
     expect(made).toMatchObject({ state: { kind: "finished" }, crashes: 0 });
+  });
+
+  it("case 21: one that was told to stop may go when others have copies, or when there is nobody to copy", () => {
+    bench.join(100);
+    finishBig(100);
+    bench.join(101);
+    const left = bench.governor(100, { type: "leaving" });
+    expect(copies(left)).toMatchObject([{ connection: 101 }]);
+    expect(stops([...left, ...bench.tick()])).toEqual([]);
+    expect(stops(bench.governor(101, held()))).toEqual([100]);
+    expect(stops(bench.tick())).toEqual([]);
+    bench.input({ type: "governor.gone", connection: 100 });
+    expect(stops(bench.governor(101, { type: "leaving" }))).toEqual([101]);
   });
 
   it("without another governor it stays, says why, and goes when there is one", () => {
@@ -234,8 +248,7 @@ describe("drain and stop", () => {
         "start one (rain governor)",
     });
     expect(copies([...bench.join(101), ...bench.tick()])).toMatchObject([{ connection: 101 }]);
-    bench.governor(101, held());
-    expect(stops(bench.tick())).toEqual([100]);
+    expect(stops(bench.governor(101, held()))).toEqual([100]);
   });
 
   it("a governor that cannot copy an object is asked again after the others, and why is told", () => {

@@ -38,17 +38,27 @@ export function stopGovernor(k: Kernel, id: GovernorId): void {
   tellToStop(k, governor);
 }
 
-/** Drained governors give away what only they have; those that nothing waits for any more are told to stop. */
+/** Governors that are drained or leave give away what only they have; when nothing waits for them, they are told so. */
 export function stopDrained(k: Kernel): void {
   for (const governor of k.live.governors.values()) {
-    if (governor.connection === undefined || governor.leaving || !governor.synced) continue;
-    if (!isDraining(k, governor.id)) continue;
+    if (governor.connection === undefined || !governor.synced) continue;
+    if (governor.leaving ? !governor.waits : !isDraining(k, governor.id)) continue;
     const only = onlyHere(k, governor);
     if (only.length > 0) moveAway(k, governor, only);
-    if (governor.attempts.size > 0 || only.length > 0) continue;
+    if (governor.attempts.size > 0) continue;
+    if (governor.leaving) letGo(k, governor, only);
+    if (governor.leaving || only.length > 0) continue;
     k.log("info", `governor ${governor.id} (${governor.hello?.name ?? ""}) is drained and told to stop`);
     tellToStop(k, governor);
   }
+}
+
+/** It waits a while before it exits, so that others can copy what it has: no longer than that helps. */
+function letGo(k: Kernel, governor: LiveGovernor, only: readonly DataObject[]): void {
+  const isHopeless = !isDraining(k, governor.id) && takersBeside(k, governor).length === 0;
+  if (only.length > 0 && !isHopeless) return;
+  governor.waits = false;
+  k.send(governor, { type: "stop" });
 }
 
 /** Once: a second word to stop would have it kill its programs without grace. */

@@ -55,6 +55,8 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
       break;
     case "leaving":
       governor.leaving = true;
+      governor.waits = true;
+      k.dirty = true;
       break;
   }
 }
@@ -104,6 +106,7 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   for (const held of governor.attempts.values()) governor.free = minus(governor.free, held.request);
   governor.lastHeard = k.now;
   governor.leaving = false;
+  governor.waits = false;
   k.live.governors.set(id, governor);
   k.live.byConnection.set(connection, governor);
   k.effect({
@@ -171,7 +174,7 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
   for (const { sha256, ...ref } of message.objects) {
     const object = k.durable.sessions.get(ref.session)?.objects.get(ref.object);
     const is = object?.state.kind === "finished" && object.state.sha256 === sha256;
-    if (object) governor.incoming.delete(object);
+    if (object && governor.incoming.delete(object)) k.dirty = true;
     const isWanted = is && isNeeded(object) && !k.copies.wasDropped(governor, ref, sha256);
     if (!object || !isWanted) {
       k.copies.drop(governor, { ...ref, sha256 });

@@ -114,6 +114,8 @@ export interface LiveGovernor {
   moveProblem: string | undefined;
   /** Said that it is leaving: gets no more work. */
   leaving: boolean;
+  /** It is about to exit, and waits for a while until it is told that nothing keeps it. */
+  waits: boolean;
 }
 
 /** A governor of which nothing is known but who it is; it becomes useful by registering. */
@@ -140,6 +142,7 @@ export function newGovernor(
     uncopied: new Map(),
     moveProblem: undefined,
     leaving: false,
+    waits: false,
   };
 }
 
