@@ -25,25 +25,25 @@ it.skipIf(disk === undefined)(
     const folder = disk ?? "";
     const cluster = await Cluster.start([]);
     try {
-      await cluster.startGovernor("g0", 2, ["--workdir", join(folder, "work")]);
+      await cluster.startGovernor("g0", 1, ["--workdir", join(folder, "work")]);
       const client = await cluster.connect();
       const session = await client.newSession("fills the disk", { onError: "continue" });
-      const kept = session.execute("head -c 1000000 /dev/zero | tr '\\0' k", { stdout: true });
+      const kept = session.execute(["sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' k"], { stdout: true });
       kept.output.keep();
       await session.submit();
       await kept.wait();
       const fills = [
-        session.execute("head -c 100000000 /dev/zero > large", { outputPaths: ["large"] }),
-        session.execute("head -c 100000000 /dev/zero", { stdout: true }),
+        session.execute(["sh", "-c", "head -c 100000000 /dev/zero > large"], { outputPaths: ["large"] }),
+        session.execute(["sh", "-c", "head -c 100000000 /dev/zero"], { stdout: true }),
       ];
       await session.submit();
       for (const task of fills) {
         const error = (await task.wait().catch((caught: unknown) => caught)) as TaskError;
-        expect(error.message).toMatch(/No space left on device/);
+        expect(error.message).toMatch(/no space left on the disk of the governor/i);
       }
       expect((await kept.output.fetch()).bytes().length).toBe(1_000_000);
       // What they had taken is free again.
-      const next = session.execute("head -c 5000000 /dev/zero | tr '\\0' n", { stdout: true });
+      const next = session.execute(["sh", "-c", "head -c 5000000 /dev/zero | tr '\\0' n"], { stdout: true });
       next.output.keep();
       await session.submit();
       expect((await next.output.fetch()).bytes().length).toBe(5_000_000);

@@ -148,11 +148,17 @@ describe("the lease", () => {
   });
 
   it("an attempt that ended is reported, whatever becomes of the lease", () => {
-    const bench = new Bench(new GovernorCore({ ...config, onLost: "kill" })).link().hear(assignment(1)).end(1);
+    const bench = new Bench(new GovernorCore({ ...config, onLost: "kill" }))
+      .link()
+      .hear(assignment(1))
+      .end(1);
     bench.take();
     bench.tickAt(4_000).give({ type: "link.down" }).give({ type: "link.up" });
     expect(bench.said()).toMatchObject([{ type: "register", attempts: [{ task: 1 }] }]);
-    expect(bench.hear(registered(2)).said()).toMatchObject([{ type: "finish", task: 1 }, { type: "holding" }]);
+    expect(bench.hear(registered(2)).said()).toMatchObject([
+      { type: "finish", task: 1 },
+      { type: "holding" },
+    ]);
   });
 });
 
@@ -176,7 +182,13 @@ describe("a report that the protocol does not allow", () => {
 describe("copies for a governor that is drained", () => {
   const copyOf = (object: number, digest: number): ServerToGovernor => {
     const sources = [{ url: "http://127.0.0.1:2/x", ticket: "t" }];
-    const copy = { session, object: asObjectId(object), kind: "blob", size: 1, sha256: digestOf(digest) } as const;
+    const copy = {
+      session,
+      object: asObjectId(object),
+      kind: "blob",
+      size: 1,
+      sha256: digestOf(digest),
+    } as const;
     return { type: "copy", objects: [{ ...copy, sources }] };
   };
 

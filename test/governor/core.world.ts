@@ -433,7 +433,14 @@ export class World {
   copySome(): void {
     const object = asObjectId(COPIED + this.copies++);
     const sources = [{ url: "http://127.0.0.1:2/x", ticket: "t" }];
-    const copy = { session, object, kind: "blob", size: 1, sha256: digestOf(this.below(12)), sources } as const;
+    const copy = {
+      session,
+      object,
+      kind: "blob",
+      size: 1,
+      sha256: digestOf(this.below(12)),
+      sources,
+    } as const;
     this.toGovernor.push({ type: "copy", objects: this.chance(0.2) ? [copy, copy] : [copy] });
   }
 

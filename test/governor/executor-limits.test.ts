@@ -44,7 +44,7 @@ describe("memory, by watching", () => {
     // Children of one program have its 100 MiB together.
     const shared =
       "python3 -c 'import os, time\nb = bytearray(104857600)\nfor n in range(4):\n" +
-      "  if os.fork() == 0: time.sleep(1.2); os._exit(0)\ntime.sleep(1.2)\nprint(\"fine\")'";
+      '  if os.fork() == 0: time.sleep(1.2); os._exit(0)\ntime.sleep(1.2)\nprint("fine")\'';
     expect(texts(await kit.shell(shared, { memory: 250 * MIB, outputs: [stdout] }))).toEqual(["fine\n"]);
   });
 

@@ -322,7 +322,6 @@ describe("a report of inputs that could not be brought", () => {
 });
 
 describe("stop", () => {
-
   it("a stopped governor is told once, and unknown ones are an error", () => {
     bench.join(100);
     bench.submit(task(0));

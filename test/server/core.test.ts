@@ -161,7 +161,7 @@ describe("tasks and objects", () => {
     expect(errorOf(bench.request({ type: "fetch", session, object: 0 }))).toBe("object-removed");
   });
 
-  it("does a repeated submit and a repeated report once", () => {
+  it("cases 2 and 3: does a repeated submit and a repeated report once", () => {
     bench.join();
     const session = bench.open();
     bench.submit(session, [task(0, [], {}, true)]);

@@ -161,8 +161,8 @@ export class GovernorProcess {
       this.socket = socket;
       socket.ears = {
         onMessage: (bytes) => this.awake(() => this.#message(socket, bytes)),
-      onPong: (since) =>
-        this.awake(() => socket === this.socket && this.input({ type: "server.heard", since })),
+        onPong: (since) =>
+          this.awake(() => socket === this.socket && this.input({ type: "server.heard", since })),
         onClose: () => this.awake(() => this.#lost(socket)),
       };
       this.awake(() => socket === this.socket && this.input({ type: "link.up" }));
@@ -281,8 +281,7 @@ export class GovernorProcess {
       return say(this.socket, { ...message, attempts: [] });
     }
     if (message.type === "leaving") this.leaving = true;
-    if (message.type === "heartbeat")
-      this.socket?.ping(this.#clockBase + this.#world.loop.now);
+    if (message.type === "heartbeat") this.socket?.ping(this.#clockBase + this.#world.loop.now);
     if (message.type !== "heartbeat") this.#world.log(`${this.name} says ${JSON.stringify(message, brief)}`);
     say(this.socket, message);
   }

@@ -84,7 +84,10 @@ export class DataPorts {
     return [...sources, { url: path, ticket }];
   }
 
-  #direct({ holders, sha256 }: Pick<DraftInput, "holders" | "sha256">, reader: Port | undefined): ObjectSource[] {
+  #direct(
+    { holders, sha256 }: Pick<DraftInput, "holders" | "sha256">,
+    reader: Port | undefined,
+  ): ObjectSource[] {
     const sources: ObjectSource[] = [];
     for (const holder of reader?.relay === true ? [] : holders) {
       const port = this.#ports.get(holder);

@@ -65,8 +65,7 @@ export const lostGraceMs = (m: Machine): number =>
 /** Programs that were given up and are not dead yet: nobody may hear of this governor before they are. */
 export function givenUp(m: Machine): boolean {
   if (!m.inDoubt || m.running === 0) return false;
-  for (const attempt of m.attempts.values())
-    if (isIn(attempt, "running") && isGivenUp(attempt)) return true;
+  for (const attempt of m.attempts.values()) if (isIn(attempt, "running") && isGivenUp(attempt)) return true;
   return false;
 }
 export const isGivenUp = ({ phase }: AttemptIn<"running">): boolean => phase.stopping?.cause === "lost";

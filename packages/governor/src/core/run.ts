@@ -114,7 +114,8 @@ export function stopAttempt(m: Machine, attempt: Attempt, cause: StopCause): voi
   const before = attempt.phase.stopping;
   const soon = m.now + (cause === "lost" ? lostGraceMs(m) : m.config.killGraceMs);
   // Infinity: KILL was sent already.
-  const forceAt = before === undefined ? soon : before.forceAt === Infinity ? Infinity : Math.min(before.forceAt, soon);
+  const forceAt =
+    before === undefined ? soon : before.forceAt === Infinity ? Infinity : Math.min(before.forceAt, soon);
   const stopping = { cause, forceAt };
   m.attempts.move(attempt, { ...attempt.phase, deadline: Infinity, stopping }, m.now);
   m.timed.add(attempt);

@@ -35,8 +35,7 @@ export async function openLimits(options: {
   readonly log: Log;
 }): Promise<Limits> {
   const { memoryLimit: choice = "auto", taskProcesses, captureBytes = limits.captureBytes, log } = options;
-  const opened =
-    choice === "off" || choice === "watch" ? undefined : await ControlGroups.open(options.root);
+  const opened = choice === "off" || choice === "watch" ? undefined : await ControlGroups.open(options.root);
   const groups = typeof opened === "string" ? undefined : opened;
   if (choice === "cgroup" && groups === undefined)
     throw new RainError(
@@ -127,7 +126,8 @@ export class Bounds {
       if ((isWhole ? size : disk) > captureBytes) this.#problem ??= tooLong(captureBytes, stream);
       const fresh = size - (cut ?? 0);
       if (fresh > captureBytes / 16) soon = true;
-      if (!isWhole && fresh > Math.max(captureBytes / 8, 4 * LOG_PART_BYTES)) await this.#cutOut(stream, size);
+      if (!isWhole && fresh > Math.max(captureBytes / 8, 4 * LOG_PART_BYTES))
+        await this.#cutOut(stream, size);
     }
     return soon;
   }

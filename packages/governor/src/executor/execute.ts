@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { limits, type Digest, type TaskFailure, type TaskInfo, type Work } from "@rain/protocol";
 import { attemptKey } from "../core/types.ts";
@@ -170,7 +170,11 @@ async function prepare({ folder, bounds, trees, house, effect, work }: Attempt):
   if (work.stdin !== undefined && effect.spec.inputs[work.stdin]?.path === undefined)
     readOnly.push(...(await watchStdin(effect, house.store, work.stdin)));
   const group = await bounds.group();
-  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr, group }, readOnly, before };
+  return {
+    command: { program, args, cwd: folder.work, env, stdin, stdout, stderr, group },
+    readOnly,
+    before,
+  };
 }
 
 async function snapshotFor({ spec, inputs }: RunEffect, work: string): Promise<Snapshot | undefined> {
@@ -314,6 +318,7 @@ async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promi
   const exitCode = end.status;
   if ((await sizeOf(folder.stderr)) === undefined)
     throw redirectionProblem(end.stderr.trim() || `status ${exitCode}`);
+  await refuseFullDisk(folder, exitCode);
   const signal = signalOfStatus(exitCode);
   if (signal !== undefined)
     throw new TaskProblem("signal", `the program was ended by ${signal}`, { exitCode, signal });
@@ -321,6 +326,17 @@ async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promi
   const launch = await diagnoseLaunch(command.program, exitCode, tail, ended.script);
   if (launch !== undefined) throw new TaskProblem("launch", launch, { exitCode });
   throw new TaskProblem("exit", `the program exited with code ${exitCode}`, { exitCode });
+}
+
+/** Less free space than this is none, bytes: a program gets no more of it. */
+const NO_SPACE = 65_536;
+
+/** A program that fails on a full disk may not even be able to say so: its stderr lies on that disk too. */
+async function refuseFullDisk(folder: TaskFolder, exitCode: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder.root);
+  if (bavail * bsize >= NO_SPACE) return;
+  const message = `the program exited with code ${exitCode}: no space left on the disk of the governor (${folder.root})`;
+  throw new TaskProblem("disk-full", message, { exitCode });
 }
 
 /** The launcher died, with the program's group or before the program. */

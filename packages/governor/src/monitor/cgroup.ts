@@ -106,8 +106,12 @@ export interface TaskGroup {
 function ownGroup(root: string): string | undefined {
   const lines = (file: string): string[] => readFileSync(join(root, file), "latin1").split("\n");
   try {
-    const path = lines("proc/self/cgroup").find((line) => line.startsWith("0::"))?.slice(3);
-    const mount = lines("proc/self/mountinfo").find((line) => line.includes(" - cgroup2 "))?.split(" ");
+    const path = lines("proc/self/cgroup")
+      .find((line) => line.startsWith("0::"))
+      ?.slice(3);
+    const mount = lines("proc/self/mountinfo")
+      .find((line) => line.includes(" - cgroup2 "))
+      ?.split(" ");
     const [at, below] = [mount?.[4], mount?.[3]];
     if (path === undefined || at === undefined || below === undefined) return undefined;
     // In a container the mount may show a part of the hierarchy only.
