@@ -38,6 +38,8 @@ export interface Request {
   readonly outputs?: readonly Output[];
   readonly allocation?: Partial<Allocation>;
   readonly metrics?: boolean;
+  /** Bytes that the task asks for. */
+  readonly memory?: number;
 }
 
 /** An executor in a temporary folder, and what it reported. */
@@ -115,7 +117,7 @@ export class Kit {
       keep: false,
       ...output,
     }));
-    const cpus = { cpus: 1, gpus: 0, memory: 0, named: {} };
+    const cpus = { cpus: 1, gpus: 0, memory: request.memory ?? 0, named: {} };
     return {
       type: "run",
       ref: { session: asSessionId(1), task, attempt: 1 },

@@ -94,7 +94,7 @@ const broken = async (name: string, bytes: string | Buffer, args: string[] = [])
 };
 
 describe("a program that cannot be started", () => {
-  it("is not found, and the searched PATH is named", async () => {
+  it("case 31: is not found, and the searched PATH is named", async () => {
     const work = { type: "execute", args: ["no-such-program"], env: { PATH: "/usr/bin:/nowhere" } } as const;
     const found = failure(await kit.run({ work }));
     expect(found.reason).toBe("program-not-found");
@@ -102,14 +102,14 @@ describe("a program that cannot be started", () => {
     expect(failure(await kit.run({ work: execute("./absent") })).reason).toBe("program-not-found");
   });
 
-  it("is not executable", async () => {
+  it("case 31: is not executable", async () => {
     const inputs = [{ bytes: "echo hi", path: "prog" }];
     const found = failure(await kit.run({ work: execute("./prog"), inputs }));
     expect(found).toMatchObject({ reason: "launch" });
     expect(found.message).toContain("EACCES");
   });
 
-  it("has a bad interpreter", async () => {
+  it("case 31: has a bad interpreter", async () => {
     expect(await broken("interpreter", "#!/no/such/thing -x\n")).toContain("bad interpreter /no/such/thing");
   });
   it("is for another machine", async () => {
@@ -117,7 +117,7 @@ describe("a program that cannot be started", () => {
     own.writeUInt16LE(0x1234, 18);
     expect(await broken("machine", own)).toContain("exec format error");
   });
-  it("has too many arguments for the system", async () => {
+  it("case 31: has too many arguments for the system", async () => {
     const script = await broken(
       "many",
       "#!/bin/sh\n",
@@ -243,11 +243,11 @@ describe("the other shells", () => {
 });
 
 describe("limits and logs", () => {
-  it("stops a program that writes too much", async () => {
+  it("case 27: stops a program that writes too much of an output", async () => {
     const small = await Kit.start({ captureBytes: 100_000 });
-    const endless = failure(await small.shell("yes"));
-    const short = failure(await small.shell("head -c 100001 /dev/zero >&2"));
-    const exact = await small.shell("head -c 100000 /dev/zero");
+    const endless = failure(await small.shell("yes", { outputs: [stdout] }));
+    const short = failure(await small.shell("head -c 100001 /dev/zero >&2", { outputs: [stderr] }));
+    const exact = await small.shell("head -c 100000 /dev/zero", { outputs: [stdout] });
     await small.stop();
     expect(endless).toMatchObject({ reason: "capture-limit" });
     expect(endless.message).toContain("more than 100000 bytes to stdout");

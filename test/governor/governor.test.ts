@@ -186,7 +186,7 @@ describe("a governor", () => {
     expect(await server.nextOf("register")).toMatchObject({ attempts: [] });
   });
 
-  it("cancels: TERM, then KILL for a program that ignores it", async () => {
+  it("case 25: cancels: TERM, then KILL for a program that ignores it", async () => {
     const governor = await start();
     await governor.registered();
     server.send(shell(1, "trap '' TERM; echo up; while :; do sleep 0.05; done"));

@@ -85,6 +85,17 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
         : known.find((entry) => exceptInputs(entry.key) === exceptInputs(key));
     };
   }
+  if (bugs.drainAtOnce) {
+    core.before = (input) => {
+      if (input.type !== "tick") return;
+      for (const governor of k.live.governors.values()) {
+        const isDraining = k.durable.governors.get(governor.id)?.draining === true;
+        if (!isDraining || governor.leaving || !governor.synced || governor.attempts.size > 0) continue;
+        governor.leaving = true;
+        k.send(governor, { type: "stop" });
+      }
+    };
+  }
   if (bugs.metricsTwice) {
     core.before = (input) => {
       if (input.type !== "governor.message" || input.message.type !== "metrics") return;

@@ -23,6 +23,8 @@ const planted: readonly (readonly [bug: keyof Bugs, rules: readonly string[]])[]
   ["shortSnapshot", ["replay-equals-live"]],
   ["forgetGovernorsAtRestart", ["attempt-wasted"]],
   ["cacheIgnoresInputs", ["cached-wrong"]],
+  ["drainAtOnce", ["drained-loses"]],
+  ["keepsLost", ["run-twice"]],
 ];
 const MAX_SEEDS = 300;
 

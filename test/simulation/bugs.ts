@@ -36,6 +36,10 @@ export interface Bugs {
   readonly forgetDatastoreKey?: boolean;
   /** Snapshots of the journal lose the settled logs. */
   readonly shortSnapshot?: boolean;
+  /** A drained governor is told to stop whatever only it has. */
+  readonly drainAtOnce?: boolean;
+  /** A governor with the policy "kill" does not give up its programs when its lease is lost. */
+  readonly keepsLost?: boolean;
   /** Tasks are the same for the cache whatever their inputs are. */
   readonly cacheIgnoresInputs?: boolean;
 }

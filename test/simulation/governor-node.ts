@@ -10,6 +10,7 @@ import { GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/gov
 import { Executor } from "./executor.ts";
 import type { Timer } from "./loop.ts";
 import type { Network, Socket } from "./network.ts";
+import { Random } from "./random.ts";
 import { Stall } from "./stall.ts";
 import { Store, type Cluster } from "./store.ts";
 import { hear, say } from "./wire.ts";
@@ -25,6 +26,8 @@ export class GovernorNode {
   readonly name: string;
   readonly capacity: Resources;
   readonly identity: string;
+  /** From a source of its own, as everything that came to the histories later. */
+  readonly onLost: "kill" | "finish";
   readonly #world: World;
   readonly #network: Network;
   readonly #cluster: Cluster;
@@ -35,6 +38,8 @@ export class GovernorNode {
   #isOut = false;
   /** It never comes back. */
   isLost = false;
+  /** It ran at some time. */
+  hasRun = false;
 
   constructor(
     world: World,
@@ -50,6 +55,7 @@ export class GovernorNode {
     this.name = name;
     this.capacity = capacity;
     this.identity = twinOf?.identity ?? world.random.token(name);
+    this.onLost = new Random(`policy ${name} ${world.seed}`).chance(0.5) ? "kill" : "finish";
   }
 
   /** Ends it for good, until `start`. */
@@ -61,6 +67,7 @@ export class GovernorNode {
     this.#starting = false;
     if (this.process || this.isLost) return;
     this.#isOut = false;
+    this.hasRun = true;
     this.#network.setUp(this.name, true);
     const again = (ms: number): void => {
       this.end(true);
@@ -93,6 +100,7 @@ export class GovernorProcess {
   readonly store: Store;
   readonly executor: Executor;
   readonly name: string;
+  readonly node: GovernorNode;
   readonly #world: World;
   readonly #network: Network;
   readonly #exit: (restartAfterMs: number) => void;
@@ -122,6 +130,7 @@ export class GovernorProcess {
     this.#exit = exit;
     this.stall = new Stall(world.loop);
     this.name = node.name;
+    this.node = node;
     this.incarnation = world.random.token("run");
     this.#clockBase = world.random.between(0, 1e9);
     this.store = new Store(world, network, cluster, node.name);
@@ -131,6 +140,7 @@ export class GovernorProcess {
     this.core = new GovernorCore({
       hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {} },
       killGraceMs: KILL_GRACE_MS,
+      onLost: world.bugs.keepsLost ? "finish" : node.onLost,
     });
   }
 
@@ -151,6 +161,8 @@ export class GovernorProcess {
       this.socket = socket;
       socket.ears = {
         onMessage: (bytes) => this.awake(() => this.#message(socket, bytes)),
+        onPong: (since) =>
+          this.awake(() => socket === this.socket && this.input({ type: "server.heard", since })),
         onClose: () => this.awake(() => this.#lost(socket)),
       };
       this.awake(() => socket === this.socket && this.input({ type: "link.up" }));
@@ -220,8 +232,9 @@ export class GovernorProcess {
           this.#world.loop.after(0, () => this.input({ type: "acquired", sha256 }));
           break;
         }
+        const tried = effect.sources.map(({ url }) => url);
         this.store.acquire(effect, (why) => {
-          this.awake(() => this.#acquired(sha256, why));
+          this.awake(() => this.#acquired(sha256, why, tried));
         });
         break;
       }
@@ -234,6 +247,13 @@ export class GovernorProcess {
       case "remove":
         this.store.remove(effect.sha256);
         break;
+      case "reconnect": {
+        this.#world.log(`${this.name} makes a new connection: ${effect.reason}`);
+        const { socket } = this;
+        socket?.close();
+        if (socket) this.#world.loop.after(0, () => this.alive && this.awake(() => this.#lost(socket)));
+        break;
+      }
       case "exit":
         this.#world.log(`${this.name} exits: ${effect.reason}`);
         this.#exit(effect.refused ? 3_000 : 500);
@@ -244,11 +264,11 @@ export class GovernorProcess {
         break;
     }
   }
-  #acquired(sha256: Digest, why: string | undefined): void {
+  #acquired(sha256: Digest, why: string | undefined, tried: readonly string[]): void {
     if (why === undefined) {
       this.store.add(sha256);
       this.input({ type: "acquired", sha256 });
-    } else this.input({ type: "acquire.failed", sha256, why });
+    } else this.input({ type: "acquire.failed", sha256, why, tried });
   }
 
   #send(message: GovernorMessage): void {
@@ -261,6 +281,7 @@ export class GovernorProcess {
       return say(this.socket, { ...message, attempts: [] });
     }
     if (message.type === "leaving") this.leaving = true;
+    if (message.type === "heartbeat") this.socket?.ping(this.#clockBase + this.#world.loop.now);
     if (message.type !== "heartbeat") this.#world.log(`${this.name} says ${JSON.stringify(message, brief)}`);
     say(this.socket, message);
   }

@@ -313,6 +313,9 @@ class Server implements RunningServer {
       case "assign":
         this.#assign(effect);
         break;
+      case "copy":
+        this.#copy(effect);
+        break;
       case "close":
         this.#links.get(effect.connection)?.close(1000, "replaced or refused");
         break;
@@ -392,6 +395,11 @@ class Server implements RunningServer {
       const message = { type: "fail", session, task, attempt, failure, info: {} } as const;
       this.#driver.input({ type: "governor.message", connection, message });
     }
+  }
+
+  #copy({ connection, governor, objects }: Extract<ServerEffect, { type: "copy" }>): void {
+    const addressed = objects.map((object) => this.#ports.addressCopy(object, governor));
+    this.#governor(connection)?.send({ type: "copy", objects: addressed });
   }
 
   // -------------------------------------------------------------------------------------------------------- end

@@ -1,6 +1,7 @@
 import { limits, type AttemptRef, type OutputReport, type Report, type TaskFailure } from "@rain/protocol";
 import { arrived } from "./assign.ts";
 import { isIn, type Attempt, type AttemptIn, type StopCause } from "./attempts.ts";
+import { isGivenUp, lostGraceMs } from "./lease.ts";
 import type { Machine } from "./machine.ts";
 import { metricsOfReport, tellMetrics, withCost } from "./metrics.ts";
 import { objectKey, type RunMetrics, type RunOutcome } from "./types.ts";
@@ -52,7 +53,8 @@ export function ended(m: Machine, ref: AttemptRef, outcome: RunOutcome): void {
       m.fresh.set(objectKey(made), attempt.key);
     }
   }
-  m.report(attempt, reportOf(m, attempt, outcome));
+  if (isGivenUp(attempt)) m.abandon(attempt);
+  else m.report(attempt, reportOf(m, attempt, outcome));
   for (const [index, { sha256 }] of outputs.entries()) arrived(m, sha256, users[index] ?? []);
 }
 
@@ -110,7 +112,10 @@ export function stopAttempt(m: Machine, attempt: Attempt, cause: StopCause): voi
     return;
   }
   const before = attempt.phase.stopping;
-  const forceAt = before ? before.forceAt : m.now + m.config.killGraceMs;
+  const soon = m.now + (cause === "lost" ? lostGraceMs(m) : m.config.killGraceMs);
+  // Infinity: KILL was sent already.
+  const forceAt =
+    before === undefined ? soon : before.forceAt === Infinity ? Infinity : Math.min(before.forceAt, soon);
   const stopping = { cause, forceAt };
   m.attempts.move(attempt, { ...attempt.phase, deadline: Infinity, stopping }, m.now);
   m.timed.add(attempt);
@@ -147,6 +152,25 @@ export function nextTime(m: Machine): number {
     if (phase.kind === "running") next = Math.min(next, phase.stopping?.forceAt ?? phase.deadline);
   }
   return next;
+}
+
+/** The server would refuse this report for ever: the attempt failed, and what it came to is lost. */
+export function replaceReport(m: Machine, ref: AttemptRef, why: string): void {
+  const attempt = m.attempts.get(ref);
+  if (!attempt || !isIn(attempt, "reported")) return;
+  const { report } = attempt.phase;
+  const failure: TaskFailure = {
+    reason: "internal",
+    message: `the governor's report (${report.type}) breaks the protocol, which is a bug: ${why.slice(0, MESSAGE_LENGTH)}`,
+  };
+  m.log("error", `attempt ${attempt.key}: ${failure.message}`);
+  for (const { object } of report.type === "finish" ? report.outputs : []) {
+    const made = { session: ref.session, object };
+    if (m.fresh.get(objectKey(made)) === attempt.key) m.fresh.delete(objectKey(made));
+    m.holdings.drop(made);
+  }
+  attempt.phase = { kind: "reported", report: { type: "fail", ...attempt.ref, failure, info: {} } };
+  m.send(attempt.phase.report);
 }
 
 function running(m: Machine, ref: AttemptRef): AttemptIn<"running"> {

@@ -1,8 +1,9 @@
-import { stat } from "node:fs/promises";
+import { stat, statfs } from "node:fs/promises";
 import { join } from "node:path";
 import { limits, type Digest, type TaskFailure, type TaskInfo, type Work } from "@rain/protocol";
 import { attemptKey } from "../core/types.ts";
 import { readAttributes, withAttributes } from "./attributes.ts";
+import { Bounds } from "./bounds.ts";
 import { taskEnvironment } from "./environment.ts";
 import { makeTaskFolder, removeTaskFolder, taskFolder, type TaskFolder } from "./folder.ts";
 import type { House } from "./house.ts";
@@ -22,6 +23,7 @@ import { collectOutputs, type Collection } from "./outputs.ts";
 import type { LiveLauncher } from "./pool.ts";
 import { diagnoseLaunch } from "./program.ts";
 import { errorCode } from "../monitor/errno.ts";
+import type { Family } from "../monitor/usage.ts";
 import { TreeUses } from "../store/index.ts";
 import { environmentPrefix, pinPrefix } from "./prefix.ts";
 import { failureOf, signalOfStatus, TaskProblem } from "./problem.ts";
@@ -37,6 +39,7 @@ interface Attempt {
   readonly effect: RunEffect;
   readonly work: Execute;
   readonly folder: TaskFolder;
+  readonly bounds: Bounds;
   /** Unpacked directories that it holds until its folder is gone. */
   readonly trees: TreeUses;
   readonly stop: Stop;
@@ -48,10 +51,9 @@ interface Prepared {
   /** What is in the task's folder, when what the program makes there is an output. */
   readonly before: Snapshot | undefined;
 }
-/** How the program ended, with its family dead. `excess` is the capture that grew too large. */
+/** How the program ended, with its family dead. */
 interface Ended {
   readonly end: LaunchEnd;
-  readonly excess: LogStream | undefined;
   readonly info: TaskInfo;
   readonly sizes: CaptureSizes;
   /** Path of the run script, which the launcher names in its messages. */
@@ -60,7 +62,6 @@ interface Ended {
 
 /** Bytes that the program wrote. */
 type CaptureSizes = Readonly<Record<LogStream, number>>;
-const streams = ["stdout", "stderr"] as const;
 
 /** Runs one program from an empty folder to collected outputs. Never rejects. */
 export async function execute(
@@ -77,12 +78,14 @@ export async function execute(
     if (!announced) onStarted(at);
     announced = true;
   };
+  const bounds = new Bounds(house.limits, folder, effect);
   let outcome: RunOutcome;
   try {
-    outcome = await runIn({ house, effect, work, folder, trees, stop, onStarted: announce });
+    outcome = await runIn({ house, effect, work, folder, bounds, trees, stop, onStarted: announce });
   } catch (error) {
     outcome = { ok: false, failure: failureOf(error), info: {} };
   }
+  await bounds.close();
   try {
     await removeTaskFolder(folder);
   } catch (error) {
@@ -138,7 +141,7 @@ function measured(
   };
 }
 
-async function prepare({ folder, trees, house, effect, work }: Attempt): Promise<Prepared> {
+async function prepare({ folder, bounds, trees, house, effect, work }: Attempt): Promise<Prepared> {
   checkInputTypes(effect);
   await makeTaskFolder(folder);
   const readOnly = await mapInputs(effect, house.store, trees, folder.work);
@@ -166,7 +169,12 @@ async function prepare({ folder, trees, house, effect, work }: Attempt): Promise
   const stdin = stdinOf(folder, house, effect, work);
   if (work.stdin !== undefined && effect.spec.inputs[work.stdin]?.path === undefined)
     readOnly.push(...(await watchStdin(effect, house.store, work.stdin)));
-  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr }, readOnly, before };
+  const group = await bounds.group();
+  return {
+    command: { program, args, cwd: folder.work, env, stdin, stdout, stderr, group },
+    readOnly,
+    before,
+  };
 }
 
 async function snapshotFor({ spec, inputs }: RunEffect, work: string): Promise<Snapshot | undefined> {
@@ -243,20 +251,19 @@ async function launchOnce(attempt: Attempt, command: Command): Promise<Ended> {
 }
 
 async function supervise(attempt: Attempt, launcher: LiveLauncher): Promise<Ended> {
-  const { folder, house, stop } = attempt;
+  const { bounds, folder, house, stop } = attempt;
   const key = attemptKey(attempt.effect.ref);
-  let excess: LogStream | undefined;
   const startedAt = performance.now();
   const startTime = Date.now();
   house.sweeper.begin(key);
   const running = launcher.run();
   stop.listen((force) => launcher.signal(force ? "SIGKILL" : "SIGTERM"));
-  const watch = house.usage.watch(key, launcher.pid, async () => {
-    const sizes = await captureSizes(folder);
-    excess ??= excessOf(sizes, house.captureBytes);
-    if (excess !== undefined) launcher.signal("SIGKILL");
-    return excessOf(sizes, house.captureBytes / 16) !== undefined; // near the limit: look again soon
-  });
+  const look = async (family: Family): Promise<boolean> => {
+    const soon = await bounds.look(family);
+    if (bounds.problem !== undefined) launcher.signal("SIGKILL");
+    return soon;
+  };
+  const watch = house.usage.watch(key, launcher.pid, look, bounds.memory !== undefined);
   attempt.onStarted(startTime);
   const end = await running;
   const durationS = (performance.now() - startedAt) / 1_000;
@@ -264,14 +271,13 @@ async function supervise(attempt: Attempt, launcher: LiveLauncher): Promise<Ende
   const maxRssBytes = watch.stop();
   await endFamily(house, key, launcher);
   const sizes = await captureSizes(folder);
-  excess ??= excessOf(sizes, house.captureBytes);
   const info: TaskInfo = {
     startTime,
     durationS,
     ...(end.type === "status" ? { exitCode: end.status, cpuTimeS: end.cpuTimeS } : {}),
     ...(maxRssBytes === undefined ? {} : { maxRssBytes }),
   };
-  return { end, excess, info, sizes, script: launcher.script };
+  return { end, info, sizes, script: launcher.script };
 }
 
 /** Kills what the program left behind. A launcher of which something may still live does not serve again. */
@@ -292,9 +298,6 @@ const captureSizes = async (folder: TaskFolder): Promise<CaptureSizes> => ({
   stderr: (await sizeOf(folder.stderr)) ?? 0,
 });
 
-const excessOf = (sizes: CaptureSizes, limit: number): LogStream | undefined =>
-  streams.find((stream) => sizes[stream] > limit);
-
 async function sizeOf(path: string): Promise<number | undefined> {
   try {
     return (await stat(path)).size;
@@ -306,17 +309,16 @@ async function sizeOf(path: string): Promise<number | undefined> {
 
 /** Throws what is wrong with the way in which a program ended. */
 async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promise<void> {
-  const { folder, house, stop } = attempt;
-  const { end, excess } = ended;
-  if (excess !== undefined) {
-    const message = `the program wrote more than ${house.captureBytes} bytes to ${excess}; write to an output file`;
-    throw new TaskProblem("capture-limit", message);
-  }
+  const { bounds, folder, stop } = attempt;
+  const { end } = ended;
+  await bounds.end(end.type === "died" || end.status !== 0);
+  if (bounds.problem !== undefined) throw bounds.problem;
   if (end.type === "died") throw deathProblem(end, stop);
   if (end.status === 0) return;
   const exitCode = end.status;
   if ((await sizeOf(folder.stderr)) === undefined)
     throw redirectionProblem(end.stderr.trim() || `status ${exitCode}`);
+  await refuseFullDisk(folder, exitCode);
   const signal = signalOfStatus(exitCode);
   if (signal !== undefined)
     throw new TaskProblem("signal", `the program was ended by ${signal}`, { exitCode, signal });
@@ -324,6 +326,17 @@ async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promi
   const launch = await diagnoseLaunch(command.program, exitCode, tail, ended.script);
   if (launch !== undefined) throw new TaskProblem("launch", launch, { exitCode });
   throw new TaskProblem("exit", `the program exited with code ${exitCode}`, { exitCode });
+}
+
+/** Less free space than this is none, bytes: a program gets no more of it. */
+const NO_SPACE = 65_536;
+
+/** A program that fails on a full disk may not even be able to say so: its stderr lies on that disk too. */
+async function refuseFullDisk(folder: TaskFolder, exitCode: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder.root);
+  if (bavail * bsize >= NO_SPACE) return;
+  const message = `the program exited with code ${exitCode}: no space left on the disk of the governor (${folder.root})`;
+  throw new TaskProblem("disk-full", message, { exitCode });
 }
 
 /** The launcher died, with the program's group or before the program. */

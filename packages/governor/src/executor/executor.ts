@@ -1,10 +1,11 @@
 import { mkdir, readdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
-import { limits, type AttemptRef, type SessionId, type TaskId } from "@rain/protocol";
+import { type AttemptRef, type SessionId, type TaskId } from "@rain/protocol";
 import { attemptKey } from "../core/types.ts";
 import { ProcessTable } from "../monitor/processes.ts";
 import { Sweeper } from "../monitor/sweep.ts";
 import { UsageMonitor } from "../monitor/usage.ts";
+import { openLimits, type Limits } from "./bounds.ts";
 import { runBuiltIn } from "./builtin.ts";
 import { instanceOf } from "./cookie.ts";
 import { baseEnvironment } from "./environment.ts";
@@ -54,6 +55,8 @@ export class Executor {
     const tasks = await emptyTasks(await realpath(workdir));
     await this.#logs.start();
     const shell = this.#options.shell ?? ["/bin/sh"];
+    const { memoryLimit, taskProcesses, captureBytes, systemRoot: root } = this.#options;
+    const allLimits = await openLimits({ memoryLimit, taskProcesses, captureBytes, root, log });
     const baseEnv = baseEnvironment(this.#options.baseEnv ?? process.env);
     const reaper = new Reaper(shell, log);
     reaper.start();
@@ -66,7 +69,7 @@ export class Executor {
       baseEnv,
       gpus: this.#options.gpus ?? 0,
       environments: this.#options.environments ?? new Map(),
-      captureBytes: this.#options.captureBytes ?? limits.captureBytes,
+      limits: allLimits,
       launchers: new LauncherPool({
         folder: tasks,
         make: (file) => new Launcher(shell, file, baseEnv),
@@ -98,6 +101,12 @@ export class Executor {
     if (this.#running.has(key)) throw new Error(`attempt ${key} is running already`);
     const stop = new Stop();
     this.#running.set(key, { stop, ended: this.#track(key, effect, stop) });
+  }
+
+  /** What programs are held to. To be asked after `start`. */
+  get limits(): Pick<Limits, "memory" | "processes"> {
+    if (this.#house === undefined) throw new Error("the executor was not started");
+    return this.#house.limits;
   }
 
   /** TERM, or KILL with `force`, to a run's processes. A run that is still being prepared never starts. */

@@ -1,5 +1,6 @@
 import type { Sweeper } from "../monitor/sweep.ts";
 import type { UsageMonitor } from "../monitor/usage.ts";
+import type { Limits } from "./bounds.ts";
 import type { Executors } from "./custom/index.ts";
 import type { Logs } from "./logs.ts";
 import type { MetricsMonitor } from "./metrics/index.ts";
@@ -20,7 +21,7 @@ export interface House {
   readonly gpus: number;
   /** Prefixes of the governor's environments, by their names. */
   readonly environments: ReadonlyMap<string, readonly string[]>;
-  readonly captureBytes: number;
+  readonly limits: Limits;
   readonly launchers: LauncherPool;
   readonly executors: Executors;
   readonly sweeper: Sweeper;

@@ -5,7 +5,7 @@ import { errorCode } from "../monitor/errno.ts";
 import type { LogStream } from "./types.ts";
 
 /** Of each log that is kept: so much of its beginning and of its end. */
-const PART_BYTES = 524_288;
+export const LOG_PART_BYTES = 524_288;
 const CHUNK_BYTES = 65_536;
 
 interface Entry {
@@ -91,7 +91,7 @@ export class Logs {
 async function keep(source: LogSource, target: string): Promise<boolean> {
   const { path, size, movable } = source;
   if (size === 0) return false;
-  if (size > 2 * PART_BYTES) await copyEnds(path, target, size);
+  if (size > 2 * LOG_PART_BYTES) await copyEnds(path, target, size);
   else if (movable) await rename(path, target);
   else await copyFile(path, target);
   return true;
@@ -103,9 +103,9 @@ async function copyEnds(source: string, target: string, size: number): Promise<v
   try {
     const to = await open(target, "w", 0o600);
     try {
-      await copyRange(from, to, 0, PART_BYTES);
-      await to.writeFile(`\n[... ${size - 2 * PART_BYTES} bytes left out ...]\n`);
-      await copyRange(from, to, size - PART_BYTES, size);
+      await copyRange(from, to, 0, LOG_PART_BYTES);
+      await to.writeFile(`\n[... ${size - 2 * LOG_PART_BYTES} bytes left out ...]\n`);
+      await copyRange(from, to, size - LOG_PART_BYTES, size);
     } finally {
       await to.close();
     }

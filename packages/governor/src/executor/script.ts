@@ -17,7 +17,12 @@ export interface Command {
   readonly stdin: string;
   readonly stdout: string;
   readonly stderr: string;
+  /** File of a control group to which the program's number is to be written. */
+  readonly group?: string | undefined;
 }
+
+/** Enters a control group and becomes the program. */
+const ENTER = ["/bin/sh", "-c", 'echo "$$" >"$0" && exec "$@"'];
 
 /**
  * The run script of one task: sourced by a launcher, its status is the program's. A folder that cannot be entered
@@ -29,7 +34,8 @@ export function runScript(command: Command): string {
   const special: string[] = [];
   for (const [name, value] of Object.entries(command.env))
     (shellNames.test(name) ? special : plain).push(`${name}=${quote(value)}`);
-  const words = [command.program, ...command.args].map(quote);
+  const enter = command.group === undefined ? [] : [...ENTER, command.group];
+  const words = [...enter, command.program, ...command.args].map(quote);
   const viaEnv = special.length === 0 ? [] : ["/usr/bin/env", ...special];
   const redirections = `<${quote(command.stdin)} >${quote(command.stdout)} 2>${quote(command.stderr)}`;
   return `cd ${quote(command.cwd)} || exit 1\n${[...plain, ...viaEnv, ...words].join(" ")} ${redirections}\nreturn\n`;

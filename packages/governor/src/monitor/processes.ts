@@ -60,18 +60,40 @@ export function readStat(pid: number): ProcessStat | undefined {
   }
 }
 
-/** Largest resident memory that the process ever had, bytes; undefined when it is gone. */
-export function readPeakRss(pid: number): number | undefined {
+/** Largest resident memory that the process ever had and what it has now, bytes; undefined when it is gone. */
+export function readMemory(pid: number): { readonly peak: number; readonly now: number } | undefined {
   try {
-    const match = /^VmHWM:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"));
-    return match ? Number(match[1]) * 1024 : undefined;
+    const text = readFileSync(`/proc/${pid}/status`, "latin1");
+    const [peak, now] = [/^VmHWM:\s*(\d+) kB/m.exec(text), /^VmRSS:\s*(\d+) kB/m.exec(text)];
+    return peak ? { peak: Number(peak[1]) * 1024, now: Number(now?.[1] ?? 0) * 1024 } : undefined;
   } catch (error) {
     if (gone(error)) return undefined;
     throw error;
   }
 }
 
+/** Memory of processes, bytes, each with its part of what it shares; undefined where the system does not tell. */
+export function readSharedMemory(pids: readonly number[]): number | undefined {
+  let total = 0;
+  for (const pid of pids) {
+    try {
+      const match = /^Pss:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "latin1"));
+      if (!match) return undefined;
+      total += Number(match[1]) * 1024;
+    } catch (error) {
+      if (gone(error) && isOver(pid)) continue;
+      if (gone(error) || forbidden(error)) return undefined; // an old kernel, or another user's
+      throw error;
+    }
+  }
+  return total;
+}
+
 const dead = (stat: ProcessStat): boolean => stat.state === "Z" || stat.state === "X";
+function isOver(pid: number): boolean {
+  const stat = readStat(pid);
+  return stat === undefined || dead(stat);
+}
 
 /** The signal, to exactly this process: a pid that was given to another one meanwhile is left alone. */
 export function signalProcess(process_: TaskProcess, signal: NodeJS.Signals): void {

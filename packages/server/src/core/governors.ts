@@ -6,12 +6,14 @@ import {
   type GovernorMessage,
   type GovernorMessageOf,
   type MetricsBatch,
+  type MissingInput,
   type ObjectId,
   type Report,
   type TaskFailure,
 } from "@rain/protocol";
 import { Curves } from "./curves.ts";
 import { attemptKey, type Kernel } from "./kernel.ts";
+import { uncopied } from "./drain.ts";
 import { movePhase, newGovernor, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
 import { isNeeded, type DataObject, type Task } from "./state.ts";
@@ -46,10 +48,15 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
     case "starved":
       report(k, governor, message);
       break;
+    case "uncopied":
+      uncopied(k, governor, message.objects);
+      break;
     case "heartbeat":
       break;
     case "leaving":
       governor.leaving = true;
+      governor.waits = true;
+      k.dirty = true;
       break;
   }
 }
@@ -91,12 +98,15 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   governor.synced = false;
   governor.announced.clear();
   governor.dropped.clear();
+  governor.incoming.clear();
+  governor.uncopied.clear();
   for (const object of governor.replicas) k.copies.update(object);
   governor.capacity = capacity;
   governor.free = capacity;
   for (const held of governor.attempts.values()) governor.free = minus(governor.free, held.request);
   governor.lastHeard = k.now;
   governor.leaving = false;
+  governor.waits = false;
   k.live.governors.set(id, governor);
   k.live.byConnection.set(connection, governor);
   k.effect({
@@ -164,6 +174,7 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
   for (const { sha256, ...ref } of message.objects) {
     const object = k.durable.sessions.get(ref.session)?.objects.get(ref.object);
     const is = object?.state.kind === "finished" && object.state.sha256 === sha256;
+    if (object && governor.incoming.delete(object)) k.dirty = true;
     const isWanted = is && isNeeded(object) && !k.copies.wasDropped(governor, ref, sha256);
     if (!object || !isWanted) {
       k.copies.drop(governor, { ...ref, sha256 });
@@ -366,16 +377,22 @@ function starve(k: Kernel, governor: LiveGovernor, task: Task, message: Governor
     k.commit({ type: "failed", session: session.id, task: spec.id, failure: done, info: {} });
     return;
   }
-  for (const each of message.missing) forgetCopies(k, task, each.object);
+  for (const each of message.missing) forgetCopies(k, task, each);
   release(k, task, "starved", why);
   k.copies.rebuildLost();
 }
 
-/** The copies of an object that could not be read are no copies. */
-function forgetCopies(k: Kernel, task: Task, id: ObjectId): void {
+/**
+ * The copies of an object that could not be read are no copies. Those alone that were tried, when the report tells: an
+ * address on the server itself stands for whatever it would have passed on.
+ */
+function forgetCopies(k: Kernel, task: Task, { object: id, tried }: MissingInput): void {
   const object = task.session.objects.get(id);
   if (!object || (object.state.kind === "finished" && object.state.data)) return;
-  for (const holder of k.live.replicas.get(object) ?? []) {
+  const direct = tried?.filter((url) => !url.startsWith("/")) ?? [];
+  const wasTried = ({ hello }: LiveGovernor): boolean =>
+    direct.length === 0 || (hello !== undefined && direct.some((url) => url.startsWith(`${hello.dataUrl}/`)));
+  for (const holder of [...(k.live.replicas.get(object) ?? [])].filter(wasTried)) {
     k.copies.remove(object, holder);
     k.copies.drop(holder, { session: object.session.id, object: object.id });
   }

@@ -77,7 +77,10 @@ export class Kernel {
       error: toWireError(error),
     });
   }
-  send(governor: LiveGovernor, message: Exclude<ServerToGovernor, { type: "assign" | "registered" }>): void {
+  send(
+    governor: LiveGovernor,
+    message: Exclude<ServerToGovernor, { type: "assign" | "registered" | "copy" }>,
+  ): void {
     if (governor.connection === undefined) return;
     this.#effects.push({ type: "send", connection: governor.connection, message });
   }

@@ -106,8 +106,16 @@ export interface LiveGovernor {
   readonly replicas: Set<DataObject>;
   /** When it was last heard of, or the start of its lease. */
   lastHeard: number;
+  /** Objects that it was told to copy, from governors that are drained. */
+  readonly incoming: Set<DataObject>;
+  /** Objects that it could not copy lately: until when it is not asked again. */
+  readonly uncopied: Map<DataObject, number>;
+  /** Why the last of its objects that was to be copied elsewhere was not. */
+  moveProblem: string | undefined;
   /** Said that it is leaving: gets no more work. */
   leaving: boolean;
+  /** It is about to exit, and waits for a while until it is told that nothing keeps it. */
+  waits: boolean;
 }
 
 /** A governor of which nothing is known but who it is; it becomes useful by registering. */
@@ -130,7 +138,11 @@ export function newGovernor(
     attempts: new Map(),
     replicas: new Set(),
     lastHeard: now,
+    incoming: new Set(),
+    uncopied: new Map(),
+    moveProblem: undefined,
     leaving: false,
+    waits: false,
   };
 }
 

@@ -3,6 +3,7 @@ import type {
   Attempt,
   ClientRequest,
   ConstantSpec,
+  CopiedObject,
   Digest,
   Epoch,
   GovernorHello,
@@ -181,6 +182,11 @@ export interface DraftInput extends Omit<AssignedInput, "sources"> {
   readonly onServer: boolean;
 }
 
+/** An object to be copied, before the shell turns its holders into addresses and tickets. */
+export interface DraftCopy extends Omit<CopiedObject, "sources"> {
+  readonly holders: readonly GovernorId[];
+}
+
 /** What the shell must do, in order, once the step's records are durable. */
 export type ServerEffect =
   | { readonly type: "reply"; readonly connection: ConnectionId; readonly req: number; readonly ok: unknown }
@@ -193,7 +199,7 @@ export type ServerEffect =
   | {
       readonly type: "send";
       readonly connection: ConnectionId;
-      readonly message: Exclude<ServerToGovernor, { type: "assign" | "registered" }>;
+      readonly message: Exclude<ServerToGovernor, { type: "assign" | "registered" | "copy" }>;
     }
   /** Accept a governor; the shell adds the ticket key. */
   | {
@@ -214,6 +220,13 @@ export type ServerEffect =
       readonly attempt: Attempt;
       readonly spec: TaskSpec;
       readonly inputs: readonly DraftInput[];
+    }
+  /** Tell a governor to copy objects; the shell adds the sources. */
+  | {
+      readonly type: "copy";
+      readonly connection: ConnectionId;
+      readonly governor: GovernorId;
+      readonly objects: readonly DraftCopy[];
     }
   | { readonly type: "close"; readonly connection: ConnectionId }
   /** No session and no datastore uses these uploaded bytes any more. */
