@@ -65,6 +65,7 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
   #problem = "";
   #closed: Closed | undefined;
   #flushed = 0;
+  #corked = false;
   #seen: { readonly read: number; readonly flushed: number } = { read: 0, flushed: 0 };
   #silentTicks = 0;
 
@@ -89,6 +90,7 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
 
   send(message: Out): void {
     if (this.#ending !== undefined || this.#ws.readyState !== this.#ws.OPEN) return;
+    this.#gather();
     this.#ws.send(encode(message), (error) => {
       // An error here is the end of the connection, which the close event tells.
       if (error instanceof Error) return;
@@ -101,6 +103,17 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
         `the peer left ${buffered} bytes unread; at most ${limits.dropAtBufferedBytes} are kept for it`,
       );
     else if (buffered > limits.pauseAtBufferedBytes) this.#pause("output");
+  }
+
+  /** What is said in one turn of the event loop goes out in one system call: it wakes the peer, which is dear. */
+  #gather(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.#socket.cork();
+    setImmediate(() => {
+      this.#corked = false;
+      this.#socket.uncork();
+    });
   }
 
   onMessage(handler: (message: In) => void): void {
