@@ -19,7 +19,7 @@ import { failureOf, TaskProblem } from "./problem.ts";
 import { Programs } from "./program.ts";
 import { Reaper } from "./reaper.ts";
 import { Stop } from "./stop.ts";
-import type { ExecutorOptions, LogStream, RunEffect, RunOutcome } from "./types.ts";
+import type { ExecutorOptions, LogStream, RunEffect, RunOutcome, Store } from "./types.ts";
 
 interface Running {
   readonly stop: Stop;
@@ -88,12 +88,12 @@ export class Executor {
     };
   }
 
-  /** Begins a run; `onEnded` tells how it ended, exactly once. */
-  run(effect: RunEffect): void {
+  /** Begins a run, with a store of its own if one is given; `onEnded` tells how it ended, exactly once. */
+  run(effect: RunEffect, store: Store = this.#options.store): void {
     const key = attemptKey(effect.ref);
     if (this.#running.has(key)) throw new Error(`attempt ${key} is running already`);
     const stop = new Stop();
-    this.#running.set(key, { stop, ended: this.#track(key, effect, stop) });
+    this.#running.set(key, { stop, ended: this.#track(key, effect, stop, store) });
   }
 
   /** TERM, or KILL with `force`, to a run's processes. A run that is still being prepared never starts. */
@@ -135,15 +135,15 @@ export class Executor {
     await this.#reaper?.stop();
   }
 
-  async #track(key: string, effect: RunEffect, stop: Stop): Promise<void> {
+  async #track(key: string, effect: RunEffect, stop: Stop, store: Store): Promise<void> {
     await Promise.resolve(); // nothing is reported while the caller is still in `run`
-    const outcome = await this.#perform(effect, stop);
+    const outcome = await this.#perform(effect, stop, store);
     this.#running.delete(key);
     this.#options.onEnded(effect.ref, outcome);
   }
 
-  async #perform(effect: RunEffect, stop: Stop): Promise<RunOutcome> {
-    const house = this.#house;
+  async #perform(effect: RunEffect, stop: Stop, store: Store): Promise<RunOutcome> {
+    const house = this.#house && { ...this.#house, store };
     const onStarted = (at: number): void => this.#options.onStarted(effect.ref, at);
     try {
       if (house === undefined)
