@@ -289,10 +289,13 @@ describe("limits and logs", () => {
     const line = `echo early; while ! [ -e ${go} ]; do sleep 0.05; done; echo late`;
     const effect = await kit.effect({ work: { type: "execute", shell: true, args: [line] } });
     const outcome = kit.begin(effect);
-    const look = (): { path: string; complete: boolean } | undefined =>
+    const look = (): ReturnType<typeof kit.executor.logFile> =>
       kit.executor.logFile(effect.ref.session, effect.ref.task, "stdout");
-    const read = (): string =>
-      existsSync(look()?.path ?? "") ? readFileSync(look()?.path ?? "", "utf8") : "";
+    const read = (): string => {
+      const { path = "", data } = look() ?? {};
+      if (data !== undefined) return Buffer.from(data).toString();
+      return existsSync(path) ? readFileSync(path, "utf8") : "";
+    };
     await expect.poll(read, { timeout: 20_000 }).toBe("early\n");
     expect(look()?.complete).toBe(false);
     await writeFile(go, "");

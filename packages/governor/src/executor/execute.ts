@@ -1,10 +1,19 @@
 import { stat } from "node:fs/promises";
+import { uptime } from "node:os";
 import { join } from "node:path";
-import { limits, type Digest, type TaskFailure, type TaskInfo, type Work } from "@rain/protocol";
+import {
+  limits,
+  type Digest,
+  type OutputReport,
+  type TaskFailure,
+  type TaskInfo,
+  type Work,
+} from "@rain/protocol";
 import { attemptKey } from "../core/types.ts";
 import { readAttributes, withAttributes } from "./attributes.ts";
 import { taskEnvironment } from "./environment.ts";
-import { makeTaskFolder, removeTaskFolder, taskFolder, type TaskFolder } from "./folder.ts";
+import type { TaskFolder } from "./folder.ts";
+import { takeCaptures, type Captures, type CaptureSizes, type Left } from "./folders.ts";
 import type { House } from "./house.ts";
 import {
   changedInputs,
@@ -24,7 +33,7 @@ import { environmentPrefix, pinPrefix } from "./prefix.ts";
 import { failureOf, signalOfStatus, TaskProblem } from "./problem.ts";
 import { quote, runScript, type Command } from "./script.ts";
 import type { Stop } from "./stop.ts";
-import type { LogStream, RunEffect, RunOutcome } from "./types.ts";
+import { streams, type LogStream, type RunEffect, type RunOutcome } from "./types.ts";
 
 type Execute = Extract<Work, { readonly type: "execute" }>;
 
@@ -47,13 +56,19 @@ interface Ended {
   readonly excess: LogStream | undefined;
   readonly info: TaskInfo;
   readonly sizes: CaptureSizes;
+  /** What it left of a folder that served before. */
+  readonly left: Left | undefined;
+  /** No process was seen that began meanwhile and may have been its child. */
+  readonly isAlone: boolean;
   /** Path of the run script, which the launcher names in its messages. */
   readonly script: string;
 }
 
-/** Bytes that the program wrote. */
-type CaptureSizes = Readonly<Record<LogStream, number>>;
-const streams = ["stdout", "stderr"] as const;
+/** How a run ended; `left`: its folder can serve again. */
+interface Result {
+  readonly outcome: RunOutcome;
+  readonly left: Left | undefined;
+}
 
 /** Runs one program from an empty folder to collected outputs. Never rejects. */
 export async function execute(
@@ -63,50 +78,86 @@ export async function execute(
   stop: Stop,
   onStarted: (at: number) => void,
 ): Promise<RunOutcome> {
-  const folder = taskFolder(house.tasks, effect.ref);
   let announced = false;
   const announce = (at: number): void => {
     if (!announced) onStarted(at);
     announced = true;
   };
-  let outcome: RunOutcome;
+  let folder: TaskFolder | undefined;
+  let result: Result;
   try {
-    outcome = await runIn({ house, effect, work, folder, stop, onStarted: announce });
+    checkInputTypes(effect);
+    folder = await house.folders.take(effect.ref);
+    result = await runIn({ house, effect, work, folder, stop, onStarted: announce });
   } catch (error) {
-    outcome = { ok: false, failure: failureOf(error), info: {} };
+    result = { outcome: { ok: false, failure: failureOf(error), info: {} }, left: undefined };
   }
   try {
-    await removeTaskFolder(folder);
+    if (folder !== undefined) await house.folders.giveBack(folder, result.left);
   } catch (error) {
-    house.log("warn", `the folder ${folder.root} could not be removed: ${String(error)}`);
+    house.log("warn", `the folder ${folder?.root} could not be removed: ${String(error)}`);
   }
-  return outcome;
+  return result.outcome;
 }
 
-async function runIn(attempt: Attempt): Promise<RunOutcome> {
+async function runIn(attempt: Attempt): Promise<Result> {
   const { folder, house, effect } = attempt;
   const { command, readOnly } = await prepare(attempt);
   await house.logs.begin(effect.ref, { stdout: folder.stdout, stderr: folder.stderr });
   let collection: Collection | undefined;
   let ended: Ended | undefined;
+  let quick: { readonly data: Captures; readonly left: Left } | undefined;
+  const result = (outcome: RunOutcome): Result => ({ outcome, left: quick?.left });
   try {
     ended = await launch(attempt, command);
     await refuseModified(readOnly);
     await checkEnd(attempt, command, ended);
+    quick = quickCaptures(attempt, ended);
+    const { info } = ended;
+    if (quick !== undefined) return result({ ok: true, outputs: await takeQuick(attempt, quick.data), info });
     const attributes = await readAttributes(folder.info);
     collection = await collectOutputs(effect.spec.outputs, folder, house.store);
     const outputs = withAttributes(effect.spec.outputs, collection.reports, attributes.outputs);
-    return { ok: true, outputs, info: { ...ended.info, ...attributes.info } };
+    return result({ ok: true, outputs, info: { ...info, ...attributes.info } });
   } catch (error) {
-    return { ok: false, failure: await withStderr(failureOf(error), folder), info: ended?.info ?? {} };
+    const failure = await withStderr(failureOf(error), folder);
+    return result({ ok: false, failure, info: ended?.info ?? {} });
   } finally {
-    await settleLogs(attempt, ended?.sizes, collection?.adopted ?? new Map());
+    if (quick === undefined) await settleLogs(attempt, ended?.sizes, collection?.adopted ?? new Map());
+    else
+      await keepLogs(attempt, { stdout: { data: quick.data.stdout }, stderr: { data: quick.data.stderr } });
   }
 }
 
+/** Longest output of a program that is taken the quick way, bytes. */
+const QUICK_BYTES = 16_384;
+/** A process that began in a longer run is not told apart from its children with certainty: the clock may have stopped. */
+const QUICK_RUN_S = 10;
+
+/**
+ * The output of a program that did nothing but write a little to it. Its folder is as it was, and nobody lives who
+ * could still have its files open: the bytes are taken out, and the folder can serve again.
+ */
+function quickCaptures(
+  { effect, folder }: Attempt,
+  { left, isAlone, info }: Ended,
+): ReturnType<typeof takeCaptures> | undefined {
+  if (left?.untouched !== true || !isAlone || (info.durationS ?? Infinity) > QUICK_RUN_S) return undefined;
+  if (streams.some((stream) => left.sizes[stream] > QUICK_BYTES || !left.opened[stream])) return undefined;
+  if (effect.spec.outputs.some((output) => output.capture === undefined)) return undefined;
+  return takeCaptures(folder, left);
+}
+
+async function takeQuick({ effect, house }: Attempt, captures: Captures): Promise<OutputReport[]> {
+  const reports: OutputReport[] = [];
+  for (const { object, contentType, capture = "stdout" } of effect.spec.outputs) {
+    const data = captures[capture];
+    reports.push({ object, contentType, ...(await house.store.putBytes(data)), data });
+  }
+  return reports;
+}
+
 async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepared> {
-  checkInputTypes(effect);
-  await makeTaskFolder(folder);
   const readOnly = await mapInputs(effect, house.store, folder.work);
   const { instance, gpus } = house;
   const place = { instance, work: folder.work, tmp: folder.tmp, info: folder.info, gpus };
@@ -170,10 +221,11 @@ async function launch(attempt: Attempt, command: Command): Promise<Ended> {
  * The launcher was dead already, or was killed before it took the task up; then another one can. It opens the files
  * for the program's output right before it starts the program: without them there was none.
  */
-async function neverStarted({ end }: Ended, { stop, folder }: Attempt): Promise<boolean> {
+async function neverStarted({ end }: Ended, attempt: Attempt): Promise<boolean> {
+  const { stop } = attempt;
   if (end.type !== "died" || stop.signal !== undefined) return false;
   if (end.exitCode !== undefined && end.exitCode !== IDLE_TERM_STATUS) return false;
-  return (await sizeOf(folder.stdout)) === undefined;
+  return !(await wasOpened(attempt, "stdout"));
 }
 
 async function launchOnce(attempt: Attempt, command: Command): Promise<Ended> {
@@ -213,7 +265,9 @@ async function supervise(attempt: Attempt, launcher: LiveLauncher): Promise<Ende
   stop.listen(undefined);
   const maxRssBytes = watch.stop();
   await endFamily(house, key, launcher);
-  const sizes = await captureSizes(folder);
+  const began = Math.floor((uptime() - (performance.now() - startedAt) / 1_000) * CLOCK_TICKS) - 1;
+  const left = house.folders.look(folder);
+  const sizes = left?.sizes ?? (await captureSizes(folder));
   excess ??= excessOf(sizes, house.captureBytes);
   const info: TaskInfo = {
     startTime,
@@ -221,7 +275,8 @@ async function supervise(attempt: Attempt, launcher: LiveLauncher): Promise<Ende
     ...(end.type === "status" ? { exitCode: end.status, cpuTimeS: end.cpuTimeS } : {}),
     ...(maxRssBytes === undefined ? {} : { maxRssBytes }),
   };
-  return { end, excess, info, sizes, script: launcher.script };
+  const isAlone = house.sweeper.sawNobodySince(began);
+  return { end, excess, info, sizes, left, isAlone, script: launcher.script };
 }
 
 /** Kills what the program left behind. A launcher of which something may still live does not serve again. */
@@ -241,6 +296,14 @@ const captureSizes = async (folder: TaskFolder): Promise<CaptureSizes> => ({
   stdout: (await sizeOf(folder.stdout)) ?? 0,
   stderr: (await sizeOf(folder.stderr)) ?? 0,
 });
+
+/** Did the launcher open the file for the program's output? It does so right before it starts the program. */
+async function wasOpened({ folder, house }: Attempt, stream: LogStream): Promise<boolean> {
+  return house.folders.look(folder)?.opened[stream] ?? (await sizeOf(folder[stream])) !== undefined;
+}
+
+/** Of /proc, in which times are told: so many a second. */
+const CLOCK_TICKS = 100;
 
 const excessOf = (sizes: CaptureSizes, limit: number): LogStream | undefined =>
   streams.find((stream) => sizes[stream] > limit);
@@ -265,7 +328,7 @@ async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promi
   if (end.type === "died") throw deathProblem(end, stop);
   if (end.status === 0) return;
   const exitCode = end.status;
-  if ((await sizeOf(folder.stderr)) === undefined)
+  if (!(await wasOpened(attempt, "stderr")))
     throw redirectionProblem(end.stderr.trim() || `status ${exitCode}`);
   const signal = signalOfStatus(exitCode);
   if (signal !== undefined)
@@ -298,21 +361,23 @@ async function withStderr(failure: TaskFailure, folder: TaskFolder): Promise<Tas
 }
 
 async function settleLogs(
-  { folder, house, effect }: Attempt,
+  attempt: Attempt,
   sizes: CaptureSizes | undefined,
   adopted: ReadonlyMap<LogStream, Digest>,
 ): Promise<void> {
+  const { folder, house } = attempt;
+  const { stdout, stderr } = sizes ?? (await captureSizes(folder));
+  const source = (stream: LogStream, size: number): LogSource => {
+    const sha256 = adopted.get(stream);
+    if (sha256 === undefined) return { path: folder[stream], size, movable: true };
+    return { path: house.store.path(sha256), size, movable: false };
+  };
+  await keepLogs(attempt, { stdout: source("stdout", stdout), stderr: source("stderr", stderr) });
+}
+
+async function keepLogs({ house, effect }: Attempt, sources: Record<LogStream, LogSource>): Promise<void> {
   try {
-    const { stdout, stderr } = sizes ?? (await captureSizes(folder));
-    const source = (stream: LogStream, size: number): LogSource => {
-      const sha256 = adopted.get(stream);
-      if (sha256 === undefined) return { path: folder[stream], size, movable: true };
-      return { path: house.store.path(sha256), size, movable: false };
-    };
-    await house.logs.settle(effect.ref, {
-      stdout: source("stdout", stdout),
-      stderr: source("stderr", stderr),
-    });
+    await house.logs.settle(effect.ref, sources);
   } catch (error) {
     house.log("warn", `the logs of ${attemptKey(effect.ref)} could not be kept: ${String(error)}`);
   }

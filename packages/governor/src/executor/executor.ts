@@ -11,9 +11,10 @@ import { baseEnvironment } from "./environment.ts";
 import { execute } from "./execute.ts";
 import { Executors, runCustom } from "./custom/index.ts";
 import { removeTree } from "./folder.ts";
+import { Folders } from "./folders.ts";
 import type { House } from "./house.ts";
 import { Launcher } from "./launcher.ts";
-import { Logs } from "./logs.ts";
+import { Logs, type LogView } from "./logs.ts";
 import { LauncherPool } from "./pool.ts";
 import { failureOf, TaskProblem } from "./problem.ts";
 import { Programs } from "./program.ts";
@@ -49,7 +50,9 @@ export class Executor {
     const sweeper = new Sweeper(table);
     const killed = await sweeper.sweepLeftovers();
     if (killed > 0) log("warn", `killed ${killed} processes that an earlier governor had left`);
-    const tasks = await emptyTasks(await realpath(workdir));
+    const place = await realpath(workdir);
+    const tasks = await emptyFolder(join(place, "tasks"));
+    const spares = await emptyFolder(join(place, "spare"));
     await this.#logs.start();
     const shell = this.#options.shell ?? ["/bin/sh"];
     const baseEnv = baseEnvironment(this.#options.baseEnv ?? process.env);
@@ -58,6 +61,7 @@ export class Executor {
     this.#reaper = reaper;
     this.#house = {
       tasks,
+      folders: new Folders(tasks, spares, log),
       instance,
       store: this.#options.store,
       baseEnv,
@@ -103,13 +107,9 @@ export class Executor {
 
   /**
    * Where stdout or stderr of the task's last attempt is. The file of a running task may not be there yet; that of an
-   * ended one (`complete`) keeps the first and last 512 KiB.
+   * ended one (`complete`) keeps the first and last 512 KiB. A short one is `data`, without a file.
    */
-  logFile(
-    session: SessionId,
-    task: TaskId,
-    stream: LogStream,
-  ): { readonly path: string; readonly complete: boolean } | undefined {
+  logFile(session: SessionId, task: TaskId, stream: LogStream): LogView | undefined {
     return this.#logs.file(session, task, stream);
   }
 
@@ -130,6 +130,7 @@ export class Executor {
     for (const { stop } of running) stop.request(true);
     await Promise.all(running.map(({ ended }) => ended));
     await Promise.all(this.#forgetting);
+    await house?.folders.stop();
     await house?.launchers.stop();
     await house?.executors.stop();
     await this.#reaper?.stop();
@@ -158,10 +159,9 @@ export class Executor {
   }
 }
 
-/** The folder of the task folders, empty. */
-async function emptyTasks(workdir: string): Promise<string> {
-  const tasks = join(workdir, "tasks");
-  await mkdir(tasks, { recursive: true, mode: 0o700 });
-  for (const name of await readdir(tasks)) await removeTree(join(tasks, name));
-  return tasks;
+/** Makes a folder, or clears out the one that is there. */
+async function emptyFolder(path: string): Promise<string> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(path)) await removeTree(join(path, name));
+  return path;
 }

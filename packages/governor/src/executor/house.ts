@@ -1,6 +1,7 @@
 import type { Sweeper } from "../monitor/sweep.ts";
 import type { UsageMonitor } from "../monitor/usage.ts";
 import type { Executors } from "./custom/index.ts";
+import type { Folders } from "./folders.ts";
 import type { Logs } from "./logs.ts";
 import type { LauncherPool } from "./pool.ts";
 import type { Programs } from "./program.ts";
@@ -10,6 +11,7 @@ import type { Log, Store } from "./types.ts";
 export interface House {
   /** Folder of the task folders, free of symbolic links. */
   readonly tasks: string;
+  readonly folders: Folders;
   readonly instance: string;
   readonly store: Store;
   readonly baseEnv: Readonly<Record<string, string>>;

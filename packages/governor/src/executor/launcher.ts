@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import { writeSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { errorCode } from "../monitor/errno.ts";
 
@@ -20,6 +21,7 @@ while read -r RAIN_N; do
   cd /
 done`;
 const STDERR_KEPT = 2_048;
+const SHORT_SCRIPT = 16_384;
 
 /** How the script ended. `died`: the launcher was killed with it, or could not run it. */
 export type LaunchEnd =
@@ -96,12 +98,16 @@ export class Launcher {
     return this.#file.path;
   }
 
-  /** Sets the script of the next run. */
+  /** Sets the script of the next run. A short one is written at once: it costs less than to have it written. */
   async load(script: string): Promise<void> {
     const bytes = Buffer.from(script);
+    const { handle } = this.#file;
     try {
       for (let at = 0; at < bytes.length;)
-        at += (await this.#file.handle.write(bytes, at, bytes.length - at, at)).bytesWritten;
+        at +=
+          bytes.length > SHORT_SCRIPT
+            ? (await handle.write(bytes, at, bytes.length - at, at)).bytesWritten
+            : writeSync(handle.fd, bytes, at, bytes.length - at, at);
     } catch (error) {
       if (this.#alive) throw error; // of a dead launcher the file is closed; `run` reports that death
     }

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { errorCode } from "./errno.ts";
 
 /** What `/proc/<pid>/stat` says of a process. `startTime` in clock ticks since boot: with the pid it names one process. */
@@ -84,17 +84,35 @@ export function signalProcess(process_: TaskProcess, signal: NodeJS.Signals): vo
   }
 }
 
+/** More new pids than this since the last scan, and all processes are listed instead. */
+const FEW_PIDS = 256;
+
+/** The last pid that the kernel gave out; undefined when it cannot be told. Pids are given out in turn. */
+function lastPid(): number | undefined {
+  try {
+    const pid = Number(readFileSync("/proc/loadavg", "latin1").trimEnd().split(" ").at(-1));
+    return Number.isInteger(pid) && pid > 0 ? pid : undefined;
+  } catch (error) {
+    if (gone(error) || forbidden(error)) return undefined;
+    throw error;
+  }
+}
+
 /**
  * Finds the processes of this governor's tasks among all processes of the machine, by the launcher's session or group
  * and by the cookie `RAIN_TASK=<instance>:<attempt>` in their environment. Other people's processes are remembered,
- * so that a scan reads only what is new since the last one.
+ * so that a scan reads only what is new since the last one: the pids that were given out meanwhile.
  */
 export class ProcessTable {
   readonly #mark: string;
   readonly #launchers = new Set<number>();
   #foreign = new Set<number>();
+  /** Alive at the last scan, and to be looked at again. */
+  #known = new Set<number>();
   #cookies = new Map<number, Cookie>();
   #scannedAt = Number.NEGATIVE_INFINITY;
+  #lastPid: number | undefined;
+  #newestForeign = 0;
 
   constructor(instance: string) {
     this.#mark = `RAIN_TASK=${instance}:`;
@@ -107,22 +125,20 @@ export class ProcessTable {
     this.#launchers.delete(pid);
   }
 
+  /** When the youngest process began that a scan found and that is nobody's, or not yet known to be: clock ticks. */
+  get newestForeign(): number {
+    return this.#newestForeign;
+  }
+
   /** All living task processes, launchers themselves excepted. */
   async scan(): Promise<TaskProcess[]> {
-    const startedAt = performance.now();
-    const trusted = startedAt - this.#scannedAt < TRUST_FOREIGN_MS ? this.#foreign : new Set<number>();
-    const foreign = new Set<number>();
     const cookies = new Map<number, Cookie>();
     const found: TaskProcess[] = [];
     const suspects: ProcessStat[] = [];
-    for (const name of await readdir("/proc")) {
-      const pid = Number(name);
-      if (!Number.isInteger(pid) || pid === process.pid || this.#launchers.has(pid)) continue;
-      if (trusted.has(pid)) foreign.add(pid);
-      else {
-        const stat = readStat(pid);
-        if (stat !== undefined && !dead(stat)) suspects.push(stat);
-      }
+    for (const pid of this.#candidates()) {
+      const stat = pid === process.pid || this.#launchers.has(pid) ? undefined : readStat(pid);
+      if (stat !== undefined && !dead(stat)) suspects.push(stat);
+      else this.#known.delete(pid);
     }
     for (const stat of suspects) {
       const launcher = this.#launcherOf(stat);
@@ -131,12 +147,43 @@ export class ProcessTable {
       const attempt = cookie === "unknown" ? undefined : cookie;
       if (attempt !== undefined) cookies.set(pid, { startTime, attempt });
       if (launcher !== undefined || attempt !== undefined) found.push({ pid, startTime, launcher, attempt });
-      else if (cookie === undefined) foreign.add(pid);
+      else if (!stat.kernelThread) this.#newestForeign = Math.max(this.#newestForeign, startTime);
+      if (launcher !== undefined || cookie !== undefined) continue;
+      this.#foreign.add(pid);
+      this.#known.delete(pid);
+    }
+    this.#cookies = cookies;
+    return found;
+  }
+
+  /**
+   * The processes that may be of tasks. They are known from now on, until a scan finds them dead or somebody else's:
+   * another scan that begins meanwhile looks at them too.
+   */
+  #candidates(): number[] {
+    const now = performance.now();
+    const isFresh = now - this.#scannedAt < TRUST_FOREIGN_MS;
+    const before = this.#lastPid;
+    const last = lastPid();
+    this.#scannedAt = now;
+    this.#lastPid = last;
+    const isInTurn = isFresh && before !== undefined && last !== undefined && last >= before;
+    if (isInTurn && last - before <= FEW_PIDS) {
+      for (let pid = before + 1; pid <= last; pid += 1) if (existsSync(`/proc/${pid}`)) this.#known.add(pid);
+      return [...this.#known];
+    }
+    const isTrusted = isInTurn
+      ? (pid: number) => this.#foreign.has(pid) && (pid <= before || pid > last)
+      : (pid: number) => isFresh && last === undefined && this.#foreign.has(pid);
+    const foreign = new Set<number>();
+    for (const name of readdirSync("/proc")) {
+      const pid = Number(name);
+      if (!Number.isInteger(pid)) continue;
+      if (isTrusted(pid)) foreign.add(pid);
+      else this.#known.add(pid);
     }
     this.#foreign = foreign;
-    this.#cookies = cookies;
-    this.#scannedAt = startedAt;
-    return found;
+    return [...this.#known];
   }
 
   #launcherOf(stat: ProcessStat): number | undefined {

@@ -43,6 +43,14 @@ export class Sweeper {
     });
   }
 
+  /**
+   * Is no process alive that began since then (clock ticks since boot) and that is not known to belong to a task? True
+   * only of what the last sweep saw.
+   */
+  sawNobodySince(ticks: number): boolean {
+    return this.#table.newestForeign < ticks;
+  }
+
   /** Kills all processes that carry a cookie of this governor and belong to no living attempt. Answers their number. */
   async sweepLeftovers(): Promise<number> {
     const killed = new Set<number>();

@@ -26,7 +26,7 @@ export interface DataPortOptions {
     session: SessionId,
     task: TaskId,
     stream: Stream,
-  ) => { readonly path: string; readonly complete: boolean } | undefined;
+  ) => { readonly path?: string; readonly data?: Uint8Array; readonly complete: boolean } | undefined;
   readonly log: (level: "info" | "warn" | "error", text: string) => void;
 }
 
@@ -143,15 +143,16 @@ export class DataPort {
     const where = (): ReturnType<DataPortOptions["logFile"]> => this.#options.logFile(session, task, stream);
     let log = where();
     if (!log) return refuse(response, 404, "no log of this task is here");
-    let file = await openIfThere(log.path);
+    let file = await openLog(log);
     if (!file) {
       // Its program is about to write it, or it was moved in this moment because the program ended.
       log = where() ?? log;
-      file = await openIfThere(log.path);
+      file = await openLog(log);
     }
+    const offset = Number(offsetText);
     const { bytes, atEnd } = file
-      ? await readPart(file, Number(offsetText))
-      : { bytes: Buffer.of(), atEnd: true };
+      ? await readPart(file, offset)
+      : { bytes: (log.data ?? Buffer.of()).subarray(offset, offset + LOG_BYTES), atEnd: true };
     const isComplete = log.complete && atEnd;
     response.writeHead(200, {
       ...commonHeaders,
@@ -206,6 +207,9 @@ async function openIfThere(path: string): Promise<FileHandle | undefined> {
     throw error;
   }
 }
+
+const openLog = async ({ path }: { readonly path?: string }): Promise<FileHandle | undefined> =>
+  path === undefined ? undefined : await openIfThere(path);
 
 /** Reads a log from `offset` on and closes it. */
 async function readPart(file: FileHandle, offset: number): Promise<{ bytes: Buffer; atEnd: boolean }> {
