@@ -316,7 +316,7 @@ describe("limits and logs", () => {
 });
 
 it("a run script is what the launcher reads", () => {
-  const script = runScript({
+  const command = {
     program: "/bin/a b",
     args: ["it's"],
     cwd: "/w",
@@ -324,8 +324,10 @@ it("a run script is what the launcher reads", () => {
     stdin: "/dev/null",
     stdout: "/o",
     stderr: "/e",
-  });
-  expect(script).toBe(
-    "cd '/w' || exit 1\nA='1' /usr/bin/env IFS=',' '/bin/a b' 'it'\\''s' <'/dev/null' >'/o' 2>'/e'\nreturn\n",
-  );
+  };
+  const line = (out: string, err: string): string =>
+    "cd '/w' || exit 1\necho >&9\n" +
+    `A='1' /usr/bin/env IFS=',' '/bin/a b' 'it'\\''s' <'/dev/null' ${out}'/o' ${err}'/e' 9>&-\nreturn\n`;
+  expect(runScript(command)).toBe(line(">", "2>"));
+  expect(runScript({ ...command, isPrepared: true })).toBe(line("1<>", "2<>"));
 });

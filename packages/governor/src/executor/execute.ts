@@ -143,7 +143,7 @@ function quickCaptures(
   { left, isAlone, info }: Ended,
 ): ReturnType<typeof takeCaptures> | undefined {
   if (left?.untouched !== true || !isAlone || (info.durationS ?? Infinity) > QUICK_RUN_S) return undefined;
-  if (streams.some((stream) => left.sizes[stream] > QUICK_BYTES || !left.opened[stream])) return undefined;
+  if (streams.some((stream) => left.sizes[stream] > QUICK_BYTES)) return undefined;
   if (effect.spec.outputs.some((output) => output.capture === undefined)) return undefined;
   return takeCaptures(folder, left);
 }
@@ -175,7 +175,8 @@ async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepar
   const stdin = stdinOf(folder, house, effect, work);
   if (work.stdin !== undefined && effect.spec.inputs[work.stdin]?.path === undefined)
     readOnly.push(...(await watchStdin(effect, house.store, work.stdin)));
-  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr }, readOnly };
+  const isPrepared = house.folders.isPrepared(folder);
+  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr, isPrepared }, readOnly };
 }
 
 /** Throws when inputs that are read-only were changed. */
@@ -213,19 +214,14 @@ const LAUNCH_TRIES = 3;
 async function launch(attempt: Attempt, command: Command): Promise<Ended> {
   for (let tries = 1; ; tries += 1) {
     const ended = await launchOnce(attempt, command);
-    if (tries === LAUNCH_TRIES || !(await neverStarted(ended, attempt))) return ended;
+    if (tries === LAUNCH_TRIES || !neverStarted(ended, attempt)) return ended;
   }
 }
 
-/**
- * The launcher was dead already, or was killed before it took the task up; then another one can. It opens the files
- * for the program's output right before it starts the program: without them there was none.
- */
-async function neverStarted({ end }: Ended, attempt: Attempt): Promise<boolean> {
-  const { stop } = attempt;
-  if (end.type !== "died" || stop.signal !== undefined) return false;
-  if (end.exitCode !== undefined && end.exitCode !== IDLE_TERM_STATUS) return false;
-  return !(await wasOpened(attempt, "stdout"));
+/** The launcher was dead already, or was killed before it took the task up; then another one can. */
+function neverStarted({ end }: Ended, { stop }: Attempt): boolean {
+  if (end.type !== "died" || stop.signal !== undefined || end.begun) return false;
+  return end.exitCode === undefined || end.exitCode === IDLE_TERM_STATUS;
 }
 
 async function launchOnce(attempt: Attempt, command: Command): Promise<Ended> {
@@ -297,11 +293,6 @@ const captureSizes = async (folder: TaskFolder): Promise<CaptureSizes> => ({
   stderr: (await sizeOf(folder.stderr)) ?? 0,
 });
 
-/** Did the launcher open the file for the program's output? It does so right before it starts the program. */
-async function wasOpened({ folder, house }: Attempt, stream: LogStream): Promise<boolean> {
-  return house.folders.look(folder)?.opened[stream] ?? (await sizeOf(folder[stream])) !== undefined;
-}
-
 /** Of /proc, in which times are told: so many a second. */
 const CLOCK_TICKS = 100;
 
@@ -328,8 +319,7 @@ async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promi
   if (end.type === "died") throw deathProblem(end, stop);
   if (end.status === 0) return;
   const exitCode = end.status;
-  if (!(await wasOpened(attempt, "stderr")))
-    throw redirectionProblem(end.stderr.trim() || `status ${exitCode}`);
+  if (await wasNotOpened(attempt, ended)) throw redirectionProblem(end.stderr.trim() || `status ${exitCode}`);
   const signal = signalOfStatus(exitCode);
   if (signal !== undefined)
     throw new TaskProblem("signal", `the program was ended by ${signal}`, { exitCode, signal });
@@ -337,6 +327,15 @@ async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promi
   const launch = await diagnoseLaunch(command.program, exitCode, tail, ended.script);
   if (launch !== undefined) throw new TaskProblem("launch", launch, { exitCode });
   throw new TaskProblem("exit", `the program exited with code ${exitCode}`, { exitCode });
+}
+
+/**
+ * The shell opens the files right before it starts the program. What is there already cannot tell of it: the shell's
+ * own words do.
+ */
+async function wasNotOpened({ folder, house }: Attempt, { end, sizes }: Ended): Promise<boolean> {
+  if (!house.folders.isPrepared(folder)) return (await sizeOf(folder.stderr)) === undefined;
+  return end.type === "status" && end.status === 2 && end.stderr !== "" && sizes.stderr === 0;
 }
 
 /** The launcher died, with the program's group or before the program. */

@@ -37,8 +37,6 @@ interface Rest {
 export interface Left {
   /** Nothing was made, removed, renamed or given other rights: what is in it are the two files, with their sizes. */
   readonly untouched: boolean;
-  /** The launcher opened the file for the program. */
-  readonly opened: Readonly<Record<LogStream, boolean>>;
   readonly sizes: CaptureSizes;
   readonly files: Readonly<Record<LogStream, BigIntStats>>;
 }
@@ -80,6 +78,11 @@ export class Folders {
     return folder;
   }
 
+  /** Are the files for the program's output there already, and empty? */
+  isPrepared(folder: TaskFolder): boolean {
+    return this.#rested.has(folder);
+  }
+
   /** How the program left its folder; undefined for one that is made for this task only, or is not there any more. */
   look(folder: TaskFolder): Left | undefined {
     const rest = this.#rested.get(folder);
@@ -98,10 +101,6 @@ export class Folders {
       const untouched = parts.every((part) => now(part)?.ctimeNs === rest.before[part].ctimeNs);
       return {
         untouched: untouched && isSame("stdout") && isSame("stderr"),
-        opened: {
-          stdout: stdout.mtimeNs !== rest.before.stdout.mtimeNs,
-          stderr: stderr.mtimeNs !== rest.before.stderr.mtimeNs,
-        },
         sizes: { stdout: Number(stdout.size), stderr: Number(stderr.size) },
         files,
       };

@@ -71,6 +71,12 @@ export function readPeakRss(pid: number): number | undefined {
   }
 }
 
+/** At the latest. The number of a session is its first process's, and no other gets it as long as there is one left. */
+function sessionBegan({ pid, session, startTime }: ProcessStat): number {
+  const leader = session === pid ? undefined : readStat(session);
+  return Math.min(startTime, leader?.startTime ?? startTime);
+}
+
 const dead = (stat: ProcessStat): boolean => stat.state === "Z" || stat.state === "X";
 
 /** The signal, to exactly this process: a pid that was given to another one meanwhile is left alone. */
@@ -125,7 +131,10 @@ export class ProcessTable {
     this.#launchers.delete(pid);
   }
 
-  /** When the youngest process began that a scan found and that is nobody's, or not yet known to be: clock ticks. */
+  /**
+   * When the youngest session began (clock ticks) of which a scan found a process that is nobody's, or not yet known
+   * to be. Who leaves its launcher's session can only do so into a new one.
+   */
   get newestForeign(): number {
     return this.#newestForeign;
   }
@@ -147,7 +156,7 @@ export class ProcessTable {
       const attempt = cookie === "unknown" ? undefined : cookie;
       if (attempt !== undefined) cookies.set(pid, { startTime, attempt });
       if (launcher !== undefined || attempt !== undefined) found.push({ pid, startTime, launcher, attempt });
-      else if (!stat.kernelThread) this.#newestForeign = Math.max(this.#newestForeign, startTime);
+      else if (!stat.kernelThread) this.#newestForeign = Math.max(this.#newestForeign, sessionBegan(stat));
       if (launcher !== undefined || cookie !== undefined) continue;
       this.#foreign.add(pid);
       this.#known.delete(pid);

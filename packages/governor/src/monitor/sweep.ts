@@ -44,8 +44,8 @@ export class Sweeper {
   }
 
   /**
-   * Is no process alive that began since then (clock ticks since boot) and that is not known to belong to a task? True
-   * only of what the last sweep saw.
+   * Did the last sweep see no process that may have got away from a task that began then (clock ticks since boot)? It
+   * would be in a session that began later, and not known to belong to a task.
    */
   sawNobodySince(ticks: number): boolean {
     return this.#table.newestForeign < ticks;
