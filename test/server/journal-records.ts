@@ -175,4 +175,5 @@ export const everyRecord: readonly ServerRecord[] = [
     info: { user: { accuracy: 0.5 }, debug: "note" },
   },
   { type: "governor.draining", governor: asGovernorId(2) },
+  { type: "assigned", session, task: asTaskId(12), attempt: 1, governor: asGovernorId(2), ahead: true },
 ];

@@ -5,7 +5,7 @@ import {
   type Resources,
   type Digest,
 } from "@rain/protocol";
-import { GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
+import { attemptKey, GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
 import { Executor } from "./executor.ts";
 import type { Timer } from "./loop.ts";
 import type { Network, Socket } from "./network.ts";
@@ -34,6 +34,8 @@ export class GovernorNode {
   #isOut = false;
   /** It never comes back. */
   isLost = false;
+  /** Attempts that any of its processes began to run. */
+  readonly ran: Set<string> = new Set();
 
   constructor(
     world: World,
@@ -94,6 +96,7 @@ export class GovernorProcess {
   readonly name: string;
   readonly #world: World;
   readonly #network: Network;
+  readonly #ran: Set<string>;
   readonly #exit: (restartAfterMs: number) => void;
   /** Its monotonic clock started anywhere. */
   readonly #clockBase: number;
@@ -106,6 +109,8 @@ export class GovernorProcess {
   leaving = false;
   /** Does nothing until then: stopped by a signal, or a long pause of its loop. */
   readonly stall: Stall;
+  /** Attempts that ran when the server asked for them back, and that it did not cancel. */
+  readonly #spared: Set<string> = new Set();
   /** Reports that were sent once; only for a planted bug. */
   readonly #reported: Set<string> = new Set();
 
@@ -119,6 +124,7 @@ export class GovernorProcess {
     this.#world = world;
     this.#network = network;
     this.#exit = exit;
+    this.#ran = node.ran;
     this.stall = new Stall(world.loop);
     this.name = node.name;
     this.incarnation = world.random.token("run");
@@ -126,9 +132,11 @@ export class GovernorProcess {
     this.store = new Store(world, network, cluster, node.name);
     this.executor = new Executor(world, this, node.capacity);
     const { identity, name, capacity } = node;
+    // Some are of a release that takes no work ahead.
+    const older = /[0-3]$/.test(identity) ? {} : { ahead: true };
     const { incarnation } = this;
     this.core = new GovernorCore({
-      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {} },
+      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {}, ...older },
       killGraceMs: KILL_GRACE_MS,
     });
   }
@@ -165,7 +173,13 @@ export class GovernorProcess {
     if (socket !== this.socket) return;
     const message = hear(serverToGovernor, bytes, "message of the server");
     this.#world.log(`${this.name} hears ${JSON.stringify(message, brief)}`);
+    if (message.type === "retract" && this.executor.isRunning(message)) {
+      this.#spared.add(attemptKey(message));
+      if (this.#world.bugs.retractKills)
+        return this.input({ type: "message", message: { ...message, type: "cancel" } });
+    }
     if (message.type === "cancel") {
+      this.#spared.delete(attemptKey(message));
       this.#checkStopped(message, CANCEL_MS);
       if (this.#world.bugs.ignoreCancel) return;
     }
@@ -225,9 +239,15 @@ export class GovernorProcess {
         break;
       }
       case "run":
+        this.#ran.add(attemptKey(effect.ref));
         this.executor.run(this.#world.bugs.reuseGpu ? onFirstGpus(effect) : effect);
         break;
       case "terminate":
+        this.#world.check(
+          this.leaving || !this.#spared.has(attemptKey(effect.ref)),
+          "retract-spares-running",
+          () => `${this.name} ends ${attemptKey(effect.ref)}, which it was only asked to give back`,
+        );
         this.executor.terminate(effect.ref, effect.force);
         break;
       case "remove":

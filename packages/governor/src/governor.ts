@@ -237,6 +237,7 @@ class Shell implements Governor {
       labels,
       environments: Object.keys(environments),
       executors: Object.keys(executors),
+      ahead: true,
       ...(costPerHour === undefined ? {} : { costPerHour }),
       ...(tunnelTo === undefined ? {} : { relay: true }),
     };

@@ -326,6 +326,7 @@ export const toGovernor: {
     ],
   },
   cancel: { type: "cancel", ...ref },
+  retract: { type: "retract", ...ref },
   ack: { type: "ack", attempts: [ref] },
   drop: { type: "drop", objects: [{ session, object }] },
   stop: { type: "stop" },
@@ -380,6 +381,7 @@ export const laterFields: {
     },
   },
   governor: {
+    "register with work ahead": { ...governorMessages.register, ahead: true },
     "register with executors": { ...governorMessages.register, executors: ["py", "wordcount"] },
     "register with traits": {
       ...governorMessages.register,

@@ -4,7 +4,7 @@ import { viewAttempt, type AttemptView } from "./attempts.ts";
 import { exitWhenDone, leave } from "./leave.ts";
 import { announceCopies, hear, heartbeat, linkDown, linkUp } from "./link.ts";
 import { Machine } from "./machine.ts";
-import { checkTimes, ended, nextTime, started, startQueued } from "./run.ts";
+import { checkTimes, ended, nextTime, started, startQueued, tellStarted } from "./run.ts";
 import type { GovernorConfig, GovernorInput, GovernorStep } from "./types.ts";
 
 /**
@@ -29,6 +29,7 @@ export class GovernorCore {
     dispatch(m, input);
     if (!m.exited) {
       checkTimes(m);
+      tellStarted(m);
       startQueued(m);
       announceCopies(m);
       heartbeat(m);

@@ -130,6 +130,8 @@ export interface AssignedRecord {
   readonly task: TaskId;
   readonly attempt: Attempt;
   readonly governor: GovernorId;
+  /** The governor has no room for it yet. */
+  readonly ahead?: true | undefined;
 }
 /** Hints need no sync of their own; every other record is a promise. */
 export const isHint = (record: ServerRecord): boolean => record.type === "assigned";
@@ -201,5 +203,7 @@ export interface ServerConfig {
   readonly heartbeatMs: number;
   readonly sessionLeaseMs: number;
   readonly crashLimit: number;
+  /** A governor is given tasks ahead that take about so long, milliseconds; 0: none. */
+  readonly aheadMs: number;
 }
 export type { GovernorHello };

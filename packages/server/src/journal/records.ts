@@ -86,6 +86,7 @@ const schemas = {
     task,
     attempt: attemptNumber,
     governor: governorId,
+    ahead: z.literal(true).optional(),
   }),
   finished: z.strictObject({
     type: z.literal("finished"),
