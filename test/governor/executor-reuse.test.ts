@@ -64,7 +64,7 @@ describe("a folder does not serve again when its program", () => {
     ["left a temporary file", 'touch "$TMPDIR/left";'],
     ["changed its rights", "chmod 755 .; chmod 700 .;"],
     ["put another file in the place of its output", "mv ../stdout ../other; touch ../stdout;"],
-    ["has a link to its output elsewhere", "ln ../stderr ../../../stderr-link;"],
+    ["has a link to its output elsewhere", "ln -f ../stderr ../../../stderr-link;"],
     ["changed the rights of its output", "chmod 666 ../stderr;"],
     ["told of its run", 'echo "{}" >"$RAIN_INFO";'],
   ] as const) {

@@ -109,8 +109,8 @@ export class GovernorProcess {
   leaving = false;
   /** Does nothing until then: stopped by a signal, or a long pause of its loop. */
   readonly stall: Stall;
-  /** Attempts that ran when the server asked for them back, and that it did not cancel. */
-  readonly #spared: Set<string> = new Set();
+  /** The attempt that the server asks for back right now. */
+  #sparing: string | undefined;
   /** Reports that were sent once; only for a planted bug. */
   readonly #reported: Set<string> = new Set();
 
@@ -173,13 +173,16 @@ export class GovernorProcess {
     if (socket !== this.socket) return;
     const message = hear(serverToGovernor, bytes, "message of the server");
     this.#world.log(`${this.name} hears ${JSON.stringify(message, brief)}`);
-    if (message.type === "retract" && this.executor.isRunning(message)) {
-      this.#spared.add(attemptKey(message));
-      if (this.#world.bugs.retractKills)
-        return this.input({ type: "message", message: { ...message, type: "cancel" } });
+    if (message.type === "retract") {
+      // The time limit of a program goes on.
+      const run = [...this.executor.runs()].find(({ ref }) => attemptKey(ref) === attemptKey(message));
+      if (run?.spec.timeoutS === undefined) this.#sparing = attemptKey(message);
+      const kills = this.#world.bugs.retractKills === true;
+      this.input({ type: "message", message: kills ? { ...message, type: "cancel" } : message });
+      this.#sparing = undefined;
+      return;
     }
     if (message.type === "cancel") {
-      this.#spared.delete(attemptKey(message));
       this.#checkStopped(message, CANCEL_MS);
       if (this.#world.bugs.ignoreCancel) return;
     }
@@ -244,7 +247,7 @@ export class GovernorProcess {
         break;
       case "terminate":
         this.#world.check(
-          this.leaving || !this.#spared.has(attemptKey(effect.ref)),
+          attemptKey(effect.ref) !== this.#sparing,
           "retract-spares-running",
           () => `${this.name} ends ${attemptKey(effect.ref)}, which it was only asked to give back`,
         );

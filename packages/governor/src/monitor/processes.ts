@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readdirSync, readSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { errorCode } from "./errno.ts";
 
@@ -34,6 +34,18 @@ const TRUST_FOREIGN_MS = 1_000;
 const gone = (error: unknown): boolean => ["ENOENT", "ESRCH"].includes(errorCode(error) ?? "");
 const forbidden = (error: unknown): boolean => ["EACCES", "EPERM"].includes(errorCode(error) ?? "");
 
+/** What these files hold is shorter. Node's own reading of a file of unknown size makes 64 KiB of garbage each time. */
+const proc = Buffer.alloc(16_384);
+
+function readProc(path: string): string {
+  const file = openSync(path, "r");
+  try {
+    return proc.toString("latin1", 0, readSync(file, proc, 0, proc.length, 0));
+  } finally {
+    closeSync(file);
+  }
+}
+
 export function parseStat(pid: number, text: string): ProcessStat {
   // The name, in parentheses, may itself contain spaces and parentheses.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
@@ -53,7 +65,7 @@ export function parseStat(pid: number, text: string): ProcessStat {
  */
 export function readStat(pid: number): ProcessStat | undefined {
   try {
-    return parseStat(pid, readFileSync(`/proc/${pid}/stat`, "latin1"));
+    return parseStat(pid, readProc(`/proc/${pid}/stat`));
   } catch (error) {
     if (gone(error)) return undefined;
     throw error;
@@ -63,7 +75,7 @@ export function readStat(pid: number): ProcessStat | undefined {
 /** Largest resident memory that the process ever had, bytes; undefined when it is gone. */
 export function readPeakRss(pid: number): number | undefined {
   try {
-    const match = /^VmHWM:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"));
+    const match = /^VmHWM:\s*(\d+) kB/m.exec(readProc(`/proc/${pid}/status`));
     return match ? Number(match[1]) * 1024 : undefined;
   } catch (error) {
     if (gone(error)) return undefined;
@@ -96,7 +108,7 @@ const FEW_PIDS = 256;
 /** The last pid that the kernel gave out; undefined when it cannot be told. Pids are given out in turn. */
 function lastPid(): number | undefined {
   try {
-    const pid = Number(readFileSync("/proc/loadavg", "latin1").trimEnd().split(" ").at(-1));
+    const pid = Number(readProc("/proc/loadavg").trimEnd().split(" ").at(-1));
     return Number.isInteger(pid) && pid > 0 ? pid : undefined;
   } catch (error) {
     if (gone(error) || forbidden(error)) return undefined;
