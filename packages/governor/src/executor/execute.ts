@@ -172,7 +172,7 @@ async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepar
   const program = pin === undefined ? started : await find(pin);
   const args = pin === undefined ? rest : [...pinArgs, started, ...rest];
   const { stdout, stderr } = folder;
-  const stdin = stdinOf(folder, house, effect, work);
+  const stdin = await stdinOf(folder, house, effect, work);
   if (work.stdin !== undefined && effect.spec.inputs[work.stdin]?.path === undefined)
     readOnly.push(...(await watchStdin(effect, house.store, work.stdin)));
   const isPrepared = house.folders.isPrepared(folder);
@@ -199,11 +199,11 @@ function argument(arg: Execute["args"][number], effect: RunEffect, shell: boolea
   return shell ? quote(path) : path;
 }
 
-function stdinOf(folder: TaskFolder, house: House, effect: RunEffect, work: Execute): string {
+async function stdinOf(folder: TaskFolder, house: House, effect: RunEffect, work: Execute): Promise<string> {
   if (work.stdin === undefined) return "/dev/null";
   const path = effect.spec.inputs[work.stdin]?.path;
   return path === undefined
-    ? house.store.path(readyInput(effect, work.stdin).sha256)
+    ? await house.store.onDisk(readyInput(effect, work.stdin).sha256)
     : join(folder.work, path);
 }
 

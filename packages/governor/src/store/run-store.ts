@@ -28,6 +28,12 @@ export class RunStore implements Store {
   path(sha256: Digest): string {
     return this.#store.path(sha256);
   }
+  bytes(sha256: Digest): Uint8Array | undefined {
+    return this.#store.bytes(sha256);
+  }
+  onDisk(sha256: Digest): Promise<string> {
+    return this.#store.onDisk(sha256);
+  }
 
   async putBytes(bytes: Uint8Array): Promise<Stored> {
     this.#check();

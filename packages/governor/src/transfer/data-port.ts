@@ -109,7 +109,7 @@ export class DataPort {
 
   async #sendBlob(sha256: Digest, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { store } = this.#options;
-    const file = store.has(sha256) ? await openIfThere(store.path(sha256)) : undefined;
+    const file = store.has(sha256) ? await openIfThere(await store.onDisk(sha256)) : undefined;
     if (!file) return refuse(response, 404, "this object is not here");
     try {
       const { size } = await file.stat();
