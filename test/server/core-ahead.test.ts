@@ -1,5 +1,4 @@
 import {
-  asObjectId,
   asTaskId,
   type GovernorHello,
   type GovernorMessage,
