@@ -5,7 +5,7 @@ import { fork } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { createViteServer } from "vitest/node";
+import { loadSources } from "./support/sources.mjs";
 
 const { values } = parseArgs({
   options: {
@@ -28,19 +28,8 @@ function number(name, min) {
 }
 
 async function load() {
-  const conditions = ["rain-source", "module", "node", "development|production"];
-  const server = await createViteServer({
-    root: fileURLToPath(new URL("..", import.meta.url)),
-    configFile: false,
-    logLevel: "error",
-    appType: "custom",
-    server: { middlewareMode: true, hmr: false, ws: false, watch: null },
-    optimizeDeps: { noDiscovery: true },
-    resolve: { conditions },
-    ssr: { resolve: { conditions } },
-  });
-  const simulator = await server.ssrLoadModule("/test/simulation/main.ts");
-  return { simulator, close: () => server.close() };
+  const { loaded, close } = await loadSources("/test/simulation/main.ts");
+  return { simulator: loaded, close };
 }
 
 async function one() {

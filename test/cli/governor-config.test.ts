@@ -37,6 +37,7 @@ describe("the configuration of a governor", () => {
       kill_grace_s = 0.5
       capture = 1_048_576
       transfers = 4
+      cache_size = "2G"
     `);
     expect(config).toEqual({
       name: "gpu-1",
@@ -62,6 +63,7 @@ describe("the configuration of a governor", () => {
       killGraceMs: 500,
       captureBytes: 1_048_576,
       transfers: 4,
+      cacheBytes: 2 * 2 ** 30,
     });
   });
 

@@ -50,6 +50,10 @@ export class Cluster {
     }
   }
 
+  /** Port of the server. */
+  get port(): number {
+    return this.#port;
+  }
   get accessFile(): string {
     return join(this.home, "default", "access.json");
   }

@@ -60,3 +60,23 @@ it("a server killed while nobody looks has every result for who attaches later",
   await attached.close();
   await again.close();
 }, 120_000);
+
+it("a fetch waits for the governor that has the object to come back, or for the object to be made again", async () => {
+  cluster = await Cluster.start([1]);
+  const client = await cluster.connect();
+  const session = await client.newSession("away");
+  const large = session.execute(["sh", "-c", "head -c 300000 /dev/zero"], { stdout: true });
+  large.output.keep();
+  await session.submit();
+  await large.wait();
+  await cluster.kill("g0");
+  await cluster.kill("server");
+  await cluster.startServer();
+  const fetched = large.output.fetch();
+  // Longer than a few tries take: the object is not to be given up while its governor may come.
+  await new Promise((done) => setTimeout(done, 8_000));
+  await cluster.startGovernor("g0", 1);
+  expect((await fetched).bytes().length).toBe(300_000);
+  await session.close();
+  await client.close();
+}, 120_000);

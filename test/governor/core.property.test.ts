@@ -1,18 +1,20 @@
 import { describe, expect, it } from "vitest";
 import { asObjectId } from "@rain/protocol";
-import { capacity, session, World } from "./core.world.ts";
+import { ADOPTED, capacity, session, World } from "./core.world.ts";
 
 const seeds = Number(process.env["RAIN_SEEDS"] ?? 60);
 const STEPS = 1_500;
 
 describe("the governor's core in a hostile world", () => {
-  it("keeps its promises under faults, and finishes everything once they stop", () => {
+  it("keeps its promises under faults, and finishes everything once they stop", { timeout: 120_000 }, () => {
     const seen = new Map<string, number>();
+    let worldsWithAdopted = 0;
     for (let seed = 1; seed <= seeds; seed += 1) {
       const world = new World(`governor ${seed}`);
       try {
         for (let step = 0; step < STEPS; step += 1) world.step();
         world.settle();
+        if (world.core.objects().some(({ object }) => object >= ADOPTED)) worldsWithAdopted += 1;
         checkEnd(world);
       } catch (cause) {
         throw new Error(`seed ${seed} at ${world.now} ms: ${String(cause)}`, { cause });
@@ -26,9 +28,10 @@ describe("the governor's core in a hostile world", () => {
     for (const kind of ["finish", "fail", "stopped", "starved", "gone"]) {
       expect(seen.get(kind), kind).toBeGreaterThan(seeds);
     }
+    expect(worldsWithAdopted).toBeGreaterThan(seeds / 2);
   });
 
-  it("leaves in order when it is told to, whatever is going on", () => {
+  it("leaves in order when it is told to, whatever is going on", { timeout: 60_000 }, () => {
     for (let seed = 1; seed <= seeds; seed += 1) {
       const world = new World(`leaving ${seed}`);
       for (let step = 0; step < 300; step += 1) world.step();

@@ -186,6 +186,43 @@ describe("inputs", () => {
     expect(bench.take()).toEqual([]);
   });
 
+  it("adopts bytes that are here under another name, and keeps them when the first name goes", () => {
+    const bench = linked();
+    const ref = (object: number) => ({ session, object: asObjectId(object) });
+    const adopt = (object: number, digest: number) =>
+      bench.hear({ type: "adopt", objects: [{ ...ref(object), sha256: digestOf(digest) }] });
+    bench.hear(assignment(1, { outputs: [7] })).end(1, { ok: true, outputs: [output(7, 3)], info: {} });
+    bench.take();
+    adopt(7, 4);
+    bench.hear({ type: "ack", attempts: [refOf(1)] });
+    adopt(50, 3);
+    adopt(51, 4); // not here
+    bench.hear({ type: "drop", objects: [ref(7)] });
+    expect(bench.take()).toEqual([]);
+    expect(bench.core.objects()).toEqual([{ ...ref(50), sha256: digestOf(3) }]);
+    // It is told like any other object.
+    bench.give({ type: "link.down" }).link(2);
+    expect(bench.said().at(-1)).toMatchObject({ type: "holding", objects: [ref(50)], done: true });
+    bench.hear({ type: "drop", objects: [ref(50)] });
+    expect(bench.take()).toEqual([{ type: "remove", sha256: digestOf(3) }]);
+  });
+
+  it("does not adopt bytes that are only on their way, nor in place of a version not yet acknowledged", () => {
+    const bench = linked();
+    const sha256 = digestOf(5);
+    const adopt = (object: number) =>
+      bench.hear({ type: "adopt", objects: [{ session, object: asObjectId(object), sha256 }] });
+    bench.hear(assignment(1, { ...two, outputs: [7] }));
+    adopt(50);
+    expect(bench.core.objects()).toEqual([]);
+    bench.give({ type: "acquired", sha256 });
+    bench.end(1, { ok: true, outputs: [output(7, 6)], info: {} });
+    adopt(7);
+    expect(bench.core.objects()).toContainEqual({ session, object: 7, sha256: digestOf(6) });
+    adopt(50);
+    expect(bench.core.objects()).toContainEqual({ session, object: 50, sha256 });
+  });
+
   it("removes bytes that arrive for nobody", () => {
     const bench = linked();
     bench.hear(assignment(1, two)).hear({ type: "cancel", ...refOf(1) });
@@ -402,5 +439,104 @@ describe("leaving", () => {
     expect(bench.take()).toEqual([{ type: "terminate", ref: refOf(1), force: true }]);
     bench.end(1);
     expect(bench.take().at(-1)).toMatchObject({ type: "exit" });
+  });
+});
+
+describe("metrics", () => {
+  const points = (from: number, to: number) =>
+    Array.from({ length: to - from }, (_, at) => ({ name: "loss", value: from + at, at: 5 }));
+  const started = (): Bench => {
+    const bench = linked()
+      .hear(assignment(1))
+      .give({ type: "run.started", ref: refOf(1), at: 1 });
+    bench.take();
+    return bench;
+  };
+  const news = (from: number, to: number, params?: Record<string, number>): GovernorInput => ({
+    type: "run.metrics",
+    ref: refOf(1),
+    news: { points: points(from, to), params },
+  });
+
+  it("of a short task ride in its report, finished or failed", () => {
+    const metrics = { points: points(0, 2), params: { lr: 1 } };
+    const bench = started().end(1, { ok: true, outputs: [], info: {}, metrics });
+    expect(bench.said()).toEqual([
+      { type: "finish", ...refOf(1), outputs: [], info: {}, metrics: { from: 0, ...metrics } },
+    ]);
+    const failure = { reason: "exit", message: "exit 1" } as const;
+    const failed = started().end(1, { ok: false, failure, info: {}, metrics });
+    expect(failed.said()).toMatchObject([{ type: "fail", metrics: { from: 0, ...metrics } }]);
+  });
+
+  it("are told as they come, and all of them again after a new connection, before the report", () => {
+    const bench = started()
+      .give(news(0, 2, { lr: 1 }))
+      .give(news(2, 3));
+    expect(bench.said()).toEqual([
+      { type: "metrics", ...refOf(1), from: 0, points: points(0, 2), params: { lr: 1 } },
+      { type: "metrics", ...refOf(1), from: 2, points: points(2, 3) },
+    ]);
+    bench.give({ type: "link.down" }).give(news(3, 4)).link(2);
+    const again = { type: "metrics", ...refOf(1), from: 0, points: points(0, 4), params: { lr: 1 } };
+    const all = bench.said();
+    expect(all.filter(({ type }) => type === "started" || type === "metrics")).toEqual([
+      { type: "started", ...refOf(1), at: 1 },
+      again,
+    ]);
+    bench.end(1, { ok: true, outputs: [], info: {}, metrics: { points: points(4, 5) } });
+    bench.give({ type: "link.down" }).link(3);
+    const finish = {
+      type: "finish",
+      ...refOf(1),
+      outputs: [],
+      info: {},
+      metrics: { from: 4, points: points(4, 5) },
+    };
+    const said = bench.said().filter(({ type }) => type === "metrics" || type === "finish");
+    expect(said).toEqual([finish, again, finish]);
+    bench
+      .hear({ type: "ack", attempts: [refOf(1)] })
+      .give({ type: "link.down" })
+      .link(4);
+    expect(bench.said().filter(({ type }) => type === "metrics")).toEqual([]);
+  });
+
+  it("that are many come in several messages", () => {
+    const bench = started().end(1, {
+      ok: true,
+      outputs: [],
+      info: {},
+      metrics: { points: points(0, 3_500) },
+    });
+    const said = bench.said();
+    expect(said.map(({ type }) => type)).toEqual(["metrics", "metrics", "metrics", "finish"]);
+    expect(said.map((each) => ("from" in each ? each.from : undefined)).slice(0, 3)).toEqual([
+      0, 1_000, 2_000,
+    ]);
+    expect(said[3]).toMatchObject({ metrics: { from: 2_500 } });
+  });
+});
+
+describe("cost", () => {
+  const costOf = (shape: Parameters<typeof assignment>[1], costPerHour?: number): number | undefined => {
+    const core = new GovernorCore({ ...config, hello: { ...config.hello, costPerHour } });
+    core.handle({ type: "link.up" }, 0);
+    core.handle({ type: "message", message: registered(1) }, 0);
+    core.handle({ type: "message", message: assignment(1, shape) }, 0);
+    const outcome: RunOutcome = { ok: true, outputs: [], info: { durationS: 1_800 } };
+    const { effects } = core.handle({ type: "run.ended", ref: refOf(1), outcome }, 0);
+    const [finish] = effects.flatMap((effect) => (effect.type === "send" ? [effect.message] : []));
+    return finish?.type === "finish" ? finish.info.cost : undefined;
+  };
+
+  it("is the largest share of the machine, times what an hour of it costs", () => {
+    // The machine has 4 cpus, 3 gpus, 1,000 bytes of memory and 2 of "lab".
+    expect(costOf({ cpus: 1 }, 12)).toBe(1.5);
+    expect(costOf({ cpus: 1, gpus: 3 }, 12)).toBe(6);
+    expect(costOf({ cpus: 1, memory: 500 }, 12)).toBe(3);
+    expect(costOf({ cpus: 0, lab: 1 }, 12)).toBe(3);
+    expect(costOf({ cpus: 0 }, 12)).toBe(0);
+    expect(costOf({ cpus: 1 })).toBeUndefined();
   });
 });

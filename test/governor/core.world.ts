@@ -11,6 +11,8 @@ import {
   type AttemptRef,
   type Digest,
   type GovernorMessage,
+  type MetricPoint,
+  type MetricsBatch,
   type Report,
   type ServerToGovernor,
   type TaskSpec,
@@ -97,17 +99,26 @@ export const registered = (epoch: number): ServerToGovernor => ({
   ticketKey: new Uint8Array(32),
 });
 
+/** Objects that come to be by `adopt` have numbers from here on. */
+export const ADOPTED = 1_000_000;
+
 type RunEffect = Extract<GovernorEffect, { type: "run" }>;
 interface Run {
   readonly effect: RunEffect;
   started: boolean;
   terminated: "no" | "term" | "kill";
+  /** Number of points that it has told. */
+  points: number;
 }
 interface ServerAttempt {
   /** `gone`: the assignment never arrived. */
   state: "assigned" | "gone" | Report;
   late: boolean;
 }
+
+/** Points `from` to `to` of a run, by their numbers. */
+const pointsOf = (from: number, to: number): MetricPoint[] =>
+  Array.from({ length: to - from }, (_, at) => ({ name: "m", value: from + at, at: 0 }));
 
 /**
  * A server and a shell around one core, both driven by one seed. They are as hostile as the real ones may be: links
@@ -138,6 +149,9 @@ export class World {
   readonly attempts = new Map<string, ServerAttempt>();
   readonly shapes = new Map<string, ServerToGovernor>();
   readonly replicas = new Map<string, Digest>();
+  adopted = 0;
+  /** Points that the server has of each attempt, by their numbers. */
+  readonly points = new Map<string, number>();
 
   // The shell.
   readonly acquiring = new Set<Digest>();
@@ -223,7 +237,7 @@ export class World {
     expect(this.ran.has(key), "run twice").toBe(false);
     expect(effect.allocation.gpus.length).toBe(effect.spec.request.gpus);
     this.ran.add(key);
-    this.runs.set(key, { effect, started: false, terminated: "no" });
+    this.runs.set(key, { effect, started: false, terminated: "no", points: 0 });
   }
 
   /** What must hold at any time: within capacity, no GPU twice, inputs there. */
@@ -266,8 +280,18 @@ export class World {
       this.handle({ type: "run.started", ref, at: this.now });
       return;
     }
+    if (run.started && this.chance(0.4)) {
+      const points = pointsOf(run.points, run.points + (this.chance(0.02) ? 1_200 : this.below(4)));
+      run.points += points.length;
+      const params = this.chance(0.3) ? { params: { upTo: run.points } } : {};
+      this.handle({ type: "run.metrics", ref, news: { points, ...params } });
+      return;
+    }
     if (run.terminated !== "kill" && this.chance(0.5)) return;
     this.runs.delete(key);
+    const last = pointsOf(run.points, run.points + (this.chance(0.02) ? 2_300 : this.below(3)));
+    const metrics = { points: last };
+    const info = { debug: String(run.points + last.length) };
     const fails = this.faults && this.chance(0.2);
     // Outputs often have the same bytes as others.
     const outputs = spec.outputs.map(({ object }) => {
@@ -279,8 +303,8 @@ export class World {
       type: "run.ended",
       ref,
       outcome: fails
-        ? { ok: false, failure: { reason: "exit", message: "exit 1" }, info: {} }
-        : { ok: true, outputs, info: {} },
+        ? { ok: false, failure: { reason: "exit", message: "exit 1" }, info, metrics }
+        : { ok: true, outputs, info, metrics },
     });
   }
 
@@ -374,6 +398,15 @@ export class World {
     }
   }
 
+  /** Another task has the result of one whose output is here. */
+  adoptSome(): void {
+    const [, sha256] = this.pick([...this.replicas]);
+    const ref = { session, object: asObjectId(ADOPTED + this.adopted++) };
+    // It may have gone meanwhile; a real server learns that from who reads it.
+    this.replicas.set(objectKey(ref), sha256);
+    this.toGovernor.push({ type: "adopt", objects: [{ ...ref, sha256 }] });
+  }
+
   serverHears(): void {
     const message = this.toServer.shift();
     if (!message) return;
@@ -382,6 +415,8 @@ export class World {
     } else if (message.type === "holding") {
       for (const held of message.objects) this.replicas.set(objectKey(held), held.sha256);
       this.synced ||= message.done;
+    } else if (message.type === "metrics") {
+      this.hearMetrics(attemptKey(message), message);
     } else if (isReport(message)) {
       this.hearReport(message);
     }
@@ -389,6 +424,7 @@ export class World {
 
   register(held: readonly AttemptRef[]): void {
     this.epoch += 1;
+    if (this.chance(0.3)) this.points.clear(); // it was started again, and had them in memory only
     this.serverRegistered = true;
     this.toGovernor.push(registered(this.epoch));
     const keys = new Set(held.map(attemptKey));
@@ -402,8 +438,22 @@ export class World {
     }
   }
 
+  /** Points come without a gap, and those that come again are the same. */
+  hearMetrics(key: string, { from, points }: MetricsBatch): void {
+    const known = this.points.get(key) ?? 0;
+    expect(from, `points of ${key} are missing`).toBeLessThanOrEqual(known);
+    expect(points.findIndex(({ value }, at) => value !== from + at)).toBe(-1);
+    expect(points.length).toBeLessThanOrEqual(1_000);
+    this.points.set(key, Math.max(known, from + points.length));
+  }
+
   hearReport(report: Report): void {
     const key = attemptKey(report);
+    if (report.type === "finish" || report.type === "fail") {
+      if (report.metrics !== undefined) this.hearMetrics(key, report.metrics);
+      const all = report.info.debug;
+      if (all !== undefined) expect(this.points.get(key) ?? 0, `points of ${key}`).toBe(Number(all));
+    }
     const attempt = this.attempts.get(key);
     if (!attempt) throw new Error(`a report about ${key}, which nobody assigned`);
     if (attempt.state === "assigned") attempt.state = report;
@@ -436,6 +486,7 @@ export class World {
         add(3, () => this.assignNew());
         add(1, () => this.cancelSome());
         add(1, () => this.dropSome());
+        if (this.replicas.size > 0) add(1, () => this.adoptSome());
         if (this.shapes.size > 0) add(1, () => this.assignAgain());
       }
     }

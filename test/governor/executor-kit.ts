@@ -8,12 +8,13 @@ import {
   asSessionId,
   asTaskId,
   type AttemptRef,
+  type Capture,
   type InputSpec,
   type OutputSpec,
   type TaskFailure,
   type Work,
 } from "@rain/protocol";
-import type { Allocation } from "../../packages/governor/src/core/types.ts";
+import type { Allocation, RunMetrics } from "../../packages/governor/src/core/types.ts";
 import { Executor } from "../../packages/governor/src/executor/index.ts";
 import type { ExecutorOptions, RunEffect, RunOutcome } from "../../packages/governor/src/executor/types.ts";
 import { BlobStore, RunStore } from "../../packages/governor/src/store/index.ts";
@@ -22,11 +23,13 @@ interface Input {
   readonly bytes: string | Buffer;
   readonly path?: string;
   readonly write?: boolean;
+  readonly shared?: boolean;
+  readonly kind?: "blob" | "directory";
   readonly label?: string;
 }
 interface Output {
   readonly path?: string;
-  readonly capture?: "stdout" | "stderr";
+  readonly capture?: Capture;
   readonly kind?: "blob" | "directory";
 }
 export interface Request {
@@ -34,6 +37,7 @@ export interface Request {
   readonly inputs?: readonly Input[];
   readonly outputs?: readonly Output[];
   readonly allocation?: Partial<Allocation>;
+  readonly metrics?: boolean;
 }
 
 /** An executor in a temporary folder, and what it reported. */
@@ -44,6 +48,8 @@ export class Kit {
   readonly executor: Executor;
   readonly started: AttemptRef[] = [];
   readonly ended: { readonly ref: AttemptRef; readonly outcome: RunOutcome }[] = [];
+  /** Metrics that came before the end of their run. */
+  readonly news: (RunMetrics & { readonly ref: AttemptRef })[] = [];
   readonly logged: string[] = [];
   readonly #waiting = new Map<string, (outcome: RunOutcome) => void>();
   #next = 0;
@@ -63,6 +69,7 @@ export class Kit {
           .catch((error: unknown) => this.logged.push(`end of run: ${String(error)}`));
         this.#waiting.get(keyOf(ref))?.(outcome);
       },
+      onMetrics: (ref, news) => this.news.push({ ref, ...news }),
       log: (level, text) => this.logged.push(`${level}: ${text}`),
       ...options,
     });
@@ -97,10 +104,10 @@ export class Kit {
     const task = asTaskId(this.#next);
     const specs: InputSpec[] = [];
     const ready: RunEffect["inputs"][number][] = [];
-    for (const [index, { bytes, ...spec }] of (request.inputs ?? []).entries()) {
+    for (const [index, { bytes, kind = "blob", ...spec }] of (request.inputs ?? []).entries()) {
       const stored = await this.store.putBytes(Buffer.from(bytes));
       specs.push({ object: asObjectId(index), ...spec });
-      ready.push({ object: asObjectId(index), kind: "blob", contentType: "", ...stored });
+      ready.push({ object: asObjectId(index), kind, contentType: "", ...stored });
     }
     const outputs = (request.outputs ?? []).map((output, index): OutputSpec => ({
       object: asObjectId(100 + index),
@@ -114,7 +121,7 @@ export class Kit {
     return {
       type: "run",
       ref: { session: asSessionId(1), task, attempt: 1 },
-      spec: { id: task, work: request.work, inputs: specs, outputs, request: cpus },
+      spec: { id: task, work: request.work, inputs: specs, outputs, request: cpus, metrics: request.metrics },
       inputs: ready,
       allocation: { cpus: 1, gpus: [], memory: 0, ...request.allocation },
     };

@@ -313,3 +313,50 @@ describe("detectCapacity", () => {
     expect(() => detectCapacity({ cpus: -all })).toThrow(/leaves none of the/);
   });
 });
+
+describe("runs", () => {
+  it("metrics are told while a program runs, again after a lost connection, and summed up in its report", async () => {
+    await (await start({ costPerHour: 3_600 })).registered();
+    const go = join(root, "go");
+    const message = shell(1, `echo loss=1; until [ -e ${go} ]; do sleep 0.02; done; echo loss=0.5`);
+    if (message.type !== "assign") throw new Error("no assignment");
+    server.send({ ...message, spec: { ...message.spec, metrics: true } });
+    const first = await server.nextOf("metrics");
+    expect(first).toMatchObject({ ...refOf(1), from: 0, points: [{ name: "loss", value: 1 }] });
+    server.peer?.close();
+    const again = await server.nextOf("metrics");
+    expect(again).toEqual(first);
+    await writeFile(go, "");
+    const report = await server.report(refOf(1));
+    if (report.type !== "finish") throw new Error(`it ${report.type}ed`);
+    const { metrics, cost, durationS = 0 } = report.info;
+    expect(metrics).toEqual({ loss: { last: 0.5, min: 0.5, max: 1, count: 2 } });
+    expect(cost).toBeCloseTo(durationS / 2); // one of two cpus
+    const told = server.heard.flatMap((each) => (each.type === "metrics" ? each.points : []));
+    expect([...told, ...(report.metrics?.points ?? [])].map(({ value }) => value)).toEqual([0.5]);
+  });
+
+  it("an object that is not needed any more is not fetched again when it is, unless its place was", async () => {
+    await (await start({ cacheBytes: 150_000 })).registered();
+    const [text, other] = ["x".repeat(100_000), "y".repeat(100_000)];
+    const nowhere = { url: "http://127.0.0.1:1/gone", ticket: "t" };
+    const count = async (task: number, object: number, input: ReturnType<typeof sourceInput>) => {
+      server.send(shell(task, "wc -c <in", { inputs: [input], inputPaths: ["in"] }));
+      const report = await server.report(refOf(task));
+      server.send({ type: "drop", objects: [{ session, object: asObjectId(object) }] });
+      return report.type;
+    };
+    const given = (object: number, bytes: string) => ({ ...inlineInput(object, bytes), contentType: "" });
+    const absent = (object: number, bytes: string) => ({
+      ...sourceInput(object, bytes, nowhere),
+      contentType: "",
+    });
+    expect(await count(1, 7, given(7, text))).toBe("finish");
+    expect(await count(2, 8, absent(8, text))).toBe("finish");
+    expect(await count(3, 9, given(9, other))).toBe("finish");
+    const place = join(root, "work", "store", digestOf(text).slice(0, 2), digestOf(text));
+    await vi.waitFor(() => expect(stat(place)).rejects.toThrow("ENOENT"), { timeout: 20_000 });
+    expect(await count(4, 10, absent(10, text))).toBe("starved");
+    expect(await count(5, 11, absent(11, other))).toBe("finish");
+  });
+});

@@ -1,5 +1,16 @@
 import { createHash } from "node:crypto";
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  statfs,
+  symlink,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -188,5 +199,70 @@ describe("pins", () => {
     await run.end();
     expect(await files("store")).toEqual([]);
     await expect(run.putBytes(Buffer.of())).rejects.toThrow(/after its end/);
+  });
+});
+
+describe("blobs that nobody needs any more", () => {
+  const bytesOf = (letter: string): Buffer => Buffer.alloc(100_000, letter);
+  const put = async (store: BlobStore, letter: string): Promise<Digest> =>
+    (await store.putBytes(bytesOf(letter))).sha256;
+
+  it("are kept within the budget, the last ones, and are here at once when they are needed again", async () => {
+    const gone: Digest[] = [];
+    const store = await BlobStore.open(root, {
+      cache: { bytes: 250_000 },
+      onGone: (sha256) => gone.push(sha256),
+    });
+    const [a, b, c] = [await put(store, "a"), await put(store, "b"), await put(store, "c")];
+    for (const sha256 of [a, b]) await store.remove(sha256);
+    expect([store.has(a), gone]).toEqual([false, []]);
+    expect(store.keep(a)).toBe(true);
+    expect(store.has(a)).toBe(true);
+    await store.remove(a); // now b is the older one
+    await store.remove(c);
+    expect(gone).toEqual([b]);
+    expect((await files("store")).toSorted()).toEqual([a, c].toSorted());
+    expect(store.keep(b)).toBe(false);
+    await store.putBytes(bytesOf("a"));
+    expect((await readFile(store.path(a))).equals(bytesOf("a"))).toBe(true);
+    await store.putBytes(bytesOf("b"));
+    expect(store.has(b)).toBe(true);
+  });
+
+  it("are not kept when they are small, larger than the budget, or spoilt", async () => {
+    const store = await BlobStore.open(root, { cache: { bytes: 250_000 } });
+    const small = (await store.putBytes(Buffer.from("small"))).sha256;
+    const large = (await store.putBytes(Buffer.alloc(300_000))).sha256;
+    const [a, b] = [await put(store, "a"), await put(store, "b")];
+    await store.remove(a);
+    for (const sha256 of [small, large]) await store.remove(sha256);
+    expect((await files("store")).toSorted()).toEqual([a, b].toSorted());
+    await store.discard(a); // while it is kept
+    await store.discard(b); // while it is needed
+    expect(await files("store")).toEqual([]);
+    expect([store.keep(a), store.keep(b)]).toEqual([false, false]);
+  });
+
+  it("count with what lies besides them, and a pinned one is kept after its last pin", async () => {
+    const store = await BlobStore.open(root, { cache: { bytes: 250_000 }, besides: () => 100_000 });
+    const [a, b] = [await put(store, "a"), await put(store, "b")];
+    store.pin(a);
+    await store.remove(a);
+    await store.remove(b);
+    await store.unpin(a);
+    expect(await files("store")).toEqual([a]);
+    expect(store.keep(a)).toBe(true);
+  });
+
+  it("are few on a disk that is nearly full, unless somebody said how many", async () => {
+    const store = await BlobStore.open(root, { cache: {} });
+    const { bavail, bsize } = await statfs(root);
+    const a = await put(store, "a");
+    await store.remove(a);
+    expect(store.keep(a)).toBe(bavail * bsize > 10 * 100_000);
+    const none = await BlobStore.open(root, { cache: { bytes: 0 } });
+    const b = await put(none, "b");
+    await none.remove(b);
+    expect(none.keep(b)).toBe(false);
   });
 });

@@ -1,4 +1,4 @@
-import { PassThrough } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { createHash } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -270,6 +270,29 @@ const refused: Case[] = [
   ["another version", tar(file("a", "x", { magic: "ustar\x0001" })), /not of a POSIX tar/],
   ["gzip", Buffer.concat([Buffer.from([0x1f, 0x8b, 8, 0]), Buffer.alloc(2044, 7)]), /not of a POSIX tar/],
   ["letters in a mode", tar(file("a", "x", { mode: "rwxr-xr\0" })), /"a" has a malformed mode/],
+  [
+    "ten long names in one another",
+    tar(...Array.from({ length: 10 }, (_, at) => pax({ path: `${"d/".repeat(at)}${long(300)}` })), file("f")),
+    /two extended headers|more than 255 bytes/,
+  ],
+  [
+    "long names of GNU, ten deep",
+    tar(...Array.from({ length: 10 }, () => typed("L", "././@LongLink")), file("f")),
+    /a GNU long name/,
+  ],
+  ["setuid on a link out", tar(link("l", "/bin/sh", { mode: "0004755\0" })), /"l" has an absolute target/],
+  ["the same name in two Unicode forms, not in order", tar(file("é"), file("e\u0301")), /comes after/],
+  [
+    "the same name by PAX and by header",
+    tar(pax({ path: "a" }), file("b", "x"), file("a", "y")),
+    /"a" is there twice/,
+  ],
+  ["a device behind a good file", tar(file("a", "x"), typed("3", "b")), /"b" is a character device/],
+  [
+    "a FIFO with data",
+    tar(header({ name: "p", type: "6", size: 4 }), padded(Buffer.from("data"))),
+    /"p" is a FIFO/,
+  ],
   // Limits
   ["too many entries", tar(file("a"), file("b"), file("c")), /more than 2 entries, at "c"/, { entries: 2 }],
   ["too many bytes", tar(file("a", long(5000))), /larger than|more than the 4096/, { bytes: 4096 }],
@@ -281,11 +304,11 @@ const refused: Case[] = [
   ],
 ];
 
-test("the corpus is large enough", () => {
+test("R9: the corpus is large enough", () => {
   expect(refused.length).toBeGreaterThanOrEqual(60);
 });
 
-describe.each<Case>(refused)("%s", (_what, archive, says, options = {}) => {
+describe.each<Case>(refused)("case 34: %s", (_what, archive, says, options = {}) => {
   test("is refused by name, and touches nothing", async () => {
     await withFolder(async (root) => {
       const inner = await canaries(root);
@@ -351,7 +374,7 @@ const cleaned: readonly (readonly [what: string, archive: Buffer, gives: readonl
   ],
   ["nothing in it", tar(), []],
 ];
-test.each(cleaned)("%s: taken, without harm", async (_what, archive, gives) => {
+test.each(cleaned)("case 34: %s: taken, without harm", async (_what, archive, gives) => {
   await withFolder(async (root) => {
     await extractTree(stream(archive, 500), join(root, "tree"));
     expect(await snapshot(join(root, "tree"))).toEqual(gives);
@@ -370,7 +393,7 @@ const sample = tar(
   link("d", "b/run"),
 );
 
-test("a tar cut at any block is refused, with and without its envelope", async () => {
+test("R9: a tar cut at any 512 bytes is refused, with and without its envelope", async () => {
   await withFolder(async (root) => {
     const envelope = { size: sample.length, sha256: createHash("sha256").update(sample).digest("hex") };
     await extractTree(stream(sample), join(root, "whole"), envelope);
@@ -390,8 +413,70 @@ test("a tar cut at any block is refused, with and without its envelope", async (
   });
 });
 
+test("case 33: a tar cut exactly between two entries is refused, and so is one with an end put there", async () => {
+  const entries = [
+    file("a", "first"),
+    folder("b"),
+    file("b/c", long(1300)),
+    link("d", "b/c"),
+    file("e", "last"),
+  ];
+  const whole = tar(...entries);
+  const envelope = { size: whole.length, sha256: createHash("sha256").update(whole).digest("hex") };
+  await withFolder(async (root) => {
+    const inner = await canaries(root);
+    const before = await snapshot(root);
+    for (let count = 0; count < entries.length; count++) {
+      const first = Buffer.concat(entries.slice(0, count));
+      // The source died there.
+      const cut = await failure(extractTree(stream(first), join(inner, "tree"), envelope));
+      expect(cut, `after ${count} entries`).toMatchObject({ code: "bad-digest" });
+      const unknown = await failure(extractTree(stream(first), join(inner, "tree")));
+      expect((unknown as Error).message).toMatch(/cut off at or after entry|ends before its first entry/);
+      // A good archive, but not the one that was promised.
+      const ended = await failure(
+        extractTree(stream(tar(...entries.slice(0, count))), join(inner, "tree"), envelope),
+      );
+      expect(ended, `ended after ${count} entries`).toMatchObject({ code: "bad-digest" });
+      expect(await snapshot(root)).toEqual(before);
+    }
+    await extractTree(stream(whole), join(inner, "tree"), envelope);
+  });
+});
+
 test(
-  "mutated archives are refused or harmless, and listing and unpacking agree",
+  "case 34: an archive of more than a million entries is refused at the entry over the limit",
+  { timeout: 120_000 },
+  async () => {
+    const limit = 1_000_000;
+    let made = 0;
+    const name = (at: number): string => `f${String(at).padStart(7, "0")}`;
+    // Headers of files in order, a thousand at a time, with their checksums put right.
+    const source = Readable.from(
+      (function* () {
+        const block = header({ name: name(0) });
+        for (let at = 0; at <= limit + 5_000; at += 1_000) {
+          const piece = Buffer.alloc(512 * 1_000);
+          for (let index = 0; index < 1_000; index++) {
+            block.write(name(at + index), 0);
+            seal(block);
+            piece.set(block, index * 512);
+          }
+          made += 1_000;
+          yield piece;
+        }
+      })(),
+      { objectMode: false },
+    );
+    const error = await failure(collect(sliceTree(source, "zz/none/")));
+    expect(error).toMatchObject({ code: "limit-exceeded" });
+    expect((error as Error).message).toContain(`more than ${limit} entries, at "${name(limit)}"`);
+    expect(made).toBeLessThanOrEqual(limit + 5_000);
+  },
+);
+
+test(
+  "R9: mutated archives are refused or harmless, and listing and unpacking agree",
   { timeout: 120_000 },
   async () => {
     await withFolder(async (root) => {

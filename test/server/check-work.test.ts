@@ -50,6 +50,16 @@ it.each<[string, Work, InputSpec[], OutputSpec[]]>([
     [takes(TREE, { path: "d" })],
     [makes("directory", { path: "d" }), makes("directory", { path: "d/a" }), makes("blob", { path: "d/f" })],
   ],
+  [
+    "a project folder with another input, a shared one, and all that is made in it",
+    run,
+    [
+      takes(TREE, { path: ".", write: true }),
+      takes(BLOB, { path: "a/b" }),
+      takes(TREE, { path: "d", shared: true }),
+    ],
+    [makes("directory", { capture: "files" }), makes("blob", { path: "a/c" })],
+  ],
   ["an output at an input's place", run, [takes(BLOB, { path: "x" })], [makes("blob", { path: "x" })]],
 ])("takes %s", (_, work, inputs, outputs) => {
   expect(check(work, inputs, outputs)).toBeUndefined();
@@ -71,6 +81,24 @@ it.each<[RegExp, Work, InputSpec[], OutputSpec[]]>([
   [/a is used twice/, make("a", "a"), [takes(BLOB), takes(OTHER)], [tree]],
   [/a\/b\/c lies in a\/b/, make("a/b/c", "a/b"), [takes(BLOB), takes(TREE)], [tree]],
   [/stdin must be a blob/, { ...run, stdin: 0 }, [takes(TREE)], []],
+  [
+    /input 0 is the task's folder itself .* must be a directory/,
+    run,
+    [takes(BLOB, { path: ".", write: true })],
+    [],
+  ],
+  [/which concat does not have/, { type: "concat" }, [takes(TREE, { path: ".", write: true })], [blob]],
+  [/\. is used twice/, run, [takes(TREE, { path: "." }), takes(TREE, { path: "." })], []],
+  [/input 0 is shared: it must be a directory/, run, [takes(BLOB, { path: "d", shared: true })], []],
+  [/must be a directory, not a blob/, run, [], [makes("blob", { capture: "files" })]],
+  [
+    /two outputs are all files/,
+    run,
+    [],
+    [makes("directory", { capture: "files" }), makes("directory", { capture: "files" })],
+  ],
+  [/load runs none of its own/, { type: "load", path: "/x" }, [], [makes("directory", { capture: "files" })]],
+  [/stdout, stderr or files, and not both/, run, [], [makes("directory", { capture: "files", path: "x" })]],
   [/is stdout, which is no directory/, run, [], [makes("directory", { capture: "stdout" })]],
   [
     /output out is a directory, which has no content type/,

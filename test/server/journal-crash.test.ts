@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import seedrandom from "seedrandom";
 import { isHint, type ServerRecord } from "../../packages/server/src/core/types.ts";
 import type { CrashKind, Fault, MemoryStorage } from "../support/memory-storage.ts";
@@ -12,6 +12,9 @@ import {
   recordsIn,
   type Bench,
 } from "./journal-support.ts";
+
+// Much is tried in each test: on a busy machine that takes longer than a test usually may.
+vi.setConfig({ testTimeout: 120_000 });
 
 const small = { segmentBytes: 700, compactAfterBytes: 1_500, batchBytes: 300 };
 
@@ -134,7 +137,7 @@ describe("a crash", () => {
   });
 });
 
-describe("a failing disk", () => {
+describe("cases 6 and 7: a failing disk", () => {
   const faults: readonly Fault[] = [
     { code: "ENOSPC", written: 0 },
     { code: "ENOSPC", written: 11 },
@@ -190,6 +193,62 @@ describe("a failing disk", () => {
     expect(survived).toBeGreaterThan(10);
   });
 
+  it("is not asked to sync again after EIO, whichever sync it was: the system may have dropped the bytes", () => {
+    let syncs = 0;
+    for (let failing = 0; ; failing += 1) {
+      const disk = newDisk();
+      let seen = 0;
+      let after = 0;
+      let failedAt: number | undefined;
+      disk.storage.fault = ({ kind, name }) => {
+        if (kind !== "sync" && kind !== "syncFolder") return undefined;
+        // A snapshot that cannot be synced is given up, and the journal goes on without it.
+        if (name.endsWith(".tmp")) return undefined;
+        if (failedAt !== undefined) after += 1;
+        if (seen++ !== failing) return undefined;
+        failedAt = seen;
+        return { code: "EIO" };
+      };
+      const opening = beginOpen(disk, { segmentBytes: 700 });
+      disk.queue.drain();
+      const bench = opening.bench;
+      let released: number | undefined;
+      if (bench !== undefined) {
+        runScenario(bench, seedrandom("syncs"), () => {
+          bench.queue.step();
+          if (failedAt !== undefined) released ??= bench.released.length;
+          return true;
+        });
+        let closed: unknown;
+        bench.journal.close((error) => (closed = error));
+        bench.queue.drain();
+        if (failedAt === undefined) break;
+        expect(closed).toMatchObject({ code: "bad-file", facts: { errno: "EIO" } });
+        expect(bench.released.length).toBe(released);
+      } else expect(opening.error).toMatchObject({ facts: { errno: "EIO" } });
+      expect(after).toBe(0);
+      syncs += 1;
+    }
+    expect(syncs).toBeGreaterThan(20);
+  });
+
+  it("that was full goes on after a restart, with all that was acknowledged", () => {
+    for (let index = 5; index < 60; index += 3) {
+      const bench = open(undefined, small);
+      bench.storage.fault = (change) =>
+        change.kind === "append" && change.index >= index ? { code: "ENOSPC", written: 9 } : undefined;
+      runScenario(bench, seedrandom(`full ${index}`), () => (bench.queue.step(), true));
+      bench.queue.drain();
+      expect(bench.fatal.length).toBe(1);
+      bench.storage.fault = () => undefined; // space was made
+      const again = reopen(bench.storage, seedrandom("full"), "kill");
+      checkSurvivors(bench, [], [...again.state.records], "kill");
+      again.commit(promise(7));
+      again.queue.drain();
+      expect(again.released).toEqual([0]);
+    }
+  });
+
   it("says what failed, where, and what to do", () => {
     const bench = open();
     bench.storage.fault = ({ kind }) => (kind === "sync" ? { code: "EIO" } : undefined);
@@ -207,6 +266,52 @@ describe("a failing disk", () => {
     expect(closed).toBe(bench.fatal[0]);
   });
 });
+
+describe.each(["power", "kill"] as const)("case 8: a snapshot interrupted at each step: %s", (kind) => {
+  it("leaves the older files or the new snapshot in force, and no partial file after the next start", () => {
+    const settings = { segmentBytes: 500, compactAfterBytes: 1_000 };
+    const kinds = new Set<string>();
+    let older = 0;
+    let newer = 0;
+    for (let steps = 0, ended = false; !ended; steps += 1) {
+      // A journal that has a snapshot already, up to where the next compaction begins.
+      const bench = open(undefined, settings);
+      for (let n = 0; bench.notes.length < 1; n += 1) {
+        bench.commit(promise(n, padding(n, 100)));
+        bench.queue.drain();
+      }
+      const [first] = snapshotsOf(bench.storage);
+      while (!bench.journal.isCompacting) {
+        bench.commit(promise(bench.commits.length, padding(9, 100)));
+        expect(bench.queue.step()).toBe(true);
+      }
+      bench.storage.fault = ({ kind: change, name }) => {
+        if (/snap|^$/.test(name) || change === "remove") kinds.add(`${change} ${name.replace(/\d+/, "N")}`);
+        return undefined;
+      };
+      for (let step = 0; step < steps && !ended; step += 1) ended = !bench.queue.step();
+      // With the usual sizes, so that no other compaction begins.
+      const { queue } = newDisk();
+      const again = open({
+        queue,
+        storage: bench.storage.crash(seedrandom(`step ${steps}`), kind, queue.schedule),
+      });
+      checkSurvivors(bench, [], [...again.state.records], kind);
+      expectTidy(again);
+      if (snapshotsOf(again.storage)[0] === first) older += 1;
+      else newer += 1;
+    }
+    for (const step of ["create", "append", "sync", "rename"])
+      expect([...kinds]).toContain(`${step} snapshot-N.snap.tmp`);
+    expect([...kinds]).toEqual(
+      expect.arrayContaining(["syncFolder ", "remove snapshot-N.snap", "remove journal-N.log"]),
+    );
+    expect(older).toBeGreaterThan(4);
+    expect(newer).toBeGreaterThan(2);
+  });
+});
+const snapshotsOf = (storage: MemoryStorage): string[] =>
+  storage.list().filter((name) => name.startsWith("snapshot-"));
 
 describe("compaction", () => {
   it("makes the state that plain replay makes, and drops the files before it", () => {

@@ -23,13 +23,16 @@ const contentOf = (bench: Bench, name: string): Uint8Array =>
 const withFile = (bench: Bench, name: string, bytes: Uint8Array): Map<string, Uint8Array> =>
   bench.storage.files().set(name, bytes);
 
-describe("a last segment that was cut short", () => {
+// Exhaustive tests: on a busy machine they take longer than a test usually may.
+const LONG = 120_000;
+
+describe("case 4: a last segment that was cut short", () => {
   const { bench, ends } = fill(46, 1_500);
   const bytes = contentOf(bench, FIRST);
   const spec: FileSpec = { kind: "segment", name: FIRST, sequence: 1, clusterId: CLUSTER };
   const wholeFrames = (size: number): number => ends.filter((end) => end <= size).length;
 
-  it("keeps exactly the whole frames, at every byte of the last 64 KiB", () => {
+  it("keeps exactly the whole frames, at every byte of the last 64 KiB", { timeout: LONG }, () => {
     expect(bytes.length).toBeGreaterThan(64 * KiB);
     const header = scanFile(spec, bytes, true).frames[0]?.offset;
     for (let size = bytes.length - 64 * KiB; size <= bytes.length; size += 1) {
@@ -40,7 +43,7 @@ describe("a last segment that was cut short", () => {
     }
   });
 
-  it("opens to a prefix of the commits, says what was cut, and goes on from there", () => {
+  it("opens to a prefix of the commits, says what was cut, and goes on from there", { timeout: LONG }, () => {
     for (let size = 44; size <= bytes.length; size += size % 1_500 < 100 ? 7 : 301) {
       const count = wholeFrames(size);
       const again = open(new Map([[FIRST, bytes.subarray(0, size)]]));
@@ -103,30 +106,32 @@ function flip(
   }
 }
 
-describe("one flipped bit", () => {
-  it("anywhere in the last 8 KiB is refused, or loses the last frame alone, when it is in that", () => {
+describe("case 5: one flipped bit", () => {
+  it("anywhere in the last 8 KiB is refused, also in the last frame", { timeout: LONG }, () => {
     const { bench, ends } = fill(20, 350);
     const files = bench.storage.files();
     const bytes = files.get(FIRST) ?? new Uint8Array();
     expect(bytes.length).toBeGreaterThan(8 * KiB);
-    const all = bench.commits.flat();
-    const lastFrame = (ends.at(-2) ?? 0) * 8;
-    let refused = 0;
     const from = bytes.length * 8 - 8 * KiB * 8;
     for (let bit = from; bit < bytes.length * 8; bit += 1) {
       const result = flip(files, bytes, bit);
-      if (result instanceof RainError) {
-        refused += 1;
-        if (result.code !== "bad-file" || result.facts["file"] !== FIRST)
-          expect.fail(`bit ${bit}: ${result.message}`);
-      } else if (bit < lastFrame || result.length !== all.length - 1) {
-        expect.fail(`bit ${bit}: ${result.length} records accepted`);
-      } else if (bit % 61 === 0) expect(result).toEqual(all.slice(0, -1));
+      if (!(result instanceof RainError)) expect.fail(`bit ${bit}: ${result.length} records accepted`);
+      const offset = ends.findLast((end) => end * 8 <= bit) ?? 40;
+      if (result.code !== "bad-file" || result.facts["file"] !== FIRST || result.facts["offset"] !== offset)
+        expect.fail(`bit ${bit}: ${result.message}`);
     }
-    expect(refused).toBe(lastFrame - from);
   });
 
-  it("in a header, a sealed segment or a snapshot is always refused", () => {
+  it("in the last frame is told from a tail of zeros, which a file may have before its bytes", () => {
+    const { bench, ends } = fill(3, 40);
+    const bytes = Buffer.from(contentOf(bench, FIRST));
+    for (let at = ends[1] ?? 0; at < bytes.length; at += 1) {
+      const zeros = Buffer.from(bytes).fill(0, at);
+      expect(recordsIn(new Map([[FIRST, zeros]])).length, `zeros from byte ${at}`).toBe(2);
+    }
+  });
+
+  it("in a header, a sealed segment or a snapshot is always refused", { timeout: LONG }, () => {
     const { bench } = fill(11, 200, { segmentBytes: 700, compactAfterBytes: 1_400 });
     const files = bench.storage.files();
     const names = [...files.keys()].toSorted();
@@ -143,7 +148,7 @@ describe("one flipped bit", () => {
     }
   });
 
-  it("is told with its place and what to do", () => {
+  it("is told with its place", () => {
     const { bench, ends } = fill(5, 100);
     const bytes = Buffer.from(contentOf(bench, FIRST));
     bytes[(ends[1] ?? 0) + 40] = 0;
@@ -151,11 +156,7 @@ describe("one flipped bit", () => {
     expect(error.message).toContain(
       `${FIRST} is damaged at byte ${ends[1]}: the checksum of a frame does not match`,
     );
-    expect(error.message).toContain(`truncate -s ${ends[1]} ${FIRST}`);
-    // The remedy works.
-    expect(recordsIn(new Map([[FIRST, bytes.subarray(0, ends[1])]]))).toEqual(
-      bench.commits.flat().slice(0, 2),
-    );
+    expect(error.facts).toMatchObject({ file: FIRST, offset: ends[1], sequence: 3 });
   });
 });
 

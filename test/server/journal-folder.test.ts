@@ -60,7 +60,7 @@ describe("journal in a folder", () => {
     await close(again.journal);
   });
 
-  it("cuts a torn tail on the disk and goes on", async () => {
+  it("case 4: cuts a torn tail on the disk and goes on", async () => {
     const first = await openFolder();
     for (let n = 0; n < 3; n += 1) await commit(first.journal, n);
     await close(first.journal);
@@ -75,7 +75,7 @@ describe("journal in a folder", () => {
     await close(last.journal);
   });
 
-  it("refuses damage without touching it", async () => {
+  it("case 5: refuses damage without touching it, and says how to repair it", async () => {
     const first = await openFolder();
     for (let n = 0; n < 3; n += 1) await commit(first.journal, n);
     await close(first.journal);
@@ -83,7 +83,11 @@ describe("journal in a folder", () => {
     const bytes = await fs.readFile(file);
     bytes[300] = (bytes[300] ?? 0) ^ 4;
     await fs.writeFile(file, bytes);
-    await expect(openFolder()).rejects.toMatchObject({ code: "bad-file", facts: { offset: 40 } });
+    await expect(openFolder()).rejects.toMatchObject({
+      code: "bad-file",
+      facts: { offset: 40, folder },
+      message: expect.stringContaining(`"rain journal repair --journal ${folder}" does it`) as string,
+    });
     expect((await fs.readFile(file)).equals(bytes)).toBe(true);
   });
 
@@ -120,7 +124,7 @@ async function ownHolder(): Promise<object> {
   return holder;
 }
 
-describe("lock of a journal", () => {
+describe("case 9: lock of a journal", () => {
   it("keeps a second server out, names the first, and goes with it", async () => {
     const unlock = await lockJournal(folder);
     await expect(lockJournal(folder)).rejects.toMatchObject({

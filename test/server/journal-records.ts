@@ -5,6 +5,15 @@ const session = asSessionId(7);
 const sha256 = asDigest("ab".repeat(32));
 const resources = { cpus: 1.5, gpus: 0, memory: 5_000_000_000, named: { disk: 2 } };
 
+const batch = {
+  from: 0,
+  points: [
+    { name: "loss", value: NaN, step: 0.5, at: 1_700_000_000_123.5 },
+    { name: "größe 🌧", value: -Infinity, at: 1_700_000_001_123 },
+  ],
+  params: { lr: 0.5 },
+};
+
 /** What the golden files of format 1 hold: never changed. */
 export const goldenRecords: readonly ServerRecord[] = [
   {
@@ -176,4 +185,62 @@ export const everyRecord: readonly ServerRecord[] = [
   },
   { type: "governor.draining", governor: asGovernorId(2) },
   { type: "assigned", session, task: asTaskId(12), attempt: 1, governor: asGovernorId(2), ahead: true },
+  { type: "assigned", session, task: asTaskId(10), attempt: 2, governor: asGovernorId(2), adopted: true },
+  {
+    type: "cached",
+    session,
+    task: asTaskId(14),
+    from: { session: asSessionId(3), task: asTaskId(17), name: "train" },
+    outputs: [
+      { object: asObjectId(12), size: 2, sha256, contentType: "json", data: Uint8Array.of(52, 50) },
+      { object: asObjectId(13), size: 70_000, sha256, contentType: "", user: { a: 1 } },
+    ],
+    copies: [{ object: asObjectId(13), governor: asGovernorId(2) }],
+    info: { durationS: 0.25, exitCode: 0, cost: 0, cached: true },
+  },
+  { type: "cache.cleared" },
+  {
+    type: "session.opened",
+    session: asSessionId(8),
+    key: "key-of-a-run",
+    name: "digits-1",
+    onError: "continue",
+    detached: true,
+    unique: true,
+    parallelism: 8,
+    maxFails: 3,
+    created: 1_700_000_000_123,
+    user: { run: { v: 1, words: ["--lr", "[0.1,0.2]"] } },
+  },
+  { type: "metrics", session, task: asTaskId(10), attempt: 1, ...batch },
+  {
+    type: "finished",
+    session,
+    task: asTaskId(10),
+    attempt: 1,
+    governor: asGovernorId(2),
+    outputs: [],
+    info: { metrics: { loss: { last: NaN, min: 0.5, max: Infinity, count: 2, step: 3 } }, cost: 0.25 },
+    metrics: { ...batch, from: 2 },
+  },
+  {
+    type: "failed",
+    session,
+    task: asTaskId(11),
+    failure: { reason: "exit", message: "exit code 3" },
+    info: {},
+    metrics: { from: 0, points: [] },
+  },
+  {
+    type: "datastore.created",
+    key: "key-of-a-datastore",
+    name: "digits",
+    version: 2,
+    kind: "directory",
+    size: 6_000_000_000,
+    sha256,
+    source: "./digits",
+    created: 1_700_000_000_123,
+  },
+  { type: "datastore.deleted", name: "digits", versions: [1, 2] },
 ];

@@ -1,6 +1,7 @@
 import type { AttemptRef, GovernorMessage } from "@rain/protocol";
 import { DurableState, type ServerRecord } from "@rain/server/core";
 import type { RecordSink } from "../../packages/server/src/driver.ts";
+import { cacheKey } from "../../packages/server/src/core/cache-key.ts";
 import { plus } from "../../packages/server/src/core/resources.ts";
 import type { LiveGovernor } from "../../packages/server/src/core/live.ts";
 import type { Bugs } from "./bugs.ts";
@@ -81,10 +82,43 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
       }
     };
   }
+  if (bugs.cacheIgnoresInputs) {
+    k.cacheUse.find = (task) => {
+      const [key, { cache }] = [cacheKey(task), k.durable];
+      const known = [...cache.entries()];
+      return key === undefined
+        ? undefined
+        : known.find((entry) => exceptInputs(entry.key) === exceptInputs(key));
+    };
+  }
+  if (bugs.metricsTwice) {
+    core.before = (input) => {
+      if (input.type !== "governor.message" || input.message.type !== "metrics") return;
+      const { session, task: id, attempt, from, points } = input.message;
+      const task = k.durable.sessions.get(session)?.tasks.get(id);
+      if (task?.state.kind !== "open" || task.state.governor === undefined) return;
+      if (task.state.attempt === attempt)
+        k.commit({ type: "metrics", session, task: id, attempt, from, points });
+    };
+  }
+  if (bugs.ignoreParallelism) {
+    core.before = () => {
+      for (const session of k.live.sessions.values()) Object.assign(session, { parallelism: undefined });
+    };
+  }
+  if (bugs.forgetDatastoreKey) {
+    core.before = (input) => {
+      if (input.type === "client.request" && input.request.type === "datastore.create")
+        k.durable.datastores.byKey.delete(input.request.key);
+    };
+  }
   if (bugs.forgetGovernorsAtRestart) {
     for (const governor of [...k.live.governors.values()]) governor.lastHeard = -Infinity;
   }
 }
+
+/** A key of the cache without its last part. */
+const exceptInputs = (key: string): string => JSON.stringify((JSON.parse(key) as unknown[]).slice(0, -1));
 
 /** Commits a finish of any attempt of an open task, whoever sends it. */
 function acceptAnything(

@@ -6,7 +6,7 @@ import { runHistory } from "./history.ts";
 const planted: readonly (readonly [bug: keyof Bugs, rules: readonly string[]])[] = [
   ["acknowledgeBeforeSync", ["durable-before-visible"]],
   ["acceptOldAttempt", ["current-attempt"]],
-  ["forgetToResend", ["liveness", "leftovers"]],
+  ["forgetToResend", ["liveness", "leftovers", "metrics-lost"]],
   ["startBeforeInput", ["inputs-before-start"]],
   ["freeTwice", ["free-consistent"]],
   ["forgetHints", ["durable-before-visible", "replay-equals-live"]],
@@ -19,8 +19,12 @@ const planted: readonly (readonly [bug: keyof Bugs, rules: readonly string[]])[]
   ["reuseGpu", ["gpu-twice"]],
   ["retractKills", ["retract-spares-running"]],
   ["waitingCrashes", ["crash-within-capacity"]],
+  ["metricsTwice", ["metrics-once"]],
+  ["ignoreParallelism", ["parallelism"]],
+  ["forgetDatastoreKey", ["datastore-changed"]],
   ["shortSnapshot", ["replay-equals-live"]],
   ["forgetGovernorsAtRestart", ["attempt-wasted"]],
+  ["cacheIgnoresInputs", ["cached-wrong"]],
 ];
 const MAX_SEEDS = 300;
 

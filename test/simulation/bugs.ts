@@ -32,6 +32,14 @@ export interface Bugs {
   readonly retractKills?: boolean;
   /** Every attempt that a lost governor had counts as a crash, also one that only waited there. */
   readonly waitingCrashes?: boolean;
+  /** The server takes metrics without a look at their numbers. */
+  readonly metricsTwice?: boolean;
+  /** A session's limit of attempts at once counts for nothing. */
+  readonly ignoreParallelism?: boolean;
+  /** The key of a datastore is forgotten, so that a repeated request makes another version. */
+  readonly forgetDatastoreKey?: boolean;
   /** Snapshots of the journal lose the settled logs. */
   readonly shortSnapshot?: boolean;
+  /** Tasks are the same for the cache whatever their inputs are. */
+  readonly cacheIgnoresInputs?: boolean;
 }

@@ -41,6 +41,9 @@ export class ClientMemory {
   get tasks(): TaskSpec[] {
     return this.acknowledged.flatMap((plan) => plan.tasks);
   }
+  stateOf(id: TaskId): string | undefined {
+    return this.#settled.get(id)?.state;
+  }
   get hasSettled(): boolean {
     return this.tasks.every(({ id }) => this.#settled.has(id));
   }

@@ -12,6 +12,7 @@ import {
 } from "@rain/protocol";
 import { parse } from "@rain/protocol/codec";
 import { ClientMemory } from "./client-memory.ts";
+import { RunClient, type RunHost } from "./client-run.ts";
 import { SERVER } from "./governor-node.ts";
 import type { Network, Socket } from "./network.ts";
 import type { ClientPlan, SubmitPlan } from "./plan.ts";
@@ -24,6 +25,8 @@ export interface Http {
   read(from: string, session: SessionId, object: ObjectId, done: (sha256: string | undefined) => void): void;
   /** Was this task opened again for a lost output? */
   wasReopened(session: SessionId, task: TaskId): boolean;
+  /** How often the server lost its power. */
+  losses(): number;
 }
 
 type Body<T extends RequestType> = Omit<RequestOf<T>, "req">;
@@ -57,6 +60,8 @@ export class ClientNode {
   readonly #unkept: Set<ObjectId> = new Set();
   #fetching = false;
   #nexting = false;
+  readonly #run: RunClient | undefined;
+  #submits = 0;
 
   constructor(world: World, network: Network, http: Http, plan: ClientPlan) {
     this.#world = world;
@@ -71,18 +76,47 @@ export class ClientNode {
     for (const submit of plan.submits) {
       for (const { objects } of submit.unkeeps) for (const object of objects) this.#unkept.add(object);
     }
+    this.#submits = plan.submits.length;
+    this.#run = plan.run && new RunClient(world, plan.run, this.#hostOfRun());
+  }
+  #hostOfRun(): RunHost {
+    const session = (): SessionId | undefined => this.session;
+    return {
+      name: this.name,
+      get session() {
+        return session();
+      },
+      isOver: () => this.done || this.gone || this.#closing,
+      call: (type, body, onReply) => this.#call(type, body, onReply),
+      upload: (sha256, size, done) => this.#upload([{ sha256, size }], done),
+      tasks: () => this.#memory.tasks,
+      stateOf: ({ id }) => this.#memory.stateOf(id),
+      wasReopened: ({ id }) => this.session !== undefined && this.#http.wasReopened(this.session, id),
+      losses: () => this.#http.losses(),
+    };
   }
 
   start(): void {
     const { loop } = this.#world;
     this.#network.setUp(this.name, true);
     this.#connect();
-    const { onError, detached, name, vanishesAt, closesAt } = this.plan;
-    const open = { type: "session.open", key: this.#openKey, name, onError, detached, ttlS: 200 } as const;
+    const { onError, detached, name, vanishesAt, closesAt, run } = this.plan;
+    const { unique, parallelism, maxFails } = run ?? {};
+    const limits = run ? { unique, parallelism, maxFails, user: { client: name } } : {};
+    const open = {
+      type: "session.open",
+      key: this.#openKey,
+      name,
+      onError,
+      detached,
+      ttlS: 200,
+      ...limits,
+    } as const;
     this.#call("session.open", open, ({ session }) => {
       this.#check(this.session === undefined || this.session === session, "session-changed", `${session}`);
       this.session = session;
-      this.#submit(0);
+      if (this.#run) this.#run.start(() => this.#submit(0));
+      else this.#submit(0);
       if (closesAt !== undefined) loop.at(closesAt, () => this.close());
     });
     if (vanishesAt !== undefined) loop.at(vanishesAt, () => this.#vanish());
@@ -193,11 +227,13 @@ export class ClientNode {
     const { loop, random } = this.#world;
     loop.after(plan.delay, () => {
       if (this.gone || this.#closing) return;
-      const large = plan.constants.filter(({ data }) => data === undefined);
+      const large = plan.constants.filter(
+        ({ data, sha256 }) => data === undefined && this.#run?.has(sha256) !== true,
+      );
       this.#upload(large, () => this.#sendSubmit(at, plan, random.chance(0.3) && plan.tasks.length > 1));
     });
   }
-  #upload(large: SubmitPlan["constants"], done: () => void): void {
+  #upload(large: readonly { readonly sha256: string; readonly size: number }[], done: () => void): void {
     const [first, ...rest] = large;
     if (!first) return done();
     this.#http.upload(this.name, first.sha256, first.size, (stored) => {
@@ -240,8 +276,11 @@ export class ClientNode {
     };
     const onError = (error: WireError): void => {
       // What an earlier submit should have made never came.
+      const isAgain = at >= this.plan.submits.length;
       const follows =
-        error.code === "object-failed" || (this.#refused > 0 && error.code === "unknown-object");
+        error.code === "object-failed" ||
+        (this.#refused > 0 && error.code === "unknown-object") ||
+        (isAgain && (error.code === "object-removed" || error.code === "not-kept"));
       if (!follows) return this.#unexpected("submit", error);
       this.#refused++;
       this.#submit(at + 1);
@@ -297,8 +336,18 @@ export class ClientNode {
   #progress(): void {
     if (this.#fetching || this.done) return;
     const { acknowledged, hasSettled } = this.#memory;
-    if (acknowledged.length + this.#refused < this.plan.submits.length || !hasSettled) return;
+    if (acknowledged.length + this.#refused < this.#submits || !hasSettled) return;
     this.#fetching = true;
+    if (!this.#run) return this.#fetchKept();
+    this.#run.settled((again) => {
+      if (!again) return this.#fetchKept();
+      this.#fetching = false;
+      this.#submits++;
+      this.#world.loop.after(again.delay, () => this.#sendSubmit(this.plan.submits.length, again, false));
+    });
+  }
+  #fetchKept(): void {
+    const { acknowledged } = this.#memory;
     this.#fetchAll(acknowledged.flatMap((plan) => this.#keptOf(plan)));
   }
   #keptOf(plan: SubmitPlan): ObjectId[] {
@@ -358,6 +407,10 @@ export class ClientNode {
     const from = 0 as TaskId;
     this.#call("session.describe", { type: "session.describe", session, from, max: 1_000 }, () => undefined);
     this.#call("server.info", { type: "server.info" }, () => undefined);
+    if (this.plan.cached) {
+      this.#call("cache.list", { type: "cache.list", max: 10 }, () => undefined);
+      if (random.chance(0.1)) this.#call("cache.clear", { type: "cache.clear" }, () => undefined);
+    }
     const seen = this.#memory.log.length;
     if (seen === 0) return;
     this.#call("next", { type: "next", session, from: 0 }, ({ items, failure }) => {

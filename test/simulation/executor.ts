@@ -1,4 +1,4 @@
-import type { AttemptRef, Resources } from "@rain/protocol";
+import type { AttemptRef, MetricPoint, Resources } from "@rain/protocol";
 import { attemptKey, type GovernorEffect, type RunOutcome } from "@rain/governor/core";
 import type { GovernorProcess } from "./governor-node.ts";
 import type { Timer } from "./loop.ts";
@@ -11,6 +11,8 @@ interface Running {
   readonly behaviour: Behaviour;
   timer: Timer | undefined;
   over: boolean;
+  /** Points that it has told. */
+  told: number;
 }
 
 /** Runs simulated programs, and checks what must hold when one starts. */
@@ -56,7 +58,13 @@ export class Executor {
         () => `${name} starts ${key} with damaged bytes of o${input.object}`,
       );
     }
-    const running: Running = { run, behaviour: behaviourOf(run.spec), timer: undefined, over: false };
+    const running: Running = {
+      run,
+      behaviour: behaviourOf(run.spec),
+      timer: undefined,
+      over: false,
+      told: 0,
+    };
     this.#running.set(key, running);
     this.#checkCapacity();
     running.timer = loop.after(random.skewed(0.5, 10), () => {
@@ -65,8 +73,32 @@ export class Executor {
         // Any offset of the machine's own clock.
         this.#process.input({ type: "run.started", ref: run.ref, at: 1.7e12 + loop.now });
       });
+      this.#measure(running);
       running.timer = loop.after(running.behaviour.ms, () => this.#end(running, this.#outcome(running)));
     });
+  }
+
+  /** Tells some of the points while the program runs; the others come with its end. */
+  #measure(running: Running): void {
+    const { loop, random } = this.#world;
+    const { points = 0, ms } = running.behaviour;
+    for (let left = points; left > 0 && random.chance(0.8); left--) {
+      loop.after(random.between(0, ms), () => {
+        this.#process.awake(() => {
+          if (running.over || running.told >= points) return;
+          const news = this.#news(running, random.int(running.told + 1, points));
+          this.#process.input({ type: "run.metrics", ref: running.run.ref, news });
+        });
+      });
+    }
+  }
+  #news(running: Running, upTo: number): { readonly points: MetricPoint[] } {
+    const at = 1.7e12 + this.#world.loop.now;
+    const points: MetricPoint[] = [];
+    for (; running.told < upTo; running.told++) {
+      points.push({ name: running.told % 3 === 0 ? "epoch loss" : "loss", value: running.told, at });
+    }
+    return { points };
   }
 
   terminate(ref: AttemptRef, force: boolean): void {
@@ -88,7 +120,13 @@ export class Executor {
     this.#running.clear();
   }
 
-  #outcome({ run, behaviour }: Running): RunOutcome {
+  #outcome(running: Running): RunOutcome {
+    const { run, behaviour } = running;
+    const outcome = this.#result(run, behaviour);
+    if (behaviour.points === undefined) return outcome;
+    return { ...outcome, metrics: this.#news(running, behaviour.points) };
+  }
+  #result(run: Run, behaviour: Behaviour): RunOutcome {
     const info = { durationS: behaviour.ms / 1000, exitCode: behaviour.exit };
     const exitCode = behaviour.exit || (this.#world.random.chance(behaviour.flaky) ? 9 : 0);
     if (exitCode === 0)

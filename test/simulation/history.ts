@@ -4,7 +4,9 @@ import { ClientNode, type Http } from "./client-node.ts";
 import { endFaults, scheduleFaults, type Targets } from "./faults.ts";
 import { GovernorNode, SERVER } from "./governor-node.ts";
 import { Network } from "./network.ts";
+import { Random } from "./random.ts";
 import { planCapacity, planClient } from "./plan.ts";
+import { planRun } from "./run-plan.ts";
 import { ServerNode } from "./server-node.ts";
 import type { Cluster } from "./store.ts";
 import { Watch } from "./watch/watch.ts";
@@ -18,6 +20,8 @@ export interface HistoryOptions {
 export interface HistoryResult {
   readonly seed: number;
   readonly faults: number;
+  /** Tasks that were taken from the cache. */
+  readonly cached: number;
   readonly events: number;
   /** Digest of the whole log: the same for the same seed and code. */
   readonly digest: string;
@@ -44,8 +48,8 @@ export function runHistory(options: HistoryOptions): HistoryResult {
       world.log(`VIOLATION exception: ${text.split("\n")[0]}`);
     }
   }
-  const { seed, faults, violation, lastLines } = world;
-  return { seed, faults, events: world.loop.events, digest: world.digest(), violation, lastLines };
+  const { seed, faults, cached, violation, lastLines } = world;
+  return { seed, faults, cached, events: world.loop.events, digest: world.digest(), violation, lastLines };
 }
 
 class History {
@@ -53,6 +57,8 @@ class History {
   readonly #watch: Watch;
   readonly #targets: Targets;
   readonly #clients: readonly ClientNode[];
+  /** Comes when the others have done some of what it wants too. */
+  readonly #late: ClientNode | undefined;
   readonly #safetyMs: number;
 
   constructor(world: World) {
@@ -88,10 +94,19 @@ class History {
     });
     for (const twin of twins) nodes.set(twin.name, twin);
     const http = this.#http(network, server, governors);
+    const cacheRandom = new Random(`cache ${world.seed}`);
+    const cached = cacheRandom.chance(0.4) ? cacheRandom : undefined;
     const plans = Array.from({ length: random.int(1, 2) }, (_, n) =>
-      planClient(random, `c${n + 1}`, this.#safetyMs),
+      planClient(random, `c${n + 1}`, this.#safetyMs, cached),
     );
-    this.#clients = plans.map((plan) => new ClientNode(world, network, http, plan));
+    // One more, which finds what the others did.
+    if (cached) plans.push(planClient(cached, `c${plans.length + 1}`, this.#safetyMs, cached));
+    const runRandom = new Random(`run ${world.seed}`);
+    const isRun = runRandom.chance(0.5);
+    this.#clients = plans.map((plan) => {
+      return new ClientNode(world, network, http, isRun ? planRun(runRandom, plan) : plan);
+    });
+    this.#late = cached ? this.#clients.at(-1) : undefined;
     this.#targets = {
       world,
       network,
@@ -110,7 +125,7 @@ class History {
       upload: (from, sha256, size, done) =>
         network.transfer(from, SERVER, size, (arrived) => {
           const stored = arrived && server.process?.core !== undefined;
-          if (stored) server.blobs.set(asDigest(sha256), size);
+          if (stored) server.upload(asDigest(sha256), size);
           done(stored);
         }),
       read: (from, session, object, done) =>
@@ -118,6 +133,7 @@ class History {
           if (arrived && server.process) server.process.read(session, object, stores(), done);
           else done(undefined);
         }),
+      losses: () => server.losses,
       wasReopened: (session, task) => this.#watch.records.reopened.has(`${session}/${task}`),
     };
   }
@@ -127,7 +143,10 @@ class History {
     const { random, loop } = this.#world;
     server.start();
     for (const governor of governors) governor.startAfter(random.skewed(0, 3_000));
-    for (const client of this.#clients) loop.after(random.skewed(0, 2_000), () => client.start());
+    for (const client of this.#clients) {
+      const later = client === this.#late ? this.#safetyMs / 4 : 0;
+      loop.after(random.skewed(later, later + 2_000), () => client.start());
+    }
     scheduleFaults(this.#targets, this.#safetyMs);
     this.#until(this.#safetyMs, () => false);
     this.#world.log("faults are over");

@@ -7,8 +7,9 @@ import {
   type Resources,
   type TaskSpec,
 } from "@rain/protocol";
-import { argsOf, contentOf } from "./programs.ts";
+import { argsOf, contentOf, type Behaviour } from "./programs.ts";
 import type { Random } from "./random.ts";
+import type { RunPlan } from "./run-plan.ts";
 
 /** What one client will do, all of it fixed before the history starts. */
 export interface ClientPlan {
@@ -20,6 +21,10 @@ export interface ClientPlan {
   readonly vanishesAt: number | undefined;
   /** Closes its session at this time whatever its tasks do, ms. */
   readonly closesAt: number | undefined;
+  /** Some of its tasks are the same as others, of this client or of another one, and are asked for with `cache`. */
+  readonly cached: boolean;
+  /** Its session is a run. */
+  readonly run?: RunPlan | undefined;
 }
 export interface SubmitPlan {
   readonly key: string;
@@ -46,7 +51,22 @@ interface Mood {
 
 const LARGE_BYTES = 100_000;
 
-export function planClient(random: Random, name: string, safetyMs: number): ClientPlan {
+/** Programs that tasks with `cache` run: few, so that many tasks are the same. */
+const sameBehaviours: readonly Behaviour[] = [
+  { sizes: [20] },
+  { sizes: [LARGE_BYTES] },
+  { sizes: [30, LARGE_BYTES], ms: 2_000 },
+  { sizes: [LARGE_BYTES], ms: 500, random: true },
+  { sizes: [40], flaky: 0.3 },
+].map((each) => ({ ms: 50, exit: 0, flaky: 0, stubborn: false, random: false, ...each }));
+
+/** `cached`: the chance of everything about `cache`, for a history that has it; a source of its own. */
+export function planClient(
+  random: Random,
+  name: string,
+  safetyMs: number,
+  cached: Random | undefined,
+): ClientPlan {
   const mood: Mood = {
     longest: random.pick([50, 2_000, 20_000]),
     keep: random.pick([0.1, 0.5, 1]),
@@ -57,7 +77,7 @@ export function planClient(random: Random, name: string, safetyMs: number): Clie
     greedy: random.pick([0.1, 0.6]),
     fanIn: random.pick([1, 2, 5]),
   };
-  const builder = new Builder(random, name, mood);
+  const builder = new Builder(random, name, mood, cached);
   const submits: SubmitPlan[] = [];
   const count = random.int(1, 3);
   for (let at = 0; at < count; at++) submits.push(builder.submit(random.int(2, 16), safetyMs));
@@ -67,7 +87,12 @@ export function planClient(random: Random, name: string, safetyMs: number): Clie
     detached: random.chance(0.3),
     submits,
     vanishesAt: random.chance(0.05) ? random.between(0, safetyMs) : undefined,
-    closesAt: random.chance(0.1) ? random.between(0, safetyMs) : undefined,
+    closesAt: random.chance(0.1)
+      ? random.between(0, safetyMs)
+      : cached?.chance(0.4) === true
+        ? cached.between(0, 1.5 * safetyMs)
+        : undefined,
+    cached: cached !== undefined,
   };
 }
 
@@ -75,12 +100,14 @@ class Builder {
   readonly #random: Random;
   readonly #name: string;
   readonly #mood: Mood;
+  readonly #cached: Random | undefined;
   #task = 0;
   #object = 0;
   /** Kept by earlier submits: what a later one may use. */
   #kept: ObjectId[] = [];
 
-  constructor(random: Random, name: string, mood: Mood) {
+  constructor(random: Random, name: string, mood: Mood, cached: Random | undefined) {
+    this.#cached = cached;
     this.#random = random;
     this.#name = name;
     this.#mood = mood;
@@ -153,7 +180,12 @@ class Builder {
     const random = this.#random;
     const id = asObjectId(this.#object++);
     const large = random.chance(this.#mood.large);
-    const content = contentOf(`${this.#name} constant ${id}`, large ? LARGE_BYTES : random.int(0, 100));
+    const size = large ? LARGE_BYTES : random.int(0, 100);
+    const shared = this.#cached?.int(0, 2);
+    const content =
+      shared === undefined
+        ? contentOf(`${this.#name} constant ${id}`, size)
+        : contentOf(`constant ${shared}`, large ? LARGE_BYTES : 10);
     const base = {
       id,
       kind: "blob",
@@ -168,27 +200,34 @@ class Builder {
     const random = this.#random;
     const mood = this.#mood;
     const id = asTaskId(this.#task++);
+    const same = this.#cached?.chance(0.7) === true ? this.#cached.pick(sameBehaviours) : undefined;
     const count = random.chance(0.05) ? 0 : random.chance(0.2) ? 2 : 1;
-    const sizes = Array.from({ length: count }, () =>
+    const own = Array.from({ length: count }, () =>
       random.chance(mood.large) ? LARGE_BYTES + random.int(0, 3) * 50_000 : random.int(0, 60),
     );
+    const sizes = same?.sizes ?? own;
     const ms = Math.round(random.skewed(1, mood.longest));
     const fails = random.chance(mood.failing);
+    const how = {
+      ms,
+      exit: fails ? random.int(1, 5) : 0,
+      flaky: random.chance(0.3) ? mood.flaky : 0,
+      stubborn: random.chance(0.1),
+      random: random.chance(mood.random),
+    };
     return {
       id,
+      ...(same ? { cache: true } : {}),
       name: `${this.#name} task ${id}`,
       work: {
         type: "execute",
-        args: argsOf({
-          ms,
-          exit: fails ? random.int(1, 5) : 0,
-          flaky: random.chance(0.3) ? mood.flaky : 0,
-          stubborn: random.chance(0.1),
-          random: random.chance(mood.random),
-          sizes,
-        }),
+        args: argsOf(same ?? { ...how, sizes }),
       },
-      inputs: [...new Set(from)].map((object, at) => ({ object, path: `in${at}` })),
+      // Of many inputs hardly ever all are the same.
+      inputs: [...new Set(same ? from.slice(0, this.#cached?.int(0, 1)) : from)].map((object, at) => ({
+        object,
+        path: `in${at}`,
+      })),
       outputs: sizes.map((_size, at) => ({
         object: asObjectId(this.#object++),
         label: `out${at}`,

@@ -15,6 +15,8 @@ export interface Behaviour {
   readonly random: boolean;
   /** Sizes of its outputs, bytes. */
   readonly sizes: readonly number[];
+  /** How many points it tells: their values are their numbers. */
+  readonly points?: number | undefined;
 }
 const PROGRAM = "simulated";
 export const argsOf = (behaviour: Behaviour): string[] => [PROGRAM, JSON.stringify(behaviour)];
@@ -42,7 +44,10 @@ export function contentOf(text: string, size: number): Content {
   return { size, sha256: sha256(data), data };
 }
 
-/** The outputs of a program: the same for the same task and inputs, whoever runs it; `salt` is for random programs. */
+/**
+ * The outputs of a program: the same for the same task and inputs, whoever runs it; `salt` is for random programs.
+ * Tasks with `cache` are the same when their behaviours are.
+ */
 export function produce(
   spec: TaskSpec,
   inputs: readonly { readonly sha256: string }[],
@@ -50,8 +55,9 @@ export function produce(
 ): OutputReport[] {
   const { sizes, random } = behaviourOf(spec);
   const from = inputs.map((input) => input.sha256).join() + (random ? salt : "");
+  const who = spec.cache ? JSON.stringify(behaviourOf(spec)) : spec.name;
   return spec.outputs.map((output, at) => {
-    const content = contentOf(`${spec.name} ${at} of ${from}`, sizes[at] ?? 0);
+    const content = contentOf(`${who} ${at} of ${from}`, sizes[at] ?? 0);
     const report = { object: output.object, contentType: output.contentType, ...content };
     return content.data ? report : { ...report, data: undefined };
   });

@@ -36,11 +36,15 @@ export interface JournalSizes {
   readonly batchBytes: number;
 }
 
+const UPLOAD_GRACE_MS = 600_000;
+
 /** The server's machine: its disk and uploaded blobs outlive the processes. */
 export class ServerNode {
   readonly disk: Disk;
   /** Uploaded constants, by digest; on disk. */
   readonly blobs: Map<Digest, number> = new Map();
+  /** When each was uploaded last. */
+  readonly #uploaded: Map<Digest, number> = new Map();
   readonly #world: World;
   readonly #network: Network;
   readonly #watch: Watch;
@@ -48,6 +52,8 @@ export class ServerNode {
   process: ServerProcess | undefined;
   #starting = false;
   starts = 0;
+  /** How often its power was lost. */
+  losses = 0;
 
   constructor(world: World, network: Network, watch: Watch, sizes: JournalSizes) {
     this.#world = world;
@@ -55,6 +61,16 @@ export class ServerNode {
     this.#watch = watch;
     this.#sizes = sizes;
     this.disk = new Disk(world);
+  }
+
+  upload(sha256: Digest, size: number): void {
+    this.blobs.set(sha256, size);
+    this.#uploaded.set(sha256, this.#world.loop.now);
+  }
+  /** As the real folder: not while a submit that names it may be on its way. */
+  removeBlob(sha256: Digest): void {
+    const age = this.#world.loop.now - (this.#uploaded.get(sha256) ?? -Infinity);
+    if (age >= UPLOAD_GRACE_MS) this.blobs.delete(sha256);
   }
 
   start(): void {
@@ -96,7 +112,10 @@ export class ServerNode {
     this.process = undefined;
     this.#watch.serverEnded();
     if (noticed) this.disk.kill();
-    else this.disk.powerLoss();
+    else {
+      this.losses++;
+      this.disk.powerLoss();
+    }
     this.#network.end(SERVER, noticed);
   }
 }
@@ -277,8 +296,7 @@ export class ServerProcess {
         break;
       }
       case "blob.remove":
-        this.#watch.removingBlob(effect.sha256);
-        this.#node.blobs.delete(asDigest(effect.sha256));
+        this.#node.removeBlob(asDigest(effect.sha256));
         break;
       case "exit":
         this.#exit();

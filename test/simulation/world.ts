@@ -34,6 +34,10 @@ export class World {
   readonly bugs: Bugs;
   violation: Violation | undefined;
   faults = 0;
+  /** Which request made each version of a datastore, as clients were told. */
+  readonly datastores: Map<string, string> = new Map();
+  /** Tasks that were taken from the cache. */
+  cached = 0;
   readonly #hash: Hash = createHash("sha256");
   readonly #last: string[] = [];
   readonly #onLine: ((line: string) => void) | undefined;

@@ -23,6 +23,7 @@ export interface GovernorConfigFile {
   readonly logdir?: string | undefined;
   readonly killGraceMs?: number | undefined;
   readonly captureBytes?: number | undefined;
+  readonly cacheBytes?: number | undefined;
   readonly transfers?: number | undefined;
 }
 
@@ -93,6 +94,7 @@ const folders = z.strictObject({ work: text.optional(), logs: text.optional() })
 const limits = z.strictObject({
   kill_grace_s: number(0, 3_600, "must be seconds from 0 to 3,600").optional(),
   capture: either(sizeText, isSize).optional(),
+  cache_size: either(sizeText, isSize).optional(),
   transfers: whole(1, 256, "must be a whole number from 1 to 256").optional(),
 });
 const schema = z.strictObject({
@@ -153,6 +155,7 @@ export function parseGovernorConfig(source: string, file: string): GovernorConfi
     logdir: beside(data.folders?.logs),
     killGraceMs: graceS === undefined ? undefined : graceS * 1_000,
     captureBytes: bytes(data.limits?.capture),
+    cacheBytes: bytes(data.limits?.cache_size),
     transfers: data.limits?.transfers,
   };
 }

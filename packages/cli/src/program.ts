@@ -88,6 +88,7 @@ export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: numbe
   addScpCommand(program, context, done);
   addDaemonCommands(program, context, done);
   addViewCommands(program, context, done);
+  addJournalCommand(program, context, done);
   return program;
 }
 
@@ -189,6 +190,11 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     )
     .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
     .option("--workdir <DIR>", "its data, on a fast disk (default: in the instance)")
+    .option(
+      "--cache-size <SIZE>",
+      "objects to keep for later (default: 2G)",
+      by(read.parseMemory, "--cache-size"),
+    )
     .option("--pin-cpus", "give each task whole cpus of its own (taskset)")
     .option("--background", "return when it is registered, leave a daemon", false)
     .addOption(logdirOption("log to governor-NAME.log there instead of stderr"))
@@ -280,6 +286,41 @@ function addGovernorsCommand(program: Command, context: () => Context, done: Don
     "Gives governors no new tasks; each stops when what it runs has ended.",
   );
   add("stop", "stop them now", "Stops governors now; others get the tasks that they run.");
+}
+
+function addJournalCommand(program: Command, context: () => Context, done: Done): void {
+  const journal = program
+    .command("journal", { hidden: true })
+    .helpCommand(false)
+    .summary("check, repair or export a journal")
+    .description("Looks after the journal of a server that does not run.\nExample: rain journal check");
+  const load = () => import("./commands/journal.ts");
+  journal
+    .command("check")
+    .summary("read all of it, and say what is there and what is damaged")
+    .description("Reads the whole journal and changes nothing. Exit code 65 when it is damaged.")
+    .addOption(journalOption())
+    .action(async (flags) => done(await (await load()).check(context(), flags)));
+  journal
+    .command("repair")
+    .summary("cut it at the first damage, and keep a copy of it as it was")
+    .description(
+      "Copies the journal's folder, then cuts the journal at its first damage and says\n" +
+        "what is lost. A journal without damage is left alone.",
+    )
+    .addOption(journalOption())
+    .option("--dry-run", "say what would be done and lost, and do nothing", false)
+    .action(async (flags) => done(await (await load()).repair(context(), flags)));
+  journal
+    .command("export")
+    .summary("print its records, one JSON document a line")
+    .description(
+      "Prints what the journal holds, one JSON document a line: the items of the\n" +
+        "snapshot, then records. Long bytes are cut, values of environments left out.",
+    )
+    .addOption(journalOption())
+    .option("--state", "the state after all of them instead", false)
+    .action(async (flags) => done(await (await load()).exportLines(context(), flags)));
 }
 
 function addScpCommand(program: Command, context: () => Context, done: Done): void {

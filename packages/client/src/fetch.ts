@@ -35,6 +35,8 @@ export function checkFetchable(object: DataObject): ObjectId {
 
 /** An object that is lost again and again while it is fetched is given up after so many rounds. */
 const MAX_ROUNDS = 5;
+/** HTTP status of an object whose governors do not answer now. */
+const HOLDERS_AWAY = 503;
 
 /**
  * Brings the bytes of an object, once `ask` says that it is finished. When it is lost meanwhile it is made again, maybe
@@ -58,8 +60,14 @@ export async function bringBytes(
     try {
       return new DataInstance(info, await bring(http, path, info, signal), kind);
     } catch (error) {
-      const mayBeMadeAgain =
-        error instanceof RainError && (error.code === "unknown-object" || error.code === "bad-digest");
+      if (!(error instanceof RainError)) throw error;
+      // Its governor is away, after a restart of the server for example. It comes back, or its lease runs out and the
+      // object is made again: either way the server's next answer knows more.
+      if (error.facts["status"] === HOLDERS_AWAY) {
+        round--;
+        continue;
+      }
+      const mayBeMadeAgain = error.code === "unknown-object" || error.code === "bad-digest";
       if (!mayBeMadeAgain || round === MAX_ROUNDS) throw error;
     }
   }

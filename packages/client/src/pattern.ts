@@ -1,5 +1,4 @@
 import { limits, RainError, type ObjectKind, type UserAttributes, type Work } from "@rain/protocol";
-import { customAlphabet } from "nanoid";
 import { badRequest, checkPath, show, wrongType } from "./check.ts";
 import type { DataObject } from "./data-object.ts";
 import { Places } from "./places.ts";
@@ -36,8 +35,8 @@ export interface Pattern {
   readonly common: CommonSpec;
 }
 
-// No capitals: the names differ also where a file system folds case.
-const randomName = customAlphabet("0123456789abcdefghijklmnopqrstuvwxyz", 10);
+/** Name of an input that has no place: unlike any of the user's, and the same in the same task (`cache`). */
+const placeOf = (index: number): string => `in-${String(index).padStart(10, "0")}`;
 
 /** Collects the inputs and outputs of one task, and checks that their labels and paths do not clash. */
 export class Slots {
@@ -89,11 +88,14 @@ export class Slots {
     return index - 1;
   }
 
-  /** An object among the arguments: mapped to a random name, unless its `input` says where. */
+  /** An object among the arguments: mapped to a name of its own, unless its `input` says where. */
   addArgumentInput(given: DataObject | Input): number {
     const known = this.#indexes.get(given);
     if (known !== undefined) return known;
-    return this.addInput(given, (given instanceof Input ? given.path : undefined) ?? `in-${randomName()}`);
+    return this.addInput(
+      given,
+      (given instanceof Input ? given.path : undefined) ?? placeOf(this.inputs.length),
+    );
   }
 
   /** The output of a file that the program writes; the index of it. */

@@ -23,7 +23,7 @@ export function asObject(value: unknown): DataObject | undefined {
 }
 
 export interface InputOptions {
-  /** Where it is mapped in the task's folder; default: a random name, or in `inputPaths` the label. */
+  /** Where it is mapped in the task's folder; default: a name of its own, or in `inputPaths` the label. */
   readonly path?: string | undefined;
   /** What is mapped. Without it the input is a slot of a `Program`. */
   readonly object?: ObjectLike | undefined;

@@ -1,6 +1,7 @@
 import { limits, type Resources, type TaskSpec, type UserAttributes } from "@rain/protocol";
 import {
   badRequest,
+  checkFlag,
   checkName,
   checkNumber,
   checkText,
@@ -31,6 +32,11 @@ export interface TaskOptions {
   readonly user?: UserAttributes | undefined;
   /** Only governors with all of these labels may run it: `{ instance_type: "4_v100_16gb" }`. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /**
+   * Do not run it when the same task has finished before, in any session of the server: its outputs are taken over. The
+   * same: what is run, the bytes of its inputs, and its outputs. `info.cached` tells.
+   */
+  readonly cache?: boolean | undefined;
 }
 export const taskOptionNames: readonly string[] = [
   "name",
@@ -43,16 +49,26 @@ export const taskOptionNames: readonly string[] = [
   "priority",
   "user",
   "labels",
+  "cache",
 ];
 
 /** The part of a task's description that comes from its options. */
 export type CommonSpec = Pick<
   TaskSpec,
-  "request" | "name" | "priority" | "timeoutS" | "retries" | "user" | "labels"
+  | "request"
+  | "name"
+  | "priority"
+  | "timeoutS"
+  | "retries"
+  | "user"
+  | "labels"
+  | "cache"
+  | "metrics"
+  | "replaces"
 >;
 
 export function readTaskOptions(what: string, options: TaskOptions): CommonSpec {
-  const { name, timeoutS, retries, priority, user, labels } = options;
+  const { name, timeoutS, retries, priority, user, labels, cache } = options;
   if (timeoutS === 0) throw badRequest(`${what}: timeoutS: must be more than 0`);
   return {
     request: readRequest(what, options),
@@ -64,6 +80,7 @@ export function readTaskOptions(what: string, options: TaskOptions): CommonSpec 
     ...(timeoutS !== undefined && { timeoutS: checkNumber(`${what}: timeoutS`, timeoutS, 0, 1e9) }),
     ...(retries !== undefined && { retries: checkNumber(`${what}: retries`, retries, 0, 1_000, true) }),
     ...(labels !== undefined && { labels: readLabels(`${what}: labels`, labels) }),
+    ...(cache !== undefined && checkFlag(`${what}: cache`, cache) && { cache }),
   };
 }
 

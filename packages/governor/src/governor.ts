@@ -19,7 +19,7 @@ import { Executor, type OwnExecutor } from "./executor/index.ts";
 import type { RunEffect } from "./executor/types.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
-import { BlobStore, RunStore, secureWorkdir } from "./store/index.ts";
+import { BlobStore, RunStore, secureWorkdir, Trees } from "./store/index.ts";
 import { Acquirer, DataPort, type AcquireEffect } from "./transfer/index.ts";
 import { Uplink } from "./uplink.ts";
 
@@ -58,6 +58,11 @@ export interface GovernorOptions {
   readonly tunnelTo?: string;
   /** A program that writes more than this to stdout or stderr is stopped, bytes. */
   readonly captureBytes?: number;
+  /**
+   * Bytes of objects that are kept although nobody needs them any more, in case that somebody does; 0 for none.
+   * Default: 2 GiB, but no more than a tenth of the disk that is free.
+   */
+  readonly cacheBytes?: number;
   /** Objects that are read from others at once. */
   readonly transfers?: number;
   readonly log: Log;
@@ -111,8 +116,15 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
   const undo: (() => Promise<void>)[] = [unlock];
   try {
     const identity = await readIdentity(workdir);
-    const store = await BlobStore.open(workdir);
-    const parts = new Shell(options, identity, store, unlock);
+    const trees = await Trees.open(workdir, (error) =>
+      options.log("warn", `removing an unpacked directory: ${String(error)}`),
+    );
+    const store = await BlobStore.open(workdir, {
+      cache: { bytes: options.cacheBytes },
+      besides: (sha256) => trees.bytesOf(sha256),
+      onGone: (sha256) => trees.drop(sha256),
+    });
+    const parts = new Shell(options, identity, store, trees, unlock);
     undo.push(() => parts.dispose());
     await parts.start(listenHost);
     return parts;
@@ -151,6 +163,7 @@ class Shell implements Governor {
   readonly #options: GovernorOptions;
   readonly #identity: string;
   readonly #store: BlobStore;
+  readonly #trees: Trees;
   /** What each run has of the store, by attempt. */
   readonly #runStores = new Map<string, RunStore>();
   readonly #executor: Executor;
@@ -169,7 +182,13 @@ class Shell implements Governor {
   #timer: NodeJS.Timeout | undefined;
   #isEnding = false;
 
-  constructor(options: GovernorOptions, identity: string, store: BlobStore, unlock: () => Promise<void>) {
+  constructor(
+    options: GovernorOptions,
+    identity: string,
+    store: BlobStore,
+    trees: Trees,
+    unlock: () => Promise<void>,
+  ) {
     const { serverUrl, key, clusterId, workdir, env, log, capacity, tunnelTo } = options;
     this.#options = options;
     this.#identity = identity;
@@ -181,9 +200,11 @@ class Shell implements Governor {
     });
     this.#registered.catch(() => undefined); // `exited` tells it too: nobody has to ask for this one
     this.#store = store;
+    this.#trees = trees;
     this.#executor = new Executor({
       workdir: join(workdir, "executor"),
       store,
+      trees,
       ...(env === undefined ? {} : { baseEnv: env }),
       gpus: capacity.gpus,
       environments: new Map(Object.entries(options.environments ?? {})),
@@ -191,6 +212,7 @@ class Shell implements Governor {
       ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
       onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
       onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
+      onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
       log,
     });
     this.#acquirer = new Acquirer({
@@ -261,6 +283,7 @@ class Shell implements Governor {
     this.#loopDelay.disable();
     await this.#uplink.stop();
     await this.#executor.stop();
+    await this.#trees.close();
     await this.#acquirer.stop();
     await this.#port.close();
     await this.#unlock();
@@ -327,7 +350,12 @@ class Shell implements Governor {
     if (lost.length === 0) return outcome;
     const message = `outputs ${lost.map(({ object }) => object).join(", ")} are not in the store of their governor`;
     this.#options.log("error", message);
-    return { ok: false, failure: { reason: "internal", message }, info: outcome.info };
+    return {
+      ok: false,
+      failure: { reason: "internal", message },
+      info: outcome.info,
+      metrics: outcome.metrics,
+    };
   }
 
   // ------------------------------------------------------------------------------------------------- effects

@@ -11,6 +11,8 @@ export type ErrorCode =
   | "unknown-object"
   | "unknown-governor"
   | "duplicate-id"
+  | "name-taken"
+  | "unknown-datastore"
   | "cycle"
   | "not-kept"
   | "object-removed"
@@ -38,6 +40,8 @@ export const errorCatalogue: Readonly<Record<ErrorCode, { readonly retryable: bo
   "unknown-object": { retryable: false },
   "unknown-governor": { retryable: false },
   "duplicate-id": { retryable: false },
+  "name-taken": { retryable: false },
+  "unknown-datastore": { retryable: false },
   cycle: { retryable: false },
   "not-kept": { retryable: false },
   "object-removed": { retryable: false },

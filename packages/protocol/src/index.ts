@@ -2,6 +2,34 @@ export * from "./ids.ts";
 export * from "./limits.ts";
 export * from "./errors.ts";
 export * from "./specs.ts";
+export {
+  taskStates,
+  settledStates,
+  objectStates,
+  sessionStates,
+  plainName,
+  sessionLimits,
+  sessionUser,
+  taskCounts,
+  type TaskState,
+  type SettledState,
+  type ObjectState,
+  type SessionState,
+  type OnError,
+  type AttemptRef,
+  type ObjectRef,
+  type TaskView,
+  type ObjectView,
+  type TaskCounts,
+  type SessionFailure,
+  type SessionView,
+  type ResultRow,
+  type HistoryItem,
+  type DatastoreVersion,
+  type CacheEntry,
+  type GovernorView,
+  type SettledItem,
+} from "./views.ts";
 export * from "./messages.ts";
 export * from "./http.ts";
 export * from "./range.ts";

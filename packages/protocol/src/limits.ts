@@ -27,7 +27,21 @@ export const limits = {
   nameBytes: 1_024,
   /** Attributes of one task or object, as JSON; and the note that a program may leave. */
   userBytes: 16_384,
+  /** Attributes of a session, as JSON: what `rain run` was asked. */
+  sessionUserBytes: 262_144,
   debugBytes: 16_384,
+  metricNameBytes: 256,
+  /** Metrics of one attempt; further names are left out. */
+  metricNames: 64,
+  /** Points of all curves of one attempt; long curves are thinned out before they get there. */
+  metricPoints: 20_000,
+  /** Results in one reply. */
+  resultRows: 1_000,
+  /** Results of finished tasks that are kept for `cache`, and bytes that the server has of them; the oldest go first. */
+  cacheEntries: 100_000,
+  cacheBytes: 268_435_456,
+  /** Closed sessions that the history remembers. */
+  historyItems: 10_000,
   pathBytes: 4_096,
   pathComponentBytes: 255,
   pathDepth: 64,

@@ -1,7 +1,6 @@
 import { z } from "zod";
 import { taskFailure, wireError, type TaskFailure, type WireError } from "./errors.ts";
 import {
-  attemptNumber,
   digest,
   epochNumber,
   governorId,
@@ -22,8 +21,9 @@ import {
   byteSize,
   constantSpec,
   contentType,
-  environmentLabel,
   labels,
+  metricPoint,
+  metricsBatch,
   nameText,
   resources,
   taskInfo,
@@ -31,6 +31,8 @@ import {
   userAttributes,
   type ConstantSpec,
   type Labels,
+  type MetricPoint,
+  type MetricsBatch,
   type ObjectInfo,
   type ObjectKind,
   type Resources,
@@ -38,6 +40,44 @@ import {
   type TaskSpec,
   type UserAttributes,
 } from "./specs.ts";
+import {
+  taskStates,
+  type TaskState,
+  type OnError,
+  onError,
+  type AttemptRef,
+  attemptRef,
+  type ObjectRef,
+  objectRef,
+  type TaskView,
+  taskView,
+  objectInfo,
+  kind,
+  type ObjectView,
+  objectView,
+  type TaskCounts,
+  taskCounts,
+  type SessionFailure,
+  sessionFailure,
+  type SessionView,
+  sessionLimits,
+  sessionUser,
+  sessionView,
+  type ResultRow,
+  resultRow,
+  type HistoryItem,
+  historyItem,
+  type DatastoreVersion,
+  plainName,
+  datastoreVersion,
+  type CacheEntry,
+  cacheEntry,
+  type GovernorView,
+  governorTraits,
+  governorView,
+  type SettledItem,
+  settledItem,
+} from "./views.ts";
 
 /**
  * Everything that is said over a WebSocket, by direction. One message is one msgpack map with a `type`.
@@ -47,191 +87,6 @@ import {
  * - server -> client: `ServerToClient`: one reply or error for each request. No other message is ever pushed.
  * - governor -> server: `GovernorMessage`; server -> governor: `ServerToGovernor`.
  */
-
-// ---------------------------------------------------------------------------------------------- shared parts
-
-/** States of a task as users see them. */
-export const taskStates = [
-  "waiting",
-  "ready",
-  "assigned",
-  "running",
-  "finished",
-  "failed",
-  "cancelled",
-  "aborted",
-] as const;
-export type TaskState = (typeof taskStates)[number];
-/** States from which a task does not move again. */
-export const settledStates = ["finished", "failed", "cancelled", "aborted"] as const;
-export type SettledState = (typeof settledStates)[number];
-
-export const objectStates = ["pending", "finished", "removed", "failed"] as const;
-export type ObjectState = (typeof objectStates)[number];
-
-export const sessionStates = ["open", "failed"] as const;
-export type SessionState = (typeof sessionStates)[number];
-
-export type OnError = "fail" | "continue";
-const onError: z.ZodType<OnError> = z.enum(["fail", "continue"]);
-
-/** Which attempt of which task. */
-export interface AttemptRef {
-  readonly session: SessionId;
-  readonly task: TaskId;
-  readonly attempt: Attempt;
-}
-const attemptRef = { session: sessionId, task: taskId, attempt: attemptNumber };
-
-export interface ObjectRef {
-  readonly session: SessionId;
-  readonly object: ObjectId;
-}
-const objectRef = { session: sessionId, object: objectId };
-
-export interface TaskView {
-  readonly task: TaskId;
-  readonly state: TaskState;
-  readonly spec: TaskSpec;
-  /** Last attempt that was assigned, 0 when none was. */
-  readonly attempt: Attempt;
-  /** Name of the governor of that attempt. */
-  readonly governor?: string | undefined;
-  readonly info?: TaskInfo | undefined;
-  readonly failure?: TaskFailure | undefined;
-}
-const taskView: z.ZodType<TaskView> = z.strictObject({
-  task: taskId,
-  state: z.enum(taskStates),
-  spec: taskSpec,
-  attempt: z.int().min(0),
-  governor: z.string().optional(),
-  info: taskInfo.optional(),
-  failure: taskFailure.optional(),
-});
-
-const objectInfo: z.ZodType<ObjectInfo> = z.strictObject({
-  size: byteSize,
-  sha256: digest,
-  contentType,
-  user: userAttributes.optional(),
-});
-const kind: z.ZodType<ObjectKind> = z.enum(["blob", "directory"]);
-
-export interface ObjectView {
-  readonly object: ObjectId;
-  readonly label: string;
-  readonly kind: ObjectKind;
-  readonly state: ObjectState;
-  readonly keep: boolean;
-  /** The task that makes it; absent for a constant. */
-  readonly producer?: TaskId | undefined;
-  readonly info?: ObjectInfo | undefined;
-  /** Attributes given when it was declared. */
-  readonly user?: UserAttributes | undefined;
-}
-const objectView: z.ZodType<ObjectView> = z.strictObject({
-  object: objectId,
-  label: nameText,
-  kind,
-  state: z.enum(objectStates),
-  keep: z.boolean(),
-  producer: taskId.optional(),
-  info: objectInfo.optional(),
-  user: userAttributes.optional(),
-});
-
-/** Number of tasks of a session in each state. */
-export type TaskCounts = Readonly<Record<TaskState, number>>;
-const taskCounts: z.ZodType<TaskCounts> = z.record(z.enum(taskStates), z.int().min(0));
-
-/** The task whose failure failed the session. */
-export interface SessionFailure {
-  readonly task: TaskId;
-  readonly name?: string | undefined;
-  readonly failure: TaskFailure;
-  readonly origin?: string | undefined;
-}
-const sessionFailure: z.ZodType<SessionFailure> = z.strictObject({
-  task: taskId,
-  name: z.string().optional(),
-  failure: taskFailure,
-  origin: z.string().optional(),
-});
-
-export interface SessionView {
-  readonly session: SessionId;
-  readonly name: string;
-  readonly state: SessionState;
-  readonly onError: OnError;
-  readonly detached: boolean;
-  readonly connected: boolean;
-  readonly counts: TaskCounts;
-  readonly failure?: SessionFailure | undefined;
-}
-const sessionView: z.ZodType<SessionView> = z.strictObject({
-  session: sessionId,
-  name: nameText,
-  state: z.enum(sessionStates),
-  onError,
-  detached: z.boolean(),
-  connected: z.boolean(),
-  counts: taskCounts,
-  failure: sessionFailure.optional(),
-});
-
-export interface GovernorView {
-  readonly governor: GovernorId;
-  readonly name: string;
-  readonly state: "connected" | "lost";
-  readonly capacity: Resources;
-  /** What running and assigned tasks hold of the capacity. */
-  readonly used: Resources;
-  readonly labels: Labels;
-  /** Names of the environments of its configuration. */
-  readonly environments?: readonly string[] | undefined;
-  /** Names of its own executors. */
-  readonly executors?: readonly string[] | undefined;
-  /** What an hour of it costs, in whatever money its owner counts. */
-  readonly costPerHour?: number | undefined;
-  /** It gets no new tasks, and stops once it is not needed any more. */
-  readonly draining?: boolean | undefined;
-  readonly tasks: readonly { readonly session: SessionId; readonly task: TaskId }[];
-  readonly objects: readonly ObjectRef[];
-}
-/** What a governor may tell of itself beside its resources; absent in what older ones say. */
-const governorTraits = {
-  environments: z.array(environmentLabel).max(256).optional(),
-  executors: z.array(environmentLabel).max(256).optional(),
-  costPerHour: z.number().min(0).max(1e9).optional(),
-};
-const governorView: z.ZodType<GovernorView> = z.strictObject({
-  governor: governorId,
-  name: nameText,
-  state: z.enum(["connected", "lost"]),
-  capacity: resources,
-  used: resources,
-  labels,
-  ...governorTraits,
-  draining: z.boolean().optional(),
-  tasks: z.array(z.strictObject({ session: sessionId, task: taskId })),
-  objects: z.array(z.strictObject(objectRef)),
-});
-
-/** One entry of a session's settled log. */
-export interface SettledItem {
-  readonly task: TaskId;
-  readonly state: SettledState;
-  readonly failure?: TaskFailure | undefined;
-  /** For an aborted task: the task whose output can never come. */
-  readonly cause?: TaskId | undefined;
-}
-const settledItem: z.ZodType<SettledItem> = z.strictObject({
-  task: taskId,
-  state: z.enum(settledStates),
-  failure: taskFailure.optional(),
-  cause: taskId.optional(),
-});
 
 // ------------------------------------------------------------------------------------------- client -> server
 
@@ -245,7 +100,18 @@ export interface Requests {
     readonly detached: boolean;
     /** Life of a detached session after its last task settled and its last client left, seconds. */
     readonly ttlS?: number | undefined;
+    /** Refuse ("name-taken") when another unique session has this name. */
+    readonly unique?: boolean | undefined;
+    /** Tasks that may run at once; the others wait, whatever is free. */
+    readonly parallelism?: number | undefined;
+    /** As soon as so many tasks have failed, the others are cancelled. */
+    readonly maxFails?: number | undefined;
+    readonly created?: number | undefined;
+    /** Attributes for whoever opened it; the server only keeps them. */
+    readonly user?: UserAttributes | undefined;
   };
+  /** A session by its number, or a unique one by its name. */
+  readonly "session.get": { readonly session?: SessionId | undefined; readonly name?: string | undefined };
   /** Become a client of a session, so that it is not closed for want of one. */
   readonly "session.attach": { readonly session: SessionId };
   /** Stop everything of a session and forget it. */
@@ -275,6 +141,36 @@ export interface Requests {
   readonly "object.get": { readonly session: SessionId; readonly objects: readonly ObjectId[] };
   /** Cancel these tasks, or all that are not settled. */
   readonly cancel: { readonly session: SessionId; readonly tasks?: readonly TaskId[] | undefined };
+  /**
+   * Rows of the tasks of a session that changed after `since` (0: all), in the order of their changes. What a cursor
+   * means is known to one process of the server only: with the `instance` of another one, `since` counts as 0.
+   */
+  readonly results: {
+    readonly session: SessionId;
+    readonly since: number;
+    readonly instance?: string | undefined;
+    readonly max: number;
+  };
+  /** The curves of a task: of its last attempt. */
+  readonly metrics: { readonly session: SessionId; readonly task: TaskId };
+  /** Closed sessions, the last first. */
+  readonly history: { readonly max: number };
+  /** Make the next version of a datastore of uploaded bytes. Asked again with the same key, it is made once. */
+  readonly "datastore.create": {
+    readonly key: string;
+    readonly name: string;
+    readonly kind: ObjectKind;
+    readonly size: number;
+    readonly sha256: Digest;
+    readonly source?: string | undefined;
+    readonly created?: number | undefined;
+  };
+  readonly "datastore.list": object;
+  /** Forget a version, or all of them. Sessions that use it keep their bytes. */
+  readonly "datastore.delete": { readonly name: string; readonly version?: number | undefined };
+  /** Results that may be taken over, the newest first. */
+  readonly "cache.list": { readonly max: number };
+  readonly "cache.clear": object;
   /** Why a task is in the state it is in. */
   readonly explain: { readonly session: SessionId; readonly task: TaskId };
   /** Give a governor no new tasks; it is told to stop when nothing that it has is needed or hard to make again. */
@@ -292,6 +188,7 @@ export type ClientRequest = { [T in RequestType]: RequestOf<T> }[RequestType];
 /** What the `ok` of a reply holds, by the type of its request. */
 export interface Replies {
   readonly "session.open": { readonly session: SessionId };
+  readonly "session.get": { readonly view: SessionView; readonly user?: UserAttributes | undefined };
   readonly "session.attach": SessionView;
   readonly "session.close": object;
   readonly "session.list": { readonly sessions: readonly SessionView[] };
@@ -319,6 +216,30 @@ export interface Replies {
   readonly "task.get": { readonly tasks: readonly TaskView[] };
   readonly "object.get": { readonly objects: readonly ObjectView[] };
   readonly cancel: object;
+  /** Ask again with `since: cursor` and this `instance`; at once when there are `more`. */
+  readonly results: {
+    readonly rows: readonly ResultRow[];
+    readonly cursor: number;
+    readonly instance: string;
+    readonly more: boolean;
+    readonly counts: TaskCounts;
+  };
+  readonly metrics: {
+    readonly attempt: Attempt;
+    readonly points: readonly MetricPoint[];
+    readonly params?: UserAttributes | undefined;
+  };
+  readonly history: { readonly items: readonly HistoryItem[] };
+  readonly "datastore.create": { readonly version: number };
+  readonly "datastore.list": { readonly datastores: readonly DatastoreVersion[] };
+  readonly "datastore.delete": { readonly removed: number };
+  readonly "cache.list": {
+    readonly entries: readonly CacheEntry[];
+    /** Of all entries. */
+    readonly count: number;
+    readonly bytes: number;
+  };
+  readonly "cache.clear": { readonly removed: number };
   /** Lines for people, the most important first. */
   readonly explain: { readonly state: TaskState; readonly lines: readonly string[] };
   readonly "governor.drain": object;
@@ -348,6 +269,14 @@ const requestSchemas = {
     onError,
     detached: z.boolean(),
     ttlS: z.number().positive().max(1e9).optional(),
+    ...sessionLimits,
+    user: sessionUser.optional(),
+  }),
+  "session.get": z.strictObject({
+    type: z.literal("session.get"),
+    req,
+    session: sessionId.optional(),
+    name: nameText.optional(),
   }),
   "session.attach": z.strictObject({ type: z.literal("session.attach"), req, session: sessionId }),
   "session.close": z.strictObject({ type: z.literal("session.close"), req, session: sessionId }),
@@ -395,6 +324,40 @@ const requestSchemas = {
     session: sessionId,
     tasks: z.array(taskId).max(maxObjects).optional(),
   }),
+  results: z.strictObject({
+    type: z.literal("results"),
+    req,
+    session: sessionId,
+    since: z.int().min(0),
+    instance: z.string().max(64).optional(),
+    max: z.int().min(1).max(limits.resultRows),
+  }),
+  metrics: z.strictObject({ type: z.literal("metrics"), req, session: sessionId, task: taskId }),
+  history: z.strictObject({ type: z.literal("history"), req, max: z.int().min(1).max(limits.historyItems) }),
+  "datastore.create": z.strictObject({
+    type: z.literal("datastore.create"),
+    req,
+    key,
+    name: plainName,
+    kind,
+    size: byteSize,
+    sha256: digest,
+    source: nameText.optional(),
+    created: z.number().optional(),
+  }),
+  "datastore.list": z.strictObject({ type: z.literal("datastore.list"), req }),
+  "datastore.delete": z.strictObject({
+    type: z.literal("datastore.delete"),
+    req,
+    name: plainName,
+    version: z.int().min(1).optional(),
+  }),
+  "cache.list": z.strictObject({
+    type: z.literal("cache.list"),
+    req,
+    max: z.int().min(1).max(limits.nextItems),
+  }),
+  "cache.clear": z.strictObject({ type: z.literal("cache.clear"), req }),
   explain: z.strictObject({ type: z.literal("explain"), req, session: sessionId, task: taskId }),
   "governor.drain": z.strictObject({ type: z.literal("governor.drain"), req, governor: governorId }),
   "governor.stop": z.strictObject({ type: z.literal("governor.stop"), req, governor: governorId }),
@@ -414,6 +377,7 @@ const nothing = z.strictObject({});
 /** Schemas of the replies: a client checks each against the type of its request. */
 export const replySchemas: { readonly [T in RequestType]: z.ZodType<ReplyOf<T>> } = {
   "session.open": z.strictObject({ session: sessionId }),
+  "session.get": z.strictObject({ view: sessionView, user: sessionUser.optional() }),
   "session.attach": sessionView,
   "session.close": nothing,
   "session.list": z.strictObject({ sessions: z.array(sessionView) }),
@@ -434,6 +398,28 @@ export const replySchemas: { readonly [T in RequestType]: z.ZodType<ReplyOf<T>> 
   "task.get": z.strictObject({ tasks: z.array(taskView) }),
   "object.get": z.strictObject({ objects: z.array(objectView) }),
   cancel: nothing,
+  results: z.strictObject({
+    rows: z.array(resultRow),
+    cursor: z.int().min(0),
+    instance: z.string(),
+    more: z.boolean(),
+    counts: taskCounts,
+  }),
+  metrics: z.strictObject({
+    attempt: z.int().min(0),
+    points: z.array(metricPoint),
+    params: userAttributes.optional(),
+  }),
+  history: z.strictObject({ items: z.array(historyItem) }),
+  "datastore.create": z.strictObject({ version: z.int().min(1) }),
+  "datastore.list": z.strictObject({ datastores: z.array(datastoreVersion) }),
+  "datastore.delete": z.strictObject({ removed: z.int().min(0) }),
+  "cache.list": z.strictObject({
+    entries: z.array(cacheEntry),
+    count: z.int().min(0),
+    bytes: byteSize,
+  }),
+  "cache.clear": z.strictObject({ removed: z.int().min(0) }),
   explain: z.strictObject({ state: z.enum(taskStates), lines: z.array(z.string()) }),
   "governor.drain": nothing,
   "governor.stop": nothing,
@@ -520,9 +506,21 @@ export type GovernorMessage =
       readonly type: "finish";
       readonly outputs: readonly OutputReport[];
       readonly info: TaskInfo;
+      /** Points that no `metrics` message has told. */
+      readonly metrics?: MetricsBatch | undefined;
     })
   /** Report of failure. */
-  | (AttemptRef & { readonly type: "fail"; readonly failure: TaskFailure; readonly info: TaskInfo })
+  | (AttemptRef & {
+      readonly type: "fail";
+      readonly failure: TaskFailure;
+      readonly info: TaskInfo;
+      readonly metrics?: MetricsBatch | undefined;
+    })
+  /**
+   * Metrics of an attempt that runs. After a reconnect all of an attempt whose report is not acknowledged are sent
+   * again, before its report; the server knows by `from` which of them it has.
+   */
+  | (AttemptRef & MetricsBatch & { readonly type: "metrics" })
   /** Report: the attempt ended because the server asked, or it is not known here. */
   | (AttemptRef & { readonly type: "stopped" })
   /** Report: the attempt could not get its inputs; `missing` says which and why. */
@@ -563,8 +561,22 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     ...attemptRef,
     outputs: z.array(outputReport).max(limits.outputsPerTask),
     info: taskInfo,
+    metrics: metricsBatch.optional(),
   }),
-  z.strictObject({ type: z.literal("fail"), ...attemptRef, failure: taskFailure, info: taskInfo }),
+  z.strictObject({
+    type: z.literal("fail"),
+    ...attemptRef,
+    failure: taskFailure,
+    info: taskInfo,
+    metrics: metricsBatch.optional(),
+  }),
+  z.strictObject({
+    type: z.literal("metrics"),
+    ...attemptRef,
+    from: z.int().min(0),
+    points: z.array(metricPoint).max(limits.metricPoints),
+    params: userAttributes.optional(),
+  }),
   z.strictObject({ type: z.literal("stopped"), ...attemptRef }),
   z.strictObject({
     type: z.literal("starved"),
@@ -646,6 +658,8 @@ export type ServerToGovernor =
   | { readonly type: "ack"; readonly attempts: readonly AttemptRef[] }
   /** These objects are not needed here. */
   | { readonly type: "drop"; readonly objects: readonly DroppedObject[] }
+  /** Bytes that are here under another name are these objects too. What is not here is left out, and not an error. */
+  | { readonly type: "adopt"; readonly objects: readonly (ObjectRef & { readonly sha256: Digest })[] }
   | { readonly type: "stop" };
 
 export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnion("type", [
@@ -670,6 +684,10 @@ export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnio
   z.strictObject({
     type: z.literal("drop"),
     objects: z.array(z.strictObject({ ...objectRef, sha256: digest.optional() })),
+  }),
+  z.strictObject({
+    type: z.literal("adopt"),
+    objects: z.array(z.strictObject({ ...objectRef, sha256: digest })),
   }),
   z.strictObject({ type: z.literal("stop") }),
 ]);

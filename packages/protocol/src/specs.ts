@@ -143,18 +143,39 @@ export interface InputSpec {
   readonly path?: string | undefined;
   /** Map a private copy that the program may change. */
   readonly write?: boolean | undefined;
+  /**
+   * Map a directory as a link to the one copy that the governor has unpacked for all tasks, instead of a copy of the
+   * task's own. Not together with `write`.
+   */
+  readonly shared?: boolean | undefined;
   /** What the object's measured type must be, or a subtype of it; one without a type is taken for it. */
   readonly contentType?: string | undefined;
 }
-const inputSpec: z.ZodType<InputSpec> = z.strictObject({
-  object: objectId,
-  label: nameText.optional(),
-  path: relativePath.optional(),
-  write: z.boolean().optional(),
-  contentType: contentType.optional(),
-});
+/** The place of an input that is spread out in the task's folder itself; only for a directory with `write`. */
+export const TASK_FOLDER = ".";
+const inputSpec: z.ZodType<InputSpec> = z
+  .strictObject({
+    object: objectId,
+    label: nameText.optional(),
+    path: z.union([z.literal(TASK_FOLDER), relativePath]).optional(),
+    write: z.boolean().optional(),
+    shared: z.boolean().optional(),
+    contentType: contentType.optional(),
+  })
+  .refine(
+    ({ path, write }) => path !== TASK_FOLDER || write === true,
+    "an input that is the task's folder itself (path '.') must be a private copy (write: true)",
+  )
+  .refine(
+    ({ shared, write }) => shared !== true || write !== true,
+    "an input is shared or a private copy (write), not both",
+  );
 
-/** An output of a task: a file or folder at `path`, or what the program wrote to stdout or stderr. */
+/**
+ * An output of a task: a file or folder at `path`, what the program wrote to stdout or stderr, or, as a directory,
+ * all files that it made or changed in its folder ("files").
+ */
+export type Capture = "stdout" | "stderr" | "files";
 export interface OutputSpec {
   readonly object: ObjectId;
   readonly label: string;
@@ -162,7 +183,7 @@ export interface OutputSpec {
   readonly contentType: string;
   readonly keep: boolean;
   readonly path?: string | undefined;
-  readonly capture?: "stdout" | "stderr" | undefined;
+  readonly capture?: Capture | undefined;
   readonly user?: UserAttributes | undefined;
 }
 const outputSpec: z.ZodType<OutputSpec> = z.strictObject({
@@ -172,7 +193,7 @@ const outputSpec: z.ZodType<OutputSpec> = z.strictObject({
   contentType,
   keep: z.boolean(),
   path: relativePath.optional(),
-  capture: z.enum(["stdout", "stderr"]).optional(),
+  capture: z.enum(["stdout", "stderr", "files"]).optional(),
   user: userAttributes.optional(),
 });
 
@@ -189,6 +210,13 @@ export const environmentName: z.ZodString = z
   .string()
   .max(256)
   .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "an environment name: a letter or '_', then letters, digits, '_'");
+
+/** The value of an environment variable: text, or the absolute path of an input by its index. */
+export type EnvironmentValue = string | { readonly input: number };
+const environmentValue: z.ZodType<EnvironmentValue> = z.union([
+  text(limits.argBytes),
+  z.strictObject({ input: index }),
+]);
 
 /** What an own executor is asked to do: its name in the governor's configuration and a method of it, `py/run`. */
 export const customMethod: z.ZodString = z
@@ -209,7 +237,7 @@ export type Work =
       readonly shell?: boolean | undefined;
       /** Index of the input that is stdin; absent: /dev/null. */
       readonly stdin?: number | undefined;
-      readonly env?: Readonly<Record<string, string>> | undefined;
+      readonly env?: Readonly<Record<string, EnvironmentValue>> | undefined;
       /** Environment of the governor's configuration whose prefix comes before the program. */
       readonly environment?: string | undefined;
     }
@@ -231,7 +259,7 @@ export const work: z.ZodType<Work> = z.discriminatedUnion("type", [
     args: z.array(arg).min(1).max(100_000),
     shell: z.boolean().optional(),
     stdin: index.optional(),
-    env: z.record(environmentName, text(limits.argBytes)).optional(),
+    env: z.record(environmentName, environmentValue).optional(),
     environment: environmentLabel.optional(),
   }),
   z.strictObject({ type: z.literal("concat") }),
@@ -277,6 +305,12 @@ export interface TaskSpec {
   readonly labels?: Labels | undefined;
   /** The line of the client's script that made the task: `sweep.mjs:12:5`. */
   readonly origin?: string | undefined;
+  /** Read metrics from its stdout and from the file that RAIN_METRICS names. Only for `execute`. */
+  readonly metrics?: boolean | undefined;
+  /** Do not run it when the same task has finished before: its outputs are taken over. */
+  readonly cache?: boolean | undefined;
+  /** A settled task of the session in whose place this one is: the old one is not counted any more. */
+  readonly replaces?: TaskId | undefined;
 }
 export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
   id: taskId,
@@ -291,6 +325,9 @@ export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
   user: userAttributes.optional(),
   labels: labels.optional(),
   origin: text(limits.pathBytes).optional(),
+  metrics: z.boolean().optional(),
+  cache: z.boolean().optional(),
+  replaces: taskId.optional(),
 });
 
 /** A constant that the client submits: its bytes inline, or uploaded before under this digest. */
@@ -330,6 +367,62 @@ export interface ObjectInfo {
   readonly user?: UserAttributes | undefined;
 }
 
+/** A measured number: NaN and the infinities too. */
+export const float: z.ZodType<number> = z.union([
+  z.number(),
+  z.nan(),
+  z.literal(Infinity),
+  z.literal(-Infinity),
+]);
+/** Name of a metric, as it stands in tables. */
+export const metricName: z.ZodString = text(limits.metricNameBytes);
+
+/** What became of one metric over an attempt. `min` and `max` leave NaN out: they are NaN when nothing else came. */
+export interface MetricSummary {
+  readonly last: number;
+  readonly min: number;
+  readonly max: number;
+  /** Number of values that came. */
+  readonly count: number;
+  /** The step of the last value, where one was given. */
+  readonly step?: number | undefined;
+}
+const metricSummary: z.ZodType<MetricSummary> = z.strictObject({
+  last: float,
+  min: float,
+  max: float,
+  count: z.int().min(1),
+  step: float.optional(),
+});
+export type MetricSummaries = Readonly<Record<string, MetricSummary>>;
+export const metricSummaries: z.ZodType<MetricSummaries> = z.record(metricName, metricSummary);
+
+/** One point of a curve. `at`: milliseconds since 1970 by the governor's clock. */
+export interface MetricPoint {
+  readonly name: string;
+  readonly value: number;
+  readonly step?: number | undefined;
+  readonly at: number;
+}
+export const metricPoint: z.ZodType<MetricPoint> = z.strictObject({
+  name: metricName,
+  value: float,
+  step: float.optional(),
+  at: z.number(),
+});
+/** Points of an attempt in their order. `from`: number of the first of them, so that one sent twice is known. */
+export interface MetricsBatch {
+  readonly from: number;
+  readonly points: readonly MetricPoint[];
+  /** Parameters that the program chose itself (`pick`). */
+  readonly params?: UserAttributes | undefined;
+}
+export const metricsBatch: z.ZodType<MetricsBatch> = z.strictObject({
+  from: z.int().min(0),
+  points: z.array(metricPoint).max(limits.metricPoints),
+  params: userAttributes.optional(),
+});
+
 /** The measured side of an attempt that ran. Times in seconds, `startTime` as milliseconds since 1970 by the governor's clock. */
 export interface TaskInfo {
   readonly startTime?: number | undefined;
@@ -341,6 +434,13 @@ export interface TaskInfo {
   /** Attributes that the program set, and what it left as a note for people. */
   readonly user?: UserAttributes | undefined;
   readonly debug?: string | undefined;
+  readonly metrics?: MetricSummaries | undefined;
+  /** Parameters that the program chose itself (`pick`). */
+  readonly params?: UserAttributes | undefined;
+  /** What it cost: the share of the governor that it had, times its `costPerHour`. */
+  readonly cost?: number | undefined;
+  /** It was not run: its outputs and these figures are those of the same task, which finished before. */
+  readonly cached?: boolean | undefined;
 }
 export const taskInfo: z.ZodType<TaskInfo> = z.strictObject({
   startTime: z.number().optional(),
@@ -350,4 +450,8 @@ export const taskInfo: z.ZodType<TaskInfo> = z.strictObject({
   maxRssBytes: z.number().optional(),
   user: userAttributes.optional(),
   debug: text(limits.debugBytes).optional(),
+  metrics: metricSummaries.optional(),
+  params: userAttributes.optional(),
+  cost: z.number().min(0).optional(),
+  cached: z.boolean().optional(),
 });

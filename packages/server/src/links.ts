@@ -48,14 +48,20 @@ interface Pending {
 export class SubmitAssembly {
   readonly #pending: Map<string, Pending> = new Map();
   readonly #sizeOfUpload: (sha256: Digest) => number | undefined;
+  readonly #isStored: (key: string) => boolean;
 
-  constructor(sizeOfUpload: (sha256: Digest) => number | undefined) {
+  /** `isStored`: was the datastore that this request asks for made already? */
+  constructor(sizeOfUpload: (sha256: Digest) => number | undefined, isStored: (key: string) => boolean) {
     this.#sizeOfUpload = sizeOfUpload;
+    this.#isStored = isStored;
   }
 
   /** The request for the core; undefined when it was a part of a submit that goes on. */
   take(request: ClientRequest): CoreRequest | undefined {
-    return request.type === "submit" ? this.#takePart(request) : request;
+    if (request.type === "submit") return this.#takePart(request);
+    if (request.type === "datastore.create" && !this.#isStored(request.key))
+      this.#checkUpload(request, `datastore ${request.name}`, "making it");
+    return request;
   }
 
   #takePart(part: RequestOf<"submit">): CoreRequest | undefined {
@@ -89,18 +95,19 @@ export class SubmitAssembly {
       if (problem !== undefined) throw new RainError("bad-digest", `${what}: ${problem}`);
       return;
     }
-    const uploaded = this.#sizeOfUpload(constant.sha256);
+    this.#checkUpload(constant, what, "the submit");
+  }
+
+  #checkUpload(of: { readonly sha256: Digest; readonly size: number }, what: string, before: string): void {
+    const uploaded = this.#sizeOfUpload(of.sha256);
     if (uploaded === undefined) {
       throw new RainError(
         "unknown-object",
-        `${what}: its bytes were not uploaded; upload them before the submit`,
+        `${what}: its bytes were not uploaded; upload them before ${before}`,
       );
     }
-    if (uploaded !== constant.size) {
-      throw new RainError(
-        "bad-request",
-        `${what}: it has ${uploaded} bytes, but its size says ${constant.size}`,
-      );
+    if (uploaded !== of.size) {
+      throw new RainError("bad-request", `${what}: it has ${uploaded} bytes, but its size says ${of.size}`);
     }
   }
 }

@@ -210,9 +210,9 @@ class Server implements RunningServer {
     };
     this.#core = new ServerCore(config, opened.state, this.#clock.now());
     const used = this.#core.kernel.live.blobs;
-    this.#blobs = await BlobFolder.open(join(this.#options.instanceDir, "uploads"), (sha256) =>
-      used.has(sha256),
-    );
+    this.#blobs = await BlobFolder.open(join(this.#options.instanceDir, "uploads"), {
+      isUsed: (sha256) => used.has(sha256),
+    });
     this.#driver = new ServerDriver(this.#core, this.#journal, this.#clock, (effect) =>
       this.#perform(effect),
     );
@@ -260,7 +260,10 @@ class Server implements RunningServer {
   }
 
   #acceptClient(link: ClientPeer): void {
-    const parts = new SubmitAssembly((sha256) => this.#blobs.size(sha256));
+    const parts = new SubmitAssembly(
+      (sha256) => this.#blobs.size(sha256),
+      (key) => this.#core.durable.datastores.byKey.has(key),
+    );
     link.onMessage((message) => {
       try {
         const request = parts.take(message);

@@ -4,6 +4,7 @@ import {
   asObjectId,
   asSessionId,
   asTaskId,
+  type ClientRequest,
   type GovernorMessage,
   type GovernorMessageType,
   type ReplyOf,
@@ -88,6 +89,7 @@ export const requests: { readonly [T in RequestType]: RequestOf<T> } = {
     detached: true,
     ttlS: 3_600,
   },
+  "session.get": { type: "session.get", req: 12, name: "digits-1" },
   "session.attach": { type: "session.attach", req: 1, session },
   "session.close": { type: "session.close", req: 127, session },
   "session.list": { type: "session.list", req: 128 },
@@ -120,12 +122,47 @@ export const requests: { readonly [T in RequestType]: RequestOf<T> } = {
   "object.get": { type: "object.get", req: 2, session, objects: [] },
   cancel: { type: "cancel", req: 3, session, tasks: undefined },
   explain: { type: "explain", req: 4, session, task },
+  results: { type: "results", req: 13, session, since: 70_000, instance: "i1", max: 1_000 },
+  metrics: { type: "metrics", req: 14, session, task },
+  history: { type: "history", req: 15, max: 10_000 },
+  "datastore.create": {
+    type: "datastore.create",
+    req: 16,
+    key: "k".repeat(21),
+    name: "digits",
+    kind: "directory",
+    size: 6_000_000_000,
+    sha256,
+    source: "./größe",
+    created: 1_700_000_000_123,
+  },
+  "datastore.list": { type: "datastore.list", req: 17 },
+  "datastore.delete": { type: "datastore.delete", req: 18, name: "digits", version: 2 },
+  "cache.list": { type: "cache.list", req: 10, max: 1_000 },
+  "cache.clear": { type: "cache.clear", req: 11 },
   "governor.drain": { type: "governor.drain", req: 7, governor: asGovernorId(2) },
   "governor.stop": { type: "governor.stop", req: 8, governor: asGovernorId(2) },
   "server.info": { type: "server.info", req: 5 },
   "server.stop": { type: "server.stop", req: 6, governors: true },
 };
 
+const metrics = {
+  loss: { last: NaN, min: 0.25, max: Infinity, count: 70_000, step: 12 },
+  "größe 🌧": { last: -1, min: -1, max: -1, count: 1 },
+};
+const points = [
+  { name: "loss", value: -Infinity, step: 0.5, at: 1_700_000_000_123.5 },
+  { name: "loss", value: 0.25, at: 1_700_000_001_123 },
+];
+const datastore = {
+  name: "digits",
+  version: 2,
+  kind: "blob",
+  size: 6_000_000_000,
+  sha256,
+  source: "digits.csv",
+  created: 1_700_000_000_123,
+} as const;
 const attributes = { "größe 🌧": [1, -2.5, null, true, "x"], deep: { empty: {} } };
 const builtIn = (id: number, work: TaskSpec["work"], parts: Partial<TaskSpec>): TaskSpec => ({
   id: asTaskId(id),
@@ -202,6 +239,10 @@ export const laterMessages: {
 
 export const replies: { readonly [T in RequestType]: ReplyOf<T> } = {
   "session.open": { session },
+  "session.get": {
+    view: { ...sessionView, unique: true, parallelism: 8, maxFails: 3, created: 1_700_000_000_123 },
+    user: { run: { v: 1, kind: "sweep", words: ["--lr", "[0.1,0.2]"] } },
+  },
   "session.attach": sessionView,
   "session.close": {},
   "session.list": { sessions: [sessionView] },
@@ -227,6 +268,54 @@ export const replies: { readonly [T in RequestType]: ReplyOf<T> } = {
   "object.get": { objects: [{ object, label: "", kind: "blob", state: "pending", keep: false }] },
   cancel: {},
   explain: { state: "ready", lines: ["no governor has 2 gpus"] },
+  results: {
+    rows: [
+      {
+        task,
+        state: "failed",
+        attempt: 2,
+        name: "größe=3 🌧",
+        user: attributes,
+        governor: "box",
+        info: { ...taskView.info, metrics, params: { lr: 0.5 }, cost: 0.125 },
+        failure,
+        replaces: asTaskId(16),
+        replacedBy: asTaskId(18),
+        outputs: [{ object, label: "model", kind: "directory", state: "failed" }],
+      },
+      {
+        task: asTaskId(18),
+        state: "running",
+        attempt: 1,
+        metrics,
+        outputs: [{ object, label: "", kind: "blob", state: "finished", size: 6_000_000_000 }],
+      },
+      { task: asTaskId(19), state: "finished", attempt: 0, info: { cached: true }, outputs: [] },
+    ],
+    cursor: 70_001,
+    instance: "i1",
+    more: true,
+    counts,
+  },
+  metrics: { attempt: 2, points, params: { lr: 0.5 } },
+  history: {
+    items: [
+      { session, name: "digits-1", created: 1_700_000_000_123, counts, user: { run: { v: 1 } } },
+      { session, name: "", counts },
+    ],
+  },
+  "datastore.create": { version: 70_000 },
+  "datastore.list": { datastores: [datastore] },
+  "datastore.delete": { removed: 2 },
+  "cache.list": {
+    entries: [
+      { session, task, name: "train", size: 6_000_000_000, hits: 3 },
+      { session, task: asTaskId(18), size: 0, hits: 0 },
+    ],
+    count: 100_000,
+    bytes: 7_000_000_000,
+  },
+  "cache.clear": { removed: 100_000 },
   "governor.drain": {},
   "governor.stop": {},
   "server.info": {
@@ -289,6 +378,7 @@ export const governorMessages: {
     failure: { reason: "signal", message: "killed", signal: "SIGKILL" },
     info: {},
   },
+  metrics: { type: "metrics", ...ref, from: 70_000, points, params: { lr: 0.5 } },
   stopped: { type: "stopped", ...ref },
   starved: { type: "starved", ...ref, missing: [{ object, why: "no holder answers" }] },
   heartbeat: { type: "heartbeat", loopDelayMs: 3.5 },
@@ -329,12 +419,13 @@ export const toGovernor: {
   retract: { type: "retract", ...ref },
   ack: { type: "ack", attempts: [ref] },
   drop: { type: "drop", objects: [{ session, object }] },
+  adopt: { type: "adopt", objects: [{ session, object, sha256 }] },
   stop: { type: "stop" },
 };
 
 /** Fields that came after the first vectors, which are never changed. */
 export const laterFields: {
-  readonly requests: Readonly<Record<string, RequestOf<"submit">>>;
+  readonly requests: Readonly<Record<string, ClientRequest>>;
   readonly governor: Readonly<Record<string, GovernorMessage>>;
   readonly toGovernor: Readonly<Record<string, ServerToGovernor>>;
 } = {
@@ -342,6 +433,50 @@ export const laterFields: {
     "drop of a version": { type: "drop", objects: [{ session, object, sha256 }] },
   },
   requests: {
+    "session.open of a run": {
+      ...requests["session.open"],
+      unique: true,
+      parallelism: 8,
+      maxFails: 3,
+      created: 1_700_000_000_123,
+      user: { run: { v: 1, seed: 7 } },
+    },
+    "session.get by number": { type: "session.get", req: 12, session },
+    "submit of a trial": {
+      type: "submit",
+      req: 1,
+      session,
+      key: "submit-5",
+      part: 0,
+      last: true,
+      tasks: [
+        {
+          id: task,
+          work: { type: "execute", args: ["a"], env: { RAIN_DATASTORE: { input: 1 } } },
+          inputs: [
+            { object: asObjectId(39), path: ".", write: true },
+            { object: asObjectId(38), path: "data", shared: true },
+          ],
+          outputs: [{ ...made(50, "directory"), capture: "files" }],
+          request,
+          metrics: true,
+          replaces: asTaskId(16),
+        },
+      ],
+      constants: [],
+    },
+    "submit of a task with cache": {
+      type: "submit",
+      req: 1,
+      session,
+      key: "submit-4",
+      part: 0,
+      last: true,
+      tasks: [
+        { id: task, work: { type: "execute", args: ["a"] }, inputs: [], outputs: [], request, cache: true },
+      ],
+      constants: [],
+    },
     "submit with an environment and labels": {
       type: "submit",
       req: 1,
@@ -382,6 +517,12 @@ export const laterFields: {
   },
   governor: {
     "register with work ahead": { ...governorMessages.register, ahead: true },
+    "finish with metrics": { ...governorMessages.finish, metrics: { from: 0, points, params: { lr: 0.5 } } },
+    "fail with metrics": {
+      ...governorMessages.fail,
+      info: { metrics, params: { lr: 0.5 }, cost: 0.125 },
+      metrics: { from: 70_000, points: [] },
+    },
     "register with executors": { ...governorMessages.register, executors: ["py", "wordcount"] },
     "register with traits": {
       ...governorMessages.register,

@@ -2,6 +2,7 @@ import { timing, type GovernorId, type OutputReport } from "@rain/protocol";
 import type { ServerCore, ServerInput, ServerRecord, ServerStep } from "@rain/server/core";
 import { attemptKey } from "@rain/server/core";
 import type { GovernorNode } from "../governor-node.ts";
+import { behaviourOf, produce } from "../programs.ts";
 import type { World } from "../world.ts";
 
 interface Seen {
@@ -24,6 +25,8 @@ export class RecordWatch {
   readonly #incarnations: Map<GovernorId, string> = new Map();
   /** Tasks that were opened again for a lost output: `session/task`. */
   readonly reopened: Set<string> = new Set();
+  /** Digests of objects (`session/object`) that are finished or were. */
+  readonly #bytes: Map<string, string> = new Map();
 
   constructor(world: World, governors: ReadonlyMap<string, GovernorNode>) {
     this.#world = world;
@@ -41,6 +44,11 @@ export class RecordWatch {
       this.#incarnations.set(id, incarnation);
     this.#started = core.kernel.now;
     this.#tasks = new Map();
+    this.#bytes.clear();
+    for (const [id, { objects }] of core.durable.sessions) {
+      for (const [object, { state }] of objects)
+        if (state.kind === "finished") this.#bytes.set(`${id}/${object}`, state.sha256);
+    }
     for (const session of core.durable.sessions.keys()) this.#read(core, session);
   }
   #read(core: ServerCore, id: number): void {
@@ -60,7 +68,8 @@ export class RecordWatch {
   check(core: ServerCore, input: ServerInput, step: ServerStep, now: number): void {
     const sessions = new Set<number>();
     for (const record of step.records) {
-      if (record.type !== "finished") this.#world.log(`record ${short(record)}`);
+      if (record.type === "cached") this.#world.log(`record cached ${record.session}/${record.task}`);
+      else if (record.type !== "finished") this.#world.log(`record ${short(record)}`);
       else this.#world.log(`record finished ${attemptKey(record)} on governor ${record.governor}`);
       this.#one(core, input, record, now);
       if ("session" in record) sessions.add(record.session);
@@ -109,12 +118,18 @@ export class RecordWatch {
         for (const { id } of record.tasks) {
           this.#tasks.set(`${record.session}/${id}`, { open: true, attempt: 0, governor: undefined });
         }
+        for (const { id, sha256 } of record.constants) this.#bytes.set(`${record.session}/${id}`, sha256);
         break;
       case "assigned":
         this.#assigned(record);
         break;
       case "finished":
         this.#finished(core, record);
+        this.#made(record);
+        break;
+      case "cached":
+        this.#cached(core, record);
+        this.#made(record);
         break;
       case "failed": {
         const seen = this.#seen(record);
@@ -128,6 +143,7 @@ export class RecordWatch {
       case "reopened": {
         const seen = this.#seen(record);
         this.reopened.add(`${record.session}/${record.task}`);
+        for (const object of record.objects) this.#bytes.delete(`${record.session}/${object}`);
         if (!seen.open) seen.governor = undefined;
         seen.open = true;
         break;
@@ -141,8 +157,62 @@ export class RecordWatch {
       case "cancelled":
       case "unkept":
       case "session.closed":
+      case "cache.cleared":
+      case "datastore.created":
+      case "datastore.deleted":
+        break;
+      case "metrics":
+        this.#measured(record);
         break;
     }
+  }
+
+  #measured(record: Extract<ServerRecord, { type: "metrics" }>): void {
+    const seen = this.#seen(record);
+    this.#world.check(
+      seen.open && seen.governor !== undefined && seen.attempt === record.attempt,
+      "current-attempt",
+      () => `metrics of attempt ${attemptKey(record)}, and the task is ${JSON.stringify(seen)}`,
+    );
+  }
+
+  /** A task that ran again for one lost output does not replace the others. */
+  #made({ session, outputs }: Extract<ServerRecord, { type: "finished" | "cached" }>): void {
+    for (const { object, sha256 } of outputs) {
+      const key = `${session}/${object}`;
+      if (!this.#bytes.has(key)) this.#bytes.set(key, sha256);
+    }
+  }
+
+  /** A task may be taken from the cache when it waits for its first attempt or another one, and what comes is right. */
+  #cached(core: ServerCore, record: Extract<ServerRecord, { type: "cached" }>): void {
+    const seen = this.#seen(record);
+    const key = `${record.session}/${record.task}`;
+    this.#world.check(
+      seen.open && seen.governor === undefined,
+      "one-finish",
+      () => `task ${key} is taken from the cache and is ${JSON.stringify(seen)}`,
+    );
+    this.#world.check(
+      !this.reopened.has(key),
+      "cached-again",
+      () => `task ${key} was opened again for a lost output, and is taken from the cache`,
+    );
+    seen.open = false;
+    this.#world.cached++;
+    const spec = core.durable.sessions.get(record.session)?.tasks.get(record.task)?.spec;
+    if (!spec || behaviourOf(spec).random) return;
+    const inputs = spec.inputs.map(({ object }) => ({
+      sha256:
+        this.#bytes.get(`${record.session}/${object}`) ??
+        this.#world.violate("cached-wrong", `task ${key} is taken from the cache without o${object}`),
+    }));
+    const right = digests(produce(spec, inputs, ""));
+    this.#world.check(
+      digests(record.outputs) === right,
+      "cached-wrong",
+      () => `task ${key}: ${digests(record.outputs)} is taken from the cache, it makes ${right}`,
+    );
   }
 
   #seen(ref: { readonly session: number; readonly task: number }): Seen {

@@ -12,6 +12,7 @@ import type { World } from "../world.ts";
 import { checkJournal } from "./journal.ts";
 import { checkLive } from "./live.ts";
 import { RecordWatch } from "./records.ts";
+import { checkRuns } from "./runs.ts";
 
 /** The production core, with somebody who looks at every step. */
 export class WatchedCore extends ServerCore {
@@ -64,6 +65,7 @@ export class Watch {
     this.records.restarted(core);
     checkJournal(this.#world, disk, core.durable);
     checkLive(this.#world, core.kernel);
+    checkRuns(this.#world, core.kernel, undefined);
   }
   serverEnded(): void {
     this.#core = undefined;
@@ -77,7 +79,9 @@ export class Watch {
     if (!core) return;
     this.#steps++;
     this.records.check(core, input, step, now);
+    for (const effect of step.effects) if (effect.type === "blob.remove") this.#removingBlob(effect.sha256);
     checkLive(this.#world, core.kernel);
+    checkRuns(this.#world, core.kernel, step);
   }
 
   /** The records of a step go to the journal. Answers what must be on disk before its effects are seen. */
@@ -125,7 +129,14 @@ export class Watch {
       );
     }
   }
-  removingBlob(sha256: Digest): void {
+  /** Looked at when it is decided: until it is done, a submit may name the same bytes again, freshly uploaded. */
+  #removingBlob(sha256: Digest): void {
+    const stored = this.#core?.durable.datastores.all() ?? [];
+    this.#world.check(
+      !stored.some((each) => each.sha256 === sha256),
+      "kept-removed",
+      () => `the server deletes the bytes of a datastore`,
+    );
     for (const session of this.#core?.durable.sessions.values() ?? []) {
       for (const object of session.objects.values()) {
         const { state } = object;

@@ -28,6 +28,8 @@ export interface GovernorFlags {
   readonly executors: Readonly<Record<string, string>>;
   readonly name?: string;
   readonly pinCpus?: boolean;
+  /** Bytes of objects that nobody needs any more and that are kept. */
+  readonly cacheSize?: number;
   readonly workdir?: string;
   readonly logdir?: string;
   readonly readyFile?: string;
@@ -129,6 +131,7 @@ async function splitCommands(
 /** What a governor is beside its resources, as its configuration and then its flags say. */
 function traits(flags: GovernorFlags, config: GovernorConfigFile | undefined): Partial<GovernorOptions> {
   const pinCpus = flags.pinCpus ?? config?.pinCpus;
+  const cacheBytes = flags.cacheSize ?? config?.cacheBytes;
   return {
     labels: { ...config?.labels, ...flags.labels },
     environments: config?.environments ?? {},
@@ -136,6 +139,7 @@ function traits(flags: GovernorFlags, config: GovernorConfigFile | undefined): P
     ...(config?.costPerHour === undefined ? {} : { costPerHour: config.costPerHour }),
     ...(config?.killGraceMs === undefined ? {} : { killGraceMs: config.killGraceMs }),
     ...(config?.captureBytes === undefined ? {} : { captureBytes: config.captureBytes }),
+    ...(cacheBytes === undefined ? {} : { cacheBytes }),
     ...(config?.transfers === undefined ? {} : { transfers: config.transfers }),
     ...(flags.dataPort === undefined ? {} : { dataPort: flags.dataPort }),
     ...(flags.dataUrl === undefined ? {} : { dataUrl: flags.dataUrl }),
@@ -227,6 +231,7 @@ function foregroundWords(
     ...option("gpus", flags.gpus),
     ...option("memory", flags.memory),
     ...(flags.pinCpus === true ? ["--pin-cpus"] : []),
+    ...option("cache-size", flags.cacheSize),
     ...option("workdir", path(flags.workdir)),
     ...option("data-port", flags.dataPort),
     ...option("data-url", flags.dataUrl),

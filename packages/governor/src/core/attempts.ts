@@ -1,5 +1,6 @@
 import type { AttemptRef, Digest, Report, TaskSpec } from "@rain/protocol";
 import { attemptKey, type Allocation, type ReadyInput } from "./types.ts";
+import type { ToldMetrics } from "./metrics.ts";
 import type { Request } from "./pool.ts";
 
 /** What an attempt is to do; kept until its report. */
@@ -42,6 +43,8 @@ export interface Attempt<P extends Phase = Phase> {
   readonly ref: AttemptRef;
   readonly key: string;
   phase: P;
+  /** What it has told of its metrics outside its report. */
+  metrics: ToldMetrics | undefined;
   /** Its phases so far, for the message of a bug. */
   readonly story: string[];
 }
@@ -88,7 +91,13 @@ export class Attempts {
     const known = this.#all.get(key);
     if (known) throw new Error(`attempt ${key} came twice: ${known.story.join(", ")}`);
     const { session, task, attempt: number } = ref;
-    const attempt: Attempt = { ref: { session, task, attempt: number }, key, phase, story: [] };
+    const attempt: Attempt = {
+      ref: { session, task, attempt: number },
+      key,
+      phase,
+      metrics: undefined,
+      story: [],
+    };
     this.#all.set(key, attempt);
     this.#note(attempt, now);
     return attempt;

@@ -4,7 +4,7 @@ import { viewAttempt, type AttemptView } from "./attempts.ts";
 import { exitWhenDone, leave } from "./leave.ts";
 import { announceCopies, hear, heartbeat, linkDown, linkUp } from "./link.ts";
 import { Machine } from "./machine.ts";
-import { checkTimes, ended, nextTime, started, startQueued, tellStarted } from "./run.ts";
+import { checkTimes, ended, metricsCame, nextTime, started, startQueued, tellStarted } from "./run.ts";
 import type { GovernorConfig, GovernorInput, GovernorStep } from "./types.ts";
 
 /**
@@ -76,6 +76,9 @@ function dispatch(m: Machine, input: GovernorInput): void {
       break;
     case "run.ended":
       ended(m, input.ref, input.outcome);
+      break;
+    case "run.metrics":
+      metricsCame(m, input.ref, input.news);
       break;
     case "stop":
       leave(m, "stopped by its operator");

@@ -3,6 +3,7 @@ import { assign } from "./assign.ts";
 import { isIn } from "./attempts.ts";
 import { leave } from "./leave.ts";
 import type { Machine } from "./machine.ts";
+import { tellMetricsAgain } from "./metrics.ts";
 import { stopAttempt } from "./run.ts";
 import { objectKey } from "./types.ts";
 
@@ -58,6 +59,10 @@ export function hear(m: Machine, message: ServerToGovernor): void {
     case "drop":
       for (const ref of message.objects) if (!m.fresh.has(objectKey(ref))) m.holdings.drop(ref);
       break;
+    case "adopt":
+      for (const { sha256, ...ref } of message.objects)
+        if (m.holdings.has(sha256) && !m.fresh.has(objectKey(ref))) m.holdings.hold(ref, sha256);
+      break;
     case "stop":
       leave(m, "the server stopped this governor");
       break;
@@ -73,10 +78,11 @@ function registered(m: Machine, message: Extract<ServerToGovernor, { readonly ty
   m.link = { kind: "registered", heartbeatMs, heartbeatAt: m.now + heartbeatMs };
   m.emit({ type: "tickets", epoch, key: ticketKey });
   for (const attempt of m.attempts.values()) {
-    if (isIn(attempt, "reported")) m.send(attempt.phase.report);
-    else if (isIn(attempt, "running") && attempt.phase.startedAt !== undefined) {
+    if (isIn(attempt, "running") && attempt.phase.startedAt !== undefined) {
       m.send({ type: "started", ...attempt.ref, at: attempt.phase.startedAt });
     }
+    tellMetricsAgain(m, attempt);
+    if (isIn(attempt, "reported")) m.send(attempt.phase.report);
   }
   announce(m, [...m.holdings.all()], true);
   if (m.leaving) m.send({ type: "leaving" });

@@ -67,6 +67,19 @@ export class Pool {
     return short;
   }
 
+  /** The part of the machine that a request takes: of whichever resource it takes the largest part of, 0 to 1. */
+  share(request: Request): number {
+    const { cpus, gpus, memory, named } = this.#capacity;
+    const has = new Map(named);
+    const parts = [
+      [request.cpus, cpus],
+      [request.gpus, gpus],
+      [request.memory, memory],
+      ...request.named.map(([name, amount]) => [amount, has.get(name) ?? 0] as const),
+    ] as const;
+    return parts.reduce((most, [taken, all]) => (all > 0 ? Math.max(most, taken / all) : most), 0);
+  }
+
   /** Takes the units of a request that fits; GPUs by lowest index. */
   take(request: Request): Allocation {
     if (!this.fits(request)) throw new Error("took resources that are not free");

@@ -1,8 +1,9 @@
 import { limits, type AttemptRef, type OutputReport, type Report, type TaskFailure } from "@rain/protocol";
 import { arrived } from "./assign.ts";
-import { isIn, type Attempt, type AttemptIn, type PhaseOf, type StopCause } from "./attempts.ts";
+import { isIn, type Attempt, type AttemptIn, type StopCause } from "./attempts.ts";
 import type { Machine } from "./machine.ts";
-import { objectKey, type RunOutcome } from "./types.ts";
+import { metricsOfReport, tellMetrics, withCost } from "./metrics.ts";
+import { objectKey, type RunMetrics, type RunOutcome } from "./types.ts";
 
 /** From the queue to the report. */
 
@@ -63,25 +64,33 @@ export function ended(m: Machine, ref: AttemptRef, outcome: RunOutcome): void {
       m.fresh.set(objectKey(made), attempt.key);
     }
   }
-  m.report(attempt, reportOf(phase, attempt.ref, outcome));
+  m.report(attempt, reportOf(m, attempt, outcome));
   for (const [index, { sha256 }] of outputs.entries()) arrived(m, sha256, users[index] ?? []);
 }
 
-function reportOf(phase: PhaseOf<"running">, ref: AttemptRef, outcome: RunOutcome): Report {
-  switch (phase.stopping?.cause) {
-    case "cancel":
-    case "leaving":
-      return { type: "stopped", ...ref };
-    case "timeout": {
-      const message = `ran longer than its limit of ${phase.assignment.spec.timeoutS} s (timeoutS) and was ended`;
-      const stderr = outcome.ok ? undefined : outcome.failure.stderr;
-      return { type: "fail", ...ref, failure: { reason: "timeout", message, stderr }, info: outcome.info };
-    }
-    case undefined:
-      if (outcome.ok)
-        return { type: "finish", ...ref, outputs: withinMessage(outcome.outputs), info: outcome.info };
-      return { type: "fail", ...ref, failure: shortened(outcome.failure), info: outcome.info };
+/** Points and parameters of a program that runs. */
+export function metricsCame(m: Machine, ref: AttemptRef, news: RunMetrics): void {
+  tellMetrics(m, running(m, ref), news);
+}
+
+function reportOf(m: Machine, attempt: AttemptIn<"running">, outcome: RunOutcome): Report {
+  const { phase, ref } = attempt;
+  const { request, spec } = phase.assignment;
+  const cause = phase.stopping?.cause;
+  if (cause === "cancel" || cause === "leaving") {
+    attempt.metrics = undefined; // nobody asks for them
+    return { type: "stopped", ...ref };
   }
+  const info = withCost(m, m.pool.share(request), outcome.info);
+  const metrics = outcome.metrics && metricsOfReport(m, attempt, outcome.metrics);
+  const rest = metrics === undefined ? { info } : { info, metrics };
+  if (cause === "timeout") {
+    const message = `ran longer than its limit of ${spec.timeoutS} s (timeoutS) and was ended`;
+    const stderr = outcome.ok ? undefined : outcome.failure.stderr;
+    return { type: "fail", ...ref, failure: { reason: "timeout", message, stderr }, ...rest };
+  }
+  if (outcome.ok) return { type: "finish", ...ref, outputs: withinMessage(outcome.outputs), ...rest };
+  return { type: "fail", ...ref, failure: shortened(outcome.failure), ...rest };
 }
 
 /** Bytes ride along as long as the message has room for them; the server reads the others from here. */

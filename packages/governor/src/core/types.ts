@@ -4,6 +4,7 @@ import type {
   Epoch,
   GovernorHello,
   GovernorMessage,
+  MetricPoint,
   ObjectId,
   ObjectKind,
   ObjectRef,
@@ -13,6 +14,7 @@ import type {
   TaskFailure,
   TaskInfo,
   TaskSpec,
+  UserAttributes,
 } from "@rain/protocol";
 
 /** What enters the governor's core. `now` is given beside it: monotonic milliseconds. */
@@ -27,6 +29,8 @@ export type GovernorInput =
   /** Answers to the effect `run`: first perhaps `run.started`, then exactly one `run.ended`. `at`: wall clock, ms. */
   | { readonly type: "run.started"; readonly ref: AttemptRef; readonly at: number }
   | { readonly type: "run.ended"; readonly ref: AttemptRef; readonly outcome: RunOutcome }
+  /** Metrics of a run that has not ended. */
+  | { readonly type: "run.metrics"; readonly ref: AttemptRef; readonly news: RunMetrics }
   /** The operator stops this governor (SIGTERM). */
   | { readonly type: "stop" }
   /** Worst delay of the event loop since the last tick, for the heartbeat. */
@@ -34,8 +38,19 @@ export type GovernorInput =
 
 /** How a run ended. A run that was terminated may end either way; the core decides what it means. */
 export type RunOutcome =
-  | { readonly ok: true; readonly outputs: readonly OutputReport[]; readonly info: TaskInfo }
-  | { readonly ok: false; readonly failure: TaskFailure; readonly info: TaskInfo };
+  | (RunEnd & { readonly ok: true; readonly outputs: readonly OutputReport[] })
+  | (RunEnd & { readonly ok: false; readonly failure: TaskFailure });
+interface RunEnd {
+  readonly info: TaskInfo;
+  /** What `run.metrics` has not told. */
+  readonly metrics?: RunMetrics | undefined;
+}
+
+/** Points that came since the last news, and all parameters that the program chose when they changed. */
+export interface RunMetrics {
+  readonly points: readonly MetricPoint[];
+  readonly params?: UserAttributes | undefined;
+}
 
 /** An input ready to be mapped: its bytes are in the store under `sha256`. */
 export interface ReadyInput {

@@ -88,7 +88,8 @@ function parse(text: string): Attributes {
   };
 }
 
-function readUser(what: string, value: unknown): UserAttributes {
+/** Attributes that fit a message. Throws what is wrong. */
+export function readUser(what: string, value: unknown): UserAttributes {
   const parsed = userAttributes.safeParse(value);
   if (parsed.success && !hasForbiddenName(value)) return parsed.data;
   const why = parsed.error?.issues[0]?.message ?? "a name means something else in an object";
@@ -104,7 +105,7 @@ function hasForbiddenName(value: unknown): boolean {
 }
 
 /** Text that fits a message: NUL and halves of characters go, and what is too long is cut. */
-const noteOf = (debug: string): string =>
+export const noteOf = (debug: string): string =>
   debug
     .slice(0, limits.debugBytes)
     .replaceAll("\0", "")

@@ -1,5 +1,7 @@
+import { join } from "node:path";
 import { formatTask } from "@rain/protocol";
 import { attemptKey } from "../core/types.ts";
+import { inputPath } from "./inputs.ts";
 import type { RunEffect } from "./types.ts";
 
 type Environment = Readonly<Record<string, string>>;
@@ -35,6 +37,7 @@ export function taskEnvironment(
     readonly work: string;
     readonly tmp: string;
     readonly info: string;
+    readonly metrics: string;
     readonly gpus: number;
   },
 ): Environment {
@@ -45,8 +48,11 @@ export function taskEnvironment(
   }
   if (base["OMP_NUM_THREADS"] === undefined)
     env["OMP_NUM_THREADS"] = String(Math.max(1, Math.floor(allocation.cpus)));
-  if (spec.work.type === "execute") Object.assign(env, spec.work.env);
+  if (spec.work.type === "execute")
+    for (const [name, value] of Object.entries(spec.work.env ?? {}))
+      env[name] = typeof value === "string" ? value : join(place.work, inputPath(effect, value.input));
   env["RAIN_INFO"] = place.info;
+  if (spec.metrics === true) env["RAIN_METRICS"] = place.metrics;
   env["RAIN_TASK_ID"] = formatTask(ref.session, ref.task);
   env["RAIN_TASK"] = `${place.instance}:${attemptKey(ref)}`;
   return env;

@@ -25,10 +25,14 @@ import {
 } from "./inputs.ts";
 import { IDLE_TERM_STATUS, type LaunchEnd } from "./launcher.ts";
 import { tailText, type LogSource } from "./logs.ts";
+import type { MetricsEnd } from "./metrics/index.ts";
+import { takeSnapshot, type Snapshot } from "./made.ts";
 import { collectOutputs, type Collection } from "./outputs.ts";
 import type { LiveLauncher } from "./pool.ts";
 import { diagnoseLaunch } from "./program.ts";
 import { errorCode } from "../monitor/errno.ts";
+import { TreeUses } from "../store/index.ts";
+import { deathProblem, measured, redirectionProblem } from "./ends.ts";
 import { environmentPrefix, pinPrefix } from "./prefix.ts";
 import { failureOf, signalOfStatus, TaskProblem } from "./problem.ts";
 import { quote, runScript, type Command } from "./script.ts";
@@ -43,12 +47,16 @@ interface Attempt {
   readonly effect: RunEffect;
   readonly work: Execute;
   readonly folder: TaskFolder;
+  /** Unpacked directories that it holds until its folder is gone. */
+  readonly trees: TreeUses;
   readonly stop: Stop;
   readonly onStarted: (at: number) => void;
 }
 interface Prepared {
   readonly command: Command;
   readonly readOnly: readonly ReadOnly[];
+  /** What is in the task's folder, when what the program makes there is an output. */
+  readonly before: Snapshot | undefined;
 }
 /** How the program ended, with its family dead. `excess` is the capture that grew too large. */
 interface Ended {
@@ -78,6 +86,7 @@ export async function execute(
   stop: Stop,
   onStarted: (at: number) => void,
 ): Promise<RunOutcome> {
+  const trees = new TreeUses(house.trees);
   let announced = false;
   const announce = (at: number): void => {
     if (!announced) onStarted(at);
@@ -88,7 +97,7 @@ export async function execute(
   try {
     checkInputTypes(effect);
     folder = await house.folders.take(effect.ref);
-    result = await runIn({ house, effect, work, folder, stop, onStarted: announce });
+    result = await runIn({ house, effect, work, folder, trees, stop, onStarted: announce });
   } catch (error) {
     result = { outcome: { ok: false, failure: failureOf(error), info: {} }, left: undefined };
   }
@@ -97,32 +106,41 @@ export async function execute(
   } catch (error) {
     house.log("warn", `the folder ${folder?.root} could not be removed: ${String(error)}`);
   }
+  trees.release();
   return result.outcome;
 }
 
 async function runIn(attempt: Attempt): Promise<Result> {
   const { folder, house, effect } = attempt;
-  const { command, readOnly } = await prepare(attempt);
+  const { command, readOnly, before } = await prepare(attempt);
   await house.logs.begin(effect.ref, { stdout: folder.stdout, stderr: folder.stderr });
+  const metrics = effect.spec.metrics === true ? house.metrics.watch(effect.ref, folder) : undefined;
   let collection: Collection | undefined;
   let ended: Ended | undefined;
   let quick: { readonly data: Captures; readonly left: Left } | undefined;
   const result = (outcome: RunOutcome): Result => ({ outcome, left: quick?.left });
+  let told: MetricsEnd | undefined;
   try {
     ended = await launch(attempt, command);
+    told = await metrics?.end();
     await refuseModified(readOnly);
     await checkEnd(attempt, command, ended);
     quick = quickCaptures(attempt, ended);
     const { info } = ended;
-    if (quick !== undefined) return result({ ok: true, outputs: await takeQuick(attempt, quick.data), info });
+    if (quick !== undefined) {
+      const outputs = await takeQuick(attempt, quick.data);
+      return result({ ok: true, outputs, ...measured(info, told) });
+    }
     const attributes = await readAttributes(folder.info);
-    collection = await collectOutputs(effect.spec.outputs, folder, house.store);
+    collection = await collectOutputs(effect.spec.outputs, folder, house.store, { before });
     const outputs = withAttributes(effect.spec.outputs, collection.reports, attributes.outputs);
-    return result({ ok: true, outputs, info: { ...info, ...attributes.info } });
+    const all = { ...info, ...attributes.info };
+    return result({ ok: true, outputs, ...measured(all, told, collection.notes) });
   } catch (error) {
     const failure = await withStderr(failureOf(error), folder);
-    return result({ ok: false, failure, info: ended?.info ?? {} });
+    return result({ ok: false, failure, ...measured(ended?.info ?? {}, told) });
   } finally {
+    metrics?.stop();
     if (quick === undefined) await settleLogs(attempt, ended?.sizes, collection?.adopted ?? new Map());
     else
       await keepLogs(attempt, { stdout: { data: quick.data.stdout }, stderr: { data: quick.data.stderr } });
@@ -144,23 +162,32 @@ function quickCaptures(
 ): ReturnType<typeof takeCaptures> | undefined {
   if (left?.untouched !== true || !isAlone || (info.durationS ?? Infinity) > QUICK_RUN_S) return undefined;
   if (streams.some((stream) => left.sizes[stream] > QUICK_BYTES)) return undefined;
-  if (effect.spec.outputs.some((output) => output.capture === undefined)) return undefined;
+  if (!effect.spec.outputs.every(({ capture }) => capture === "stdout" || capture === "stderr"))
+    return undefined;
   return takeCaptures(folder, left);
 }
 
 async function takeQuick({ effect, house }: Attempt, captures: Captures): Promise<OutputReport[]> {
   const reports: OutputReport[] = [];
-  for (const { object, contentType, capture = "stdout" } of effect.spec.outputs) {
-    const data = captures[capture];
+  for (const { object, contentType, capture } of effect.spec.outputs) {
+    const data = captures[capture === "stderr" ? "stderr" : "stdout"];
     reports.push({ object, contentType, ...(await house.store.putBytes(data)), data });
   }
   return reports;
 }
 
-async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepared> {
-  const readOnly = await mapInputs(effect, house.store, folder.work);
+async function prepare({ folder, trees, house, effect, work }: Attempt): Promise<Prepared> {
+  const readOnly = await mapInputs(effect, house.store, trees, folder.work);
+  const before = await snapshotFor(effect, folder.work);
   const { instance, gpus } = house;
-  const place = { instance, work: folder.work, tmp: folder.tmp, info: folder.info, gpus };
+  const place = {
+    instance,
+    work: folder.work,
+    tmp: folder.tmp,
+    info: folder.info,
+    metrics: folder.metrics,
+    gpus,
+  };
   const env = taskEnvironment(effect, house.baseEnv, place);
   const words = work.args.map((arg) => argument(arg, effect, work.shell === true));
   const own = work.shell === true ? ["/bin/sh", "-c", "--", words.join(" ")] : words;
@@ -176,7 +203,16 @@ async function prepare({ folder, house, effect, work }: Attempt): Promise<Prepar
   if (work.stdin !== undefined && effect.spec.inputs[work.stdin]?.path === undefined)
     readOnly.push(...(await watchStdin(effect, house.store, work.stdin)));
   const isPrepared = house.folders.isPrepared(folder);
-  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr, isPrepared }, readOnly };
+  const streamsTo = { stdin, stdout, stderr, isPrepared };
+  return { command: { program, args, cwd: folder.work, env, ...streamsTo }, readOnly, before };
+}
+
+async function snapshotFor({ spec, inputs }: RunEffect, work: string): Promise<Snapshot | undefined> {
+  if (!spec.outputs.some(({ capture }) => capture === "files")) return undefined;
+  const readOnly = spec.inputs.flatMap(({ path, write }, at) =>
+    path !== undefined && write !== true && inputs[at]?.kind === "directory" ? [path] : [],
+  );
+  return await takeSnapshot(work, new Set(readOnly));
 }
 
 /** Throws when inputs that are read-only were changed. */
@@ -336,22 +372,6 @@ async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promi
 async function wasNotOpened({ folder, house }: Attempt, { end, sizes }: Ended): Promise<boolean> {
   if (!house.folders.isPrepared(folder)) return (await sizeOf(folder.stderr)) === undefined;
   return end.type === "status" && end.status === 2 && end.stderr !== "" && sizes.stderr === 0;
-}
-
-/** The launcher died, with the program's group or before the program. */
-function deathProblem(end: Extract<LaunchEnd, { type: "died" }>, stop: Stop): TaskProblem {
-  const signal = end.signal ?? stop.signal;
-  if (signal === undefined)
-    return new TaskProblem("internal", `the launcher ended (${end.exitCode}): ${end.stderr.trim()}`);
-  return new TaskProblem("signal", `the program and its process group were ended by ${signal}`, { signal });
-}
-
-/** The shell could not open the program's stdin, stdout or stderr: the program did not run. */
-function redirectionProblem(said: string): TaskProblem {
-  const full = /No space left|quota exceeded/i.test(said);
-  return full
-    ? new TaskProblem("disk-full", `the disk of the governor is full: ${said}`)
-    : new TaskProblem("internal", `the program's stdin, stdout or stderr could not be opened: ${said}`);
 }
 
 async function withStderr(failure: TaskFailure, folder: TaskFolder): Promise<TaskFailure> {

@@ -15,12 +15,14 @@ import { Folders } from "./folders.ts";
 import type { House } from "./house.ts";
 import { Launcher } from "./launcher.ts";
 import { Logs, type LogView } from "./logs.ts";
+import { MetricsMonitor } from "./metrics/index.ts";
 import { LauncherPool } from "./pool.ts";
+import { Trees } from "../store/index.ts";
 import { failureOf, TaskProblem } from "./problem.ts";
 import { Programs } from "./program.ts";
 import { Reaper } from "./reaper.ts";
 import { Stop } from "./stop.ts";
-import type { ExecutorOptions, LogStream, RunEffect, RunOutcome, Store } from "./types.ts";
+import type { ExecutorOptions, Log, LogStream, RunEffect, RunOutcome, Store } from "./types.ts";
 
 interface Running {
   readonly stop: Stop;
@@ -64,6 +66,7 @@ export class Executor {
       folders: new Folders(tasks, spares, log),
       instance,
       store: this.#options.store,
+      trees: this.#options.trees ?? (await openTrees(workdir, log)),
       baseEnv,
       gpus: this.#options.gpus ?? 0,
       environments: this.#options.environments ?? new Map(),
@@ -86,6 +89,7 @@ export class Executor {
       }),
       sweeper,
       usage: new UsageMonitor(table, (error) => log("warn", `sampling of tasks: ${String(error)}`)),
+      metrics: new MetricsMonitor((ref, news) => this.#options.onMetrics?.(ref, news), log),
       programs: new Programs(),
       logs: this.#logs,
       log,
@@ -158,6 +162,10 @@ export class Executor {
     }
   }
 }
+
+/** Trees that stay until the governor ends. */
+const openTrees = (workdir: string, log: Log): Promise<Trees> =>
+  Trees.open(workdir, (error) => log("warn", `removing an unpacked directory: ${String(error)}`));
 
 /** Makes a folder, or clears out the one that is there. */
 async function emptyFolder(path: string): Promise<string> {

@@ -14,6 +14,8 @@ export interface TaskFolder {
   readonly stderr: string;
   /** Where the program may tell attributes of its run. */
   readonly info: string;
+  /** Where the program may tell metrics, one JSON object a line. */
+  readonly metrics: string;
 }
 
 /** Names the folder of an attempt; `tasks` is free of symbolic links. */
@@ -31,6 +33,7 @@ export function namedFolder(place: string, name: string): TaskFolder {
     stdout: at("stdout"),
     stderr: at("stderr"),
     info: at("info.json"),
+    metrics: at("metrics.jsonl"),
   };
 }
 
@@ -71,9 +74,17 @@ export async function removeTree(path: string): Promise<void> {
   }
 }
 
-async function openFolders(path: string): Promise<void> {
-  if (!(await lstat(path)).isDirectory()) return;
-  await chmod(path, 0o700);
-  for (const entry of await readdir(path, { withFileTypes: true }))
-    if (entry.isDirectory()) await openFolders(join(path, entry.name));
+/**
+ * Gives the right to write to all folders of a tree back, so that anybody's `rm -r` can remove it. Something of it may
+ * vanish meanwhile: a removal that failed goes on for a while with what it had begun.
+ */
+export async function openFolders(path: string): Promise<void> {
+  try {
+    if (!(await lstat(path)).isDirectory()) return;
+    await chmod(path, 0o700);
+    for (const entry of await readdir(path, { withFileTypes: true }))
+      if (entry.isDirectory()) await openFolders(join(path, entry.name));
+  } catch (error) {
+    if (errorCode(error) !== "ENOENT") throw error;
+  }
 }

@@ -3,6 +3,8 @@ import type { UsageMonitor } from "../monitor/usage.ts";
 import type { Executors } from "./custom/index.ts";
 import type { Folders } from "./folders.ts";
 import type { Logs } from "./logs.ts";
+import type { MetricsMonitor } from "./metrics/index.ts";
+import type { Trees } from "../store/index.ts";
 import type { LauncherPool } from "./pool.ts";
 import type { Programs } from "./program.ts";
 import type { Log, Store } from "./types.ts";
@@ -14,6 +16,8 @@ export interface House {
   readonly folders: Folders;
   readonly instance: string;
   readonly store: Store;
+  /** Directory objects that are unpacked once for all. */
+  readonly trees: Trees;
   readonly baseEnv: Readonly<Record<string, string>>;
   readonly gpus: number;
   /** Prefixes of the governor's environments, by their names. */
@@ -23,6 +27,7 @@ export interface House {
   readonly executors: Executors;
   readonly sweeper: Sweeper;
   readonly usage: UsageMonitor;
+  readonly metrics: MetricsMonitor;
   readonly programs: Programs;
   readonly logs: Logs;
   readonly log: Log;

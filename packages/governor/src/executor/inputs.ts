@@ -1,11 +1,13 @@
 import { constants, createReadStream, type BigIntStats } from "node:fs";
-import { chmod, copyFile, link, lstat, mkdir, stat, writeFile } from "node:fs/promises";
+import { chmod, copyFile, link, lstat, mkdir, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { formatObject, isSubtype, RainError, type InputSpec } from "@rain/protocol";
+import { formatObject, isSubtype, RainError, TASK_FOLDER, type InputSpec } from "@rain/protocol";
 import { extractTree } from "@rain/protocol/tree";
 import { eachLimited } from "./each.ts";
 import { errorCode } from "../monitor/errno.ts";
+import type { TreeUses } from "../store/trees.ts";
 import { TaskProblem } from "./problem.ts";
+import { spreadTree } from "./project.ts";
 import { isSameState, makeReadOnly, treeState } from "./read-only.ts";
 import type { RunEffect, Store } from "./types.ts";
 
@@ -22,7 +24,7 @@ const COPY_BYTES = modesAreVoid ? 67_108_864 : 1_048_576;
 const AT_ONCE = 8;
 
 /** Tells, once the program is dead, whether it changed what it may only read. */
-interface Watch {
+export interface Watch {
   readonly isChanged: () => Promise<boolean>;
 }
 export interface ReadOnly extends Watch {
@@ -49,6 +51,13 @@ export function readyInput(effect: RunEffect, index: number): ReadyInput {
   return ready;
 }
 
+/** Where input `index` is mapped, relative to the task's folder. */
+export function inputPath(effect: RunEffect, index: number): string {
+  const path = effect.spec.inputs[index]?.path;
+  if (path !== undefined) return path;
+  throw new TaskProblem("internal", `input ${index} is named by its path, and has none`);
+}
+
 /** The measured type of each input must be what its task asks; an object without a type is taken for it. */
 export function checkInputTypes(effect: RunEffect): void {
   for (const [index, { contentType: wanted }] of effect.spec.inputs.entries()) {
@@ -63,22 +72,78 @@ export function checkInputTypes(effect: RunEffect): void {
 }
 
 /** Maps all inputs that have a path into the folder. Answers what the program may read but could write to. */
-export async function mapInputs(effect: RunEffect, store: Store, work: string): Promise<ReadOnly[]> {
+export async function mapInputs(
+  effect: RunEffect,
+  store: Store,
+  trees: TreeUses,
+  work: string,
+): Promise<ReadOnly[]> {
   const readOnly: ReadOnly[] = [];
+  await mapProject(effect, store, trees, work, readOnly);
   await eachLimited([...effect.spec.inputs.entries()], AT_ONCE, async ([index, spec]) => {
-    if (spec.path === undefined) return;
+    if (spec.path === undefined || spec.path === TASK_FOLDER) return;
     const input = readyInput(effect, index);
     const target = join(work, spec.path);
     const what = `input ${inputName(effect, index)}`;
     try {
       if (spec.path.includes("/")) await mkdir(dirname(target), { recursive: true });
-      const mapped = await (input.kind === "directory" ? mapDirectory : mapBlob)(store, input, target, spec);
+      const mapped =
+        spec.shared === true
+          ? await mapShared(store, trees, input, target)
+          : await (input.kind === "directory" ? mapDirectory : mapBlob)(store, input, target, spec);
       if (mapped !== undefined) readOnly.push({ label: inputName(effect, index), ...mapped });
     } catch (error) {
       throw mapProblem(error, what, spec.path);
     }
   });
   return readOnly;
+}
+
+/** The input that is the task's folder itself, if there is one. It comes first: the others go on top of it. */
+async function mapProject(
+  effect: RunEffect,
+  store: Store,
+  trees: TreeUses,
+  work: string,
+  readOnly: ReadOnly[],
+): Promise<void> {
+  const index = effect.spec.inputs.findIndex(({ path }) => path === TASK_FOLDER);
+  if (index === -1) return;
+  const input = readyInput(effect, index);
+  const others = effect.spec.inputs.flatMap(({ path }, at) => {
+    if (path === undefined || at === index) return [];
+    return [{ path, isFile: readyInput(effect, at).kind === "blob", name: inputName(effect, at) }];
+  });
+  const label = inputName(effect, index);
+  try {
+    const tree = await trees.take(input, await store.onDisk(input.sha256));
+    const watch = await spreadTree(tree, work, others, COPY_BYTES);
+    if (watch !== undefined) readOnly.push({ label, ...watch });
+  } catch (error) {
+    throw mapProblem(error, `input ${label}`, TASK_FOLDER);
+  }
+}
+
+/** Trees with more entries are not looked at after a program of the superuser: that would take too long. */
+const WATCHED_ENTRIES = 10_000;
+
+/** A link to the tree that all tasks share. */
+async function mapShared(
+  store: Store,
+  trees: TreeUses,
+  input: ReadyInput,
+  target: string,
+): Promise<Watch | undefined> {
+  const tree = await trees.take(input, await store.onDisk(input.sha256));
+  await symlink(tree.path, target);
+  if (!modesAreVoid || tree.state.entries > WATCHED_ENTRIES) return undefined;
+  return {
+    isChanged: async () => {
+      if (isSameState(await treeState(tree.path), tree.state)) return false;
+      tree.spoil();
+      return true;
+    },
+  };
 }
 
 /** An input that is only stdin: the store's own file, which the program could open again for writing. */
@@ -167,7 +232,7 @@ async function watchStored(store: Store, { sha256 }: ReadyInput, linked?: string
       const now = await find();
       if (now === undefined) return false;
       if (now.size !== before.size || now.mtimeNs !== before.mtimeNs) {
-        await store.remove(sha256);
+        await store.discard(sha256);
         return true;
       }
       if (now.mode !== before.mode) await chmod(path, Number(before.mode & 0o777n)).catch(absent);

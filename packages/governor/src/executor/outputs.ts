@@ -14,6 +14,7 @@ import {
 import { packToFile, packTree } from "@rain/protocol/tree";
 import type { TaskFolder } from "./folder.ts";
 import { errorCode } from "../monitor/errno.ts";
+import { takeMade, type Snapshot } from "./made.ts";
 import { TaskProblem } from "./problem.ts";
 import type { LogStream, Store } from "./types.ts";
 
@@ -27,25 +28,32 @@ export interface Collection {
   readonly reports: readonly OutputReport[];
   /** Captures whose file is now the store's, under this digest. */
   readonly adopted: ReadonlyMap<LogStream, Digest>;
+  /** What people should know of what was left out. */
+  readonly notes: readonly string[];
 }
 
 /**
  * Takes the declared outputs of a program into the store. To be called when the whole family is dead: nothing may
  * change between a check and what follows from it. Throws one problem that lists everything that is wrong.
- * `copy`: someone who lives on may still have the files open, so that the store gets copies.
+ * `before`: what was in the folder, for an output of all that was made. `copy`: someone who lives on may still have the files open, so that the store gets copies.
  */
 export async function collectOutputs(
   outputs: readonly OutputSpec[],
   folder: TaskFolder,
   store: Store,
-  { copy = false }: { readonly copy?: boolean } = {},
+  { copy = false, before }: { readonly copy?: boolean; readonly before?: Snapshot | undefined } = {},
 ): Promise<Collection> {
   await checkOutputs(outputs, folder);
   const byPath = new Map<string, Collected>(); // two outputs may name one file
+  const notes: string[] = [];
+  const declared = new Set(outputs.flatMap(({ path }) => (path === undefined ? [] : [path])));
   // Folders first: a large file is moved into the store, and one of them may hold it.
   for (const output of outputs) {
     const path = outputFile(output, folder);
-    if (output.kind === "directory") byPath.set(path, await takeFolder(path, output, folder, store));
+    if (output.capture === "files") {
+      const note = (text: string): unknown => notes.push(text);
+      byPath.set(path, await takeMade(folder, before ?? new Map(), declared, store, note));
+    } else if (output.kind === "directory") byPath.set(path, await takeFolder(path, output, folder, store));
   }
   const adopted = new Map<LogStream, Digest>();
   const reports: OutputReport[] = [];
@@ -53,14 +61,15 @@ export async function collectOutputs(
     const path = outputFile(output, folder);
     const collected = byPath.get(path) ?? (await takeFile(path, folder, store, { copy }));
     byPath.set(path, collected);
-    if (output.capture !== undefined && collected.data === undefined)
+    if (output.capture !== undefined && output.capture !== "files" && collected.data === undefined)
       adopted.set(output.capture, collected.sha256);
     reports.push({ object: output.object, contentType: output.contentType, ...collected });
   }
-  return { reports, adopted };
+  return { reports, adopted, notes };
 }
 
 function outputFile(output: OutputSpec, folder: TaskFolder): string {
+  if (output.capture === "files") return folder.work;
   if (output.capture !== undefined) return folder[output.capture];
   if (output.path !== undefined) return join(folder.work, output.path);
   throw new TaskProblem(

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { errorCode } from "../monitor/errno.ts";
 
 /** What a tree looked like: a write, a new name or a removed one changes it. */
-interface TreeState {
+export interface TreeState {
   readonly entries: number;
   readonly newestNs: bigint;
 }

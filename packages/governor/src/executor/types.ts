@@ -1,6 +1,6 @@
 import type { AttemptRef } from "@rain/protocol";
-import type { GovernorEffect, RunOutcome } from "../core/types.ts";
-import type { Store } from "../store/index.ts";
+import type { GovernorEffect, RunMetrics, RunOutcome } from "../core/types.ts";
+import type { Store, Trees } from "../store/index.ts";
 import type { OwnExecutor } from "./custom/index.ts";
 
 export type RunEffect = Extract<GovernorEffect, { readonly type: "run" }>;
@@ -14,6 +14,8 @@ export interface ExecutorOptions {
   /** Folder of this executor alone; made when missing. On the same file system as the store. */
   readonly workdir: string;
   readonly store: Store;
+  /** Where directory objects are unpacked for all tasks; default: trees of this executor's own. */
+  readonly trees?: Trees;
   /** Environment that every task starts from, less its RAIN_* variables; default: this process's own. */
   readonly baseEnv?: NodeJS.ProcessEnv;
   /** GPUs of this governor. With none, the variables that choose GPUs are left as they are. */
@@ -33,5 +35,7 @@ export interface ExecutorOptions {
   readonly onStarted: (ref: AttemptRef, at: number) => void;
   /** The run is over, its processes are dead and its folder is gone. Exactly once for each run. */
   readonly onEnded: (ref: AttemptRef, outcome: RunOutcome) => void;
+  /** Metrics of a run that has not ended. */
+  readonly onMetrics?: (ref: AttemptRef, news: RunMetrics) => void;
   readonly log: Log;
 }

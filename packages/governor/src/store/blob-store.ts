@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
-import { constants } from "node:fs";
+import { constants, statSync } from "node:fs";
 import { chmod, copyFile, mkdir, open, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { asDigest, limits, RainError, type Digest } from "@rain/protocol";
 import { nanoid } from "nanoid";
 import { errorCode } from "../monitor/errno.ts";
+import { Cache } from "./cache.ts";
 import { Turns } from "./turns.ts";
 import { secureWorkdir } from "./workdir.ts";
 
@@ -29,6 +30,17 @@ export interface Store {
   install(path: string, sha256: Digest): Promise<void>;
   /** Deletes a blob; one that is pinned only once the last pin is gone. */
   remove(sha256: Digest): Promise<void>;
+  /** Deletes a blob whose bytes are not what its digest says. */
+  discard(sha256: Digest): Promise<void>;
+}
+
+export interface StoreOptions {
+  /** Keep blobs that are removed as long as there is room for them: so many bytes, or as many as seem right. */
+  readonly cache?: { readonly bytes?: number | undefined };
+  /** Bytes on disk that go with a blob. */
+  readonly besides?: (sha256: Digest) => number;
+  /** The bytes of a blob are not here any more. */
+  readonly onGone?: (sha256: Digest) => void;
 }
 
 const READ_BYTES = 262_144;
@@ -55,10 +67,17 @@ export class BlobStore implements Store {
   readonly #condemned = new Set<Digest>();
   /** Blobs that are removed and whose file is still there. */
   readonly #leftovers = new Set<Digest>();
+  /** Blobs whose bytes were changed. */
+  readonly #spoilt = new Set<Digest>();
+  /** Blobs that are removed and may come back. */
+  readonly #cache: Cache | undefined;
+  readonly #options: StoreOptions;
   readonly #folders = new Set<string>();
   readonly #turns = new Turns<Digest>();
 
-  private constructor(workdir: string) {
+  private constructor(workdir: string, options: StoreOptions) {
+    this.#options = options;
+    this.#cache = options.cache && new Cache(workdir, options.cache.bytes);
     this.#root = join(workdir, "store");
     this.#incoming = join(workdir, "incoming");
   }
@@ -67,13 +86,14 @@ export class BlobStore implements Store {
    * Opens the store of a work folder, empty: what an earlier governor left is deleted.
    * Throws RainError "not-allowed" when others could tamper with the folder.
    */
-  static async open(workdir: string): Promise<BlobStore> {
+  static async open(workdir: string, options: StoreOptions = {}): Promise<BlobStore> {
     await secureWorkdir(workdir);
-    const store = new BlobStore(workdir);
+    const store = new BlobStore(workdir, options);
     for (const folder of [store.#root, store.#incoming]) {
       await rm(folder, { recursive: true, force: true });
       await mkdir(folder, { mode: 0o700 });
     }
+    await store.#cache?.look();
     return store;
   }
 
@@ -145,9 +165,35 @@ export class BlobStore implements Store {
       return;
     }
     this.#condemned.delete(sha256);
+    const isSpoilt = this.#spoilt.delete(sha256);
+    if (isSpoilt && this.#cache?.delete(sha256) === true) return await this.#erase([sha256]);
     if (!this.#blobs.delete(sha256)) return;
-    this.#leftovers.add(sha256);
-    await this.#turns.run(sha256, () => this.#clear(sha256));
+    if (isSpoilt || !this.#remember(sha256)) return await this.#erase([sha256]);
+    await this.#cache?.look();
+    await this.#erase(this.#cache?.excess() ?? []);
+  }
+
+  async discard(sha256: Digest): Promise<void> {
+    this.#spoilt.add(sha256);
+    await this.remove(sha256);
+  }
+
+  /** Answers whether a removed blob is kept in case that it is needed again. */
+  #remember(sha256: Digest): boolean {
+    if (this.#cache === undefined) return false;
+    const size = statSync(this.path(sha256), { throwIfNoEntry: false })?.size ?? 0;
+    // What is small comes along with an assignment: it is not worth a place.
+    if (size <= limits.inlineBytes) return false;
+    return this.#cache.add(sha256, size + (this.#options.besides?.(sha256) ?? 0));
+  }
+
+  /** Deletes files of blobs that are not here any more. */
+  async #erase(blobs: readonly Digest[]): Promise<void> {
+    for (const sha256 of blobs) {
+      this.#leftovers.add(sha256);
+      this.#options.onGone?.(sha256);
+    }
+    for (const sha256 of blobs) await this.#turns.run(sha256, () => this.#clear(sha256));
   }
 
   /** Holds a blob, here or to come, against `remove` until `unpin`. */
@@ -165,9 +211,10 @@ export class BlobStore implements Store {
     if (this.#condemned.has(sha256)) await this.remove(sha256);
   }
 
-  /** A blob that is to be removed with its last pin stays after all. Answers whether it is here. */
+  /** A blob that is to be removed with its last pin, or that was removed, stays after all. Answers whether it is here. */
   keep(sha256: Digest): boolean {
     this.#condemned.delete(sha256);
+    if (this.#cache?.delete(sha256) === true) this.#blobs.add(sha256);
     return this.#blobs.has(sha256);
   }
 

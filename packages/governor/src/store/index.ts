@@ -1,3 +1,4 @@
 export { BlobStore, type Store } from "./blob-store.ts";
 export { RunStore } from "./run-store.ts";
+export { Trees, TreeUses } from "./trees.ts";
 export { secureWorkdir } from "./workdir.ts";

@@ -50,6 +50,9 @@ export class RunStore implements Store {
   remove(sha256: Digest): Promise<void> {
     return this.#store.remove(sha256);
   }
+  discard(sha256: Digest): Promise<void> {
+    return this.#store.discard(sha256);
+  }
 
   readonly #pin = (sha256: Digest): void => {
     this.#store.pin(sha256);

@@ -4,7 +4,7 @@ import { messageBounds, type Bounds } from "./bounds.ts";
 import { toPlain } from "./plain.ts";
 import { prescan } from "./prescan.ts";
 
-export { messageBounds, type Bounds } from "./bounds.ts";
+export { forbiddenKeys, messageBounds, type Bounds } from "./bounds.ts";
 export { parse } from "./parse.ts";
 export { prescan } from "./prescan.ts";
 

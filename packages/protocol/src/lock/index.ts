@@ -54,6 +54,15 @@ export async function lockFolder(folder: string, words: LockWords): Promise<() =
   };
 }
 
+/**
+ * Throws RainError "not-allowed", as `lockFolder` does, while a process holds the folder. Writes nothing, so that it
+ * works on a copy that cannot be written to; another process may take the lock right after it.
+ */
+export async function refuseLocked(folder: string, words: LockWords): Promise<void> {
+  const lock = join(folder, LOCK);
+  await refuseIfAlive({ folder, lock, words }, await readHolder(lock));
+}
+
 /** Replaces a lock whose holder is gone. A second file makes sure that only one process does so at a time. */
 async function takeOver(place: Place, mine: Holder): Promise<void> {
   const { folder, lock } = place;

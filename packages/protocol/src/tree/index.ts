@@ -7,5 +7,6 @@ export { packTree } from "./walk.ts";
 export { packEntries } from "./entries.ts";
 export { packToFile, type PackedTree } from "./file.ts";
 export { extractTree, type ExtractedTree } from "./extract.ts";
+export { linkProblem, pathProblem } from "./names.ts";
 export { listTree } from "./list.ts";
 export { sliceTree } from "./slice.ts";

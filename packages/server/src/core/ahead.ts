@@ -4,6 +4,7 @@ import { attemptKey, type Kernel } from "./kernel.ts";
 import type { HeldAttempt, LiveGovernor, LiveTask, ResourceClass } from "./live.ts";
 import { isBefore } from "./queue.ts";
 import { fits, minus } from "./resources.ts";
+import { mayStart } from "./schedule.ts";
 
 /**
  * Work ahead: when nobody has room, a governor that runs short tasks of a class is given more of the same, so that it
@@ -88,7 +89,7 @@ export function assignAhead(
 function bestClass(classes: readonly ResourceClass[]): ResourceClass | undefined {
   let best: ResourceClass | undefined;
   for (const each of classes) {
-    const head = each.queue.peek();
+    const head = mayStart(each) ? each.queue.peek() : undefined;
     const before = best?.queue.peek();
     if (head && (!before || isBefore(head, before))) best = each;
   }

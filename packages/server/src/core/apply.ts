@@ -1,13 +1,22 @@
 import {
   asGovernorId,
   asSessionId,
+  limits,
+  type DatastoreVersion,
   type GovernorId,
+  type HistoryItem,
+  type MetricsBatch,
   type ObjectId,
   type OutputReport,
   type SessionId,
   type TaskFailure,
   type TaskId,
 } from "@rain/protocol";
+import { Curves } from "./curves.ts";
+import { Datastores } from "./datastores.ts";
+import { historyItem } from "./history.ts";
+import { cachedOutputs, Cache } from "./cache.ts";
+import { cacheKey } from "./cache-key.ts";
 import { loadItem, snapshotItems } from "./snapshot.ts";
 import {
   isNeeded,
@@ -35,6 +44,12 @@ export interface Changes {
   /** Objects whose bytes nobody needs any more. */
   readonly unneeded: DataObject[];
   readonly failedObjects: DataObject[];
+  /** Tasks that others took the place of. */
+  readonly replaced: Task[];
+  /** Tasks of which metrics came. */
+  readonly measured: Task[];
+  readonly stored: DatastoreVersion[];
+  readonly unstored: DatastoreVersion[];
   closed: Session | undefined;
 }
 
@@ -47,6 +62,10 @@ const noChanges = (): Changes => ({
   lost: [],
   unneeded: [],
   failedObjects: [],
+  replaced: [],
+  measured: [],
+  stored: [],
+  unstored: [],
   closed: undefined,
 });
 
@@ -54,8 +73,14 @@ const noChanges = (): Changes => ({
 export class DurableState {
   readonly sessions: Map<SessionId, Session> = new Map();
   readonly sessionByKey: Map<string, Session> = new Map();
+  /** Sessions whose name is their own. */
+  readonly sessionByName: Map<string, Session> = new Map();
+  readonly datastores: Datastores = new Datastores();
+  /** Sessions that were closed, the oldest first. */
+  readonly history: HistoryItem[] = [];
   readonly governors: Map<GovernorId, KnownGovernor> = new Map();
   readonly governorByIdentity: Map<string, KnownGovernor> = new Map();
+  readonly cache: Cache = new Cache();
   nextSession: SessionId = asSessionId(1);
   nextGovernor: GovernorId = asGovernorId(1);
 
@@ -81,11 +106,17 @@ export class DurableState {
           onError: record.onError,
           detached: record.detached,
           ttlS: record.ttlS,
+          unique: record.unique,
+          parallelism: record.parallelism,
+          maxFails: record.maxFails,
+          created: record.created,
+          user: record.user,
           tasks: new Map(),
           objects: new Map(),
           submitKeys: new Set(),
           settled: [],
           open: new Set(),
+          failed: 0,
           failure: undefined,
         });
         break;
@@ -112,10 +143,18 @@ export class DurableState {
         const task = this.task(record.session, record.task);
         const { attempt, governor } = record;
         moveTask(task, { kind: "open", attempt, governor, ...(record.ahead ? { ahead: true } : {}) });
+        task.curves = undefined;
+        task.inputsChanged = record.adopted === true;
         break;
       }
       case "finished":
-        applyFinished(this.task(record.session, record.task), record, changes);
+        applyFinished(this.task(record.session, record.task), record, changes, this.cache);
+        break;
+      case "cached":
+        applyCached(this.task(record.session, record.task), record, changes, this.cache);
+        break;
+      case "cache.cleared":
+        this.cache.clear();
         break;
       case "failed":
         applyFailed(this.task(record.session, record.task), record, changes);
@@ -148,17 +187,39 @@ export class DurableState {
         const session = this.session(record.session);
         this.sessions.delete(session.id);
         this.sessionByKey.delete(session.key);
+        if (session.unique === true) this.sessionByName.delete(session.name);
+        this.remember(historyItem(session));
+        this.cache.sessionClosed(session.id);
         changes.closed = session;
         break;
       }
+      case "metrics":
+        addMetrics(this.task(record.session, record.task), record, changes);
+        break;
+      case "datastore.created": {
+        const { type: _type, ...version } = record;
+        this.datastores.create(version);
+        changes.stored.push(version);
+        break;
+      }
+      case "datastore.deleted":
+        changes.unstored.push(...this.datastores.delete(record.name, record.versions));
+        break;
     }
+    for (const list of [changes.unneeded, changes.lost, changes.failedObjects])
+      for (const object of list) this.cache.objectGone(object);
     return changes;
   }
 
   addSession(session: Session): void {
     this.sessions.set(session.id, session);
     this.sessionByKey.set(session.key, session);
+    if (session.unique === true) this.sessionByName.set(session.name, session);
     if (session.id >= this.nextSession) this.nextSession = asSessionId(session.id + 1);
+  }
+  remember(item: HistoryItem): void {
+    this.history.push(item);
+    if (this.history.length > limits.historyItems) this.history.shift();
   }
   /** A process that is drained stays so when it registers again; another one of the same work folder is not. */
   #drains(id: GovernorId, incarnation: string): boolean {
@@ -230,6 +291,8 @@ function applySubmit(
     }
   }
   for (const spec of record.tasks) {
+    const replaced = spec.replaces === undefined ? undefined : session.tasks.get(spec.replaces);
+    if (replaced) changes.replaced.push(replaced);
     const task = addTask(session, spec, { kind: "open", attempt: 0, governor: undefined });
     session.open.add(task);
     for (const input of task.inputs) input.openConsumers++;
@@ -254,24 +317,74 @@ export function addTask(session: Session, spec: Task["spec"], state: DurableTask
     failures: 0,
     starved: 0,
     logged: false,
+    replacedBy: undefined,
+    curves: undefined,
+    revision: 0,
+    counted: undefined,
+    mustRun: false,
+    inputsChanged: false,
   };
   session.tasks.set(spec.id, task);
+  if (spec.replaces !== undefined) replace(session, spec.replaces, spec.id);
   for (const input of inputs) input.consumers.push(task);
   return task;
+}
+
+/** The old task has settled; if it failed, its failure does not count any more. */
+function replace(session: Session, old: TaskId, by: TaskId): void {
+  const replaced = session.tasks.get(old);
+  if (!replaced) throw new Error(`task ${session.id}/${by} replaces task ${old}, which does not exist`);
+  replaced.replacedBy = by;
+  if (replaced.state.kind === "failed") session.failed--;
+}
+
+/** Points of the current attempt that are not known yet: `Curves.news` chose them before they were recorded. */
+function addMetrics(task: Task, batch: MetricsBatch | undefined, changes: Changes): void {
+  if (batch === undefined) return;
+  if (task.curves?.attempt !== task.state.attempt) task.curves = new Curves(task.state.attempt);
+  task.curves.add(batch);
+  changes.measured.push(task);
 }
 
 function applyFinished(
   task: Task,
   record: Extract<ServerRecord, { type: "finished" }>,
   changes: Changes,
+  cache: Cache,
 ): void {
-  moveTask(task, {
-    kind: "finished",
-    attempt: record.attempt,
-    governor: record.governor,
-    info: record.info,
-  });
-  const reports = new Map<number, OutputReport>(record.outputs.map((report) => [report.object, report]));
+  const { attempt, governor, info } = record;
+  moveTask(task, { kind: "finished", attempt, governor, info });
+  addMetrics(task, record.metrics, changes);
+  // Now: an input that nobody else needs goes with this task.
+  const key = task.spec.cache === true && !task.inputsChanged ? cacheKey(task) : undefined;
+  takeOutputs(task, record.outputs, () => governor, changes);
+  const outputs = key === undefined ? undefined : cachedOutputs(task, record.outputs);
+  if (key !== undefined && outputs) cache.finished(key, task, info, outputs);
+}
+
+/** It was not run: the same task finished before. */
+function applyCached(
+  task: Task,
+  record: Extract<ServerRecord, { type: "cached" }>,
+  changes: Changes,
+  cache: Cache,
+): void {
+  const { info, from, outputs, copies } = record;
+  moveTask(task, { kind: "finished", attempt: task.state.attempt, governor: undefined, info, from });
+  task.curves = undefined;
+  const key = cacheKey(task);
+  takeOutputs(task, outputs, (id) => copies.find(({ object }) => object === id)?.governor, changes);
+  if (key !== undefined) cache.hit(key, task);
+}
+
+/** A finished task's outputs are there, and the task is settled. */
+function takeOutputs(
+  task: Task,
+  list: readonly OutputReport[],
+  originOf: (id: ObjectId) => GovernorId | undefined,
+  changes: Changes,
+): void {
+  const reports = new Map<number, OutputReport>(list.map((report) => [report.object, report]));
   for (const output of outputsOf(task)) {
     const report = reports.get(output.id);
     // A task that ran again for one lost output does not replace the others.
@@ -282,7 +395,7 @@ function applyFinished(
       sha256: report.sha256,
       contentType: report.contentType,
       data: report.data,
-      origin: record.governor,
+      origin: originOf(output.id),
       user: report.user,
     };
     changes.finished.push(output);
@@ -300,9 +413,11 @@ function applyFailed(task: Task, record: Extract<ServerRecord, { type: "failed" 
     failure,
     info: record.info,
   });
+  addMetrics(task, record.metrics, changes);
   settle(task, changes);
   failOutputs(task, task.spec.id, changes);
   const { session } = task;
+  if (task.replacedBy === undefined) session.failed++;
   if (session.onError === "fail" && !session.failure) {
     session.failure = {
       task: task.spec.id,
@@ -310,12 +425,17 @@ function applyFailed(task: Task, record: Extract<ServerRecord, { type: "failed" 
       failure,
       origin: task.spec.origin,
     };
-    // By number: the order of the set is another one after a snapshot, and the settled log must be the same.
-    const others = [...session.open].toSorted((a, b) => a.spec.id - b.spec.id);
-    for (const other of others) cancelTask(other, changes);
+    cancelOpen(session, changes);
   } else {
     abortConsumers(outputsOf(task), task.spec.id, changes);
+    if (session.maxFails !== undefined && session.failed >= session.maxFails) cancelOpen(session, changes);
   }
+}
+
+function cancelOpen(session: Session, changes: Changes): void {
+  // By number: the order of the set is another one after a snapshot, and the settled log must be the same.
+  const others = [...session.open].toSorted((a, b) => a.spec.id - b.spec.id);
+  for (const other of others) cancelTask(other, changes);
 }
 
 function applyReleased(
@@ -332,6 +452,7 @@ function applyReleased(
 
 /** Opens a finished task for its lost outputs: those are pending again, and its inputs are needed again. */
 function applyReopened(task: Task, objects: readonly ObjectId[], changes: Changes): void {
+  task.mustRun = true;
   if (task.state.kind !== "open") {
     moveTask(task, { kind: "open", attempt: task.state.attempt, governor: undefined });
     task.session.open.add(task);
@@ -341,6 +462,8 @@ function applyReopened(task: Task, objects: readonly ObjectId[], changes: Change
   for (const output of outputsOf(task)) {
     if (!objects.includes(output.id)) continue;
     output.state = { kind: "pending" };
+    for (const consumer of output.consumers)
+      if (consumer.state.kind === "open") consumer.inputsChanged = true;
     changes.lost.push(output);
   }
 }

@@ -1,5 +1,6 @@
 import {
   limits,
+  TASK_FOLDER,
   utf8Length,
   type InputSpec,
   type ObjectId,
@@ -7,6 +8,7 @@ import {
   type OutputSpec,
   type TaskSpec,
 } from "@rain/protocol";
+import { checkCache } from "./cache-key.ts";
 import { checkCustom } from "./check-custom.ts";
 
 /** The kind of an object that is known to exist. */
@@ -17,13 +19,29 @@ export function checkWork(spec: TaskSpec, kindOf: KindOf): string | undefined {
   for (const output of spec.outputs) {
     if (output.kind === "directory" && output.contentType !== "")
       return `output ${output.label} is a directory, which has no content type`;
+    if (output.capture === "files" && spec.work.type !== "execute")
+      return `output ${output.label} is all files that a program makes, and ${spec.work.type} runs none of its own`;
   }
   for (const [at, input] of spec.inputs.entries()) {
     if ((input.contentType ?? "") !== "" && kindOf(input.object) === "directory")
       return `input ${at} is a directory, which has no content type`;
+    const problem = checkPlace(input, at, spec, kindOf);
+    if (problem !== undefined) return problem;
   }
+  const cache = checkCache(spec);
+  if (cache !== undefined) return cache;
   if (spec.work.type === "execute") return checkExecute(spec, kindOf);
   return spec.work.type === "custom" ? checkCustom(spec) : checkBuiltIn(spec, kindOf);
+}
+
+/** The task's folder itself, and a link to what all tasks share, are directories. */
+function checkPlace(input: InputSpec, at: number, { work }: TaskSpec, kindOf: KindOf): string | undefined {
+  const isFolder = input.path === TASK_FOLDER;
+  if (!isFolder && input.shared !== true) return undefined;
+  const what = isFolder ? "is the task's folder itself (path '.')" : "is shared";
+  if (kindOf(input.object) !== "directory") return `input ${at} ${what}: it must be a directory, not a blob`;
+  if (isFolder && work.type !== "execute") return `input ${at} ${what}, which ${work.type} does not have`;
+  return undefined;
 }
 
 /** How many inputs and outputs each built-in takes; undefined for any number. */
@@ -114,16 +132,23 @@ function checkExecute(spec: TaskSpec, kindOf: KindOf): string | undefined {
       return `an argument is output ${arg.output}, which has no path`;
     }
   }
-  for (const [name, value] of Object.entries(work.env ?? {}))
-    bytes += utf8Length(name) + utf8Length(value) + 2;
+  for (const [name, value] of Object.entries(work.env ?? {})) {
+    if (typeof value === "string") bytes += utf8Length(name) + utf8Length(value) + 2;
+    else if (inputs[value.input]?.path === undefined)
+      return `the variable ${name} is input ${value.input}, which has no path`;
+  }
   if (bytes > limits.argsBytes)
     return `arguments and environment have ${bytes} bytes; the limit is ${limits.argsBytes}`;
   for (const output of outputs) {
     if ((output.path === undefined) === (output.capture === undefined))
-      return `output ${output.label} needs a path, or to be stdout or stderr, and not both`;
-    if (output.capture !== undefined && output.kind === "directory")
+      return `output ${output.label} needs a path, or to be stdout, stderr or files, and not both`;
+    if (output.capture === "files" && output.kind !== "directory")
+      return `output ${output.label} is all files that the program makes: it must be a directory, not a blob`;
+    if (output.capture !== "files" && output.capture !== undefined && output.kind === "directory")
       return `output ${output.label} is ${output.capture}, which is no directory`;
   }
+  if (outputs.filter(({ capture }) => capture === "files").length > 1)
+    return "two outputs are all files that the program makes; one can be";
   return overlap(placesOf(inputs)) ?? checkOutputPlaces(inputs, outputs, kindOf);
 }
 

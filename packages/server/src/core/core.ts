@@ -130,6 +130,10 @@ export class ServerCore {
     const k = this.#k;
     if (!k.dirty) return;
     k.dirty = false;
+    if (k.cacheUse.serve(ROUND)) {
+      k.dirty = true;
+      return;
+    }
     const governors = [...k.live.governors.values()]
       .filter((each) => takesTasks(k, each))
       .map((governor) => ({ governor, free: governor.free }));
@@ -144,11 +148,11 @@ export class ServerCore {
     };
     const { open, reserved } = schedule(snapshot, ({ live, governor }) => {
       placed++;
-      this.#assign(live, governor, false);
+      this.#place(live, governor, false);
     });
     assignAhead(k, open, ROUND - placed, (live, governor) => {
       placed++;
-      this.#assign(live, governor, true);
+      this.#place(live, governor, true);
     });
     for (const governor of reserved) retractAll(k, governor);
     if (placed === 0) rebalance(k, open);
@@ -164,6 +168,12 @@ export class ServerCore {
       }
     }
     return bytes;
+  }
+
+  #place(live: LiveTask, governor: LiveGovernor, ahead: boolean): void {
+    // The same task may have finished while this one waited for its turn.
+    if (this.#k.cacheUse.take(live)) this.#k.dirty = true;
+    else this.#assign(live, governor, ahead);
   }
 
   #assign(live: LiveTask, governor: LiveGovernor, ahead: boolean): void {

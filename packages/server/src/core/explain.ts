@@ -2,9 +2,9 @@ import { formatObject, formatTask } from "@rain/protocol";
 import { lacks, meets } from "./demand.ts";
 import { isDraining, takesTasks } from "./drain.ts";
 import type { Kernel } from "./kernel.ts";
-import type { LiveTask } from "./live.ts";
+import { isFull, type LiveTask } from "./live.ts";
 import { fits, shortfalls } from "./resources.ts";
-import type { DataObject, Task } from "./state.ts";
+import type { CachedFrom, DataObject, Task } from "./state.ts";
 import { taskState } from "./views.ts";
 
 /** How many inputs or governors an explanation lists before it only counts. */
@@ -17,6 +17,7 @@ export function explain(k: Kernel, task: Task): string[] {
     case "open":
       return explainOpen(k, task);
     case "finished":
+      if (state.from) return [explainCached(task, state.from), ...history(task)];
       return [
         `finished in attempt ${state.attempt} on ${governorName(k, state.governor)}` +
           (state.info.durationS === undefined ? "" : ` after ${state.info.durationS.toFixed(3)} s`),
@@ -25,7 +26,12 @@ export function explain(k: Kernel, task: Task): string[] {
     case "failed":
       return [`failed in attempt ${state.attempt}: ${state.failure.message}`, ...history(task)];
     case "cancelled": {
-      const cause = task.session.failure;
+      const { failure: cause, maxFails, failed } = task.session;
+      if (maxFails !== undefined && failed >= maxFails) {
+        return [
+          `cancelled; session ${task.session.id} cancels its open tasks when ${maxFails} have failed (maxFails), and ${failed} have`,
+        ];
+      }
       return [cause ? `cancelled, because task ${name(task, cause.task)} failed its session` : "cancelled"];
     }
     case "aborted":
@@ -40,6 +46,12 @@ function name(of: Task, id: Task["spec"]["id"]): string {
   const task = of.session.tasks.get(id);
   const text = formatTask(of.session.id, id);
   return task?.spec.name ? `${text} (${task.spec.name})` : text;
+}
+
+function explainCached(task: Task, from: CachedFrom): string {
+  const did = formatTask(from.session, from.task) + (from.name === undefined ? "" : ` (${from.name})`);
+  const where = from.session === task.session.id ? "" : " in another session";
+  return `it was not run: task ${did} did the same before${where}`;
 }
 
 function history(task: Task): string[] {
@@ -105,6 +117,12 @@ function explainNoGovernor(k: Kernel): string {
 }
 
 function explainReady(k: Kernel, live: LiveTask): string[] {
+  const { session, task } = live;
+  if (isFull(session)) {
+    const at = `session ${task.session.id} may have ${session.parallelism} tasks running at once (its parallelism)`;
+    const ahead = live.class.queue.size > 1 ? `; ${live.class.queue.size} ready tasks of it wait alike` : "";
+    return [`${at}, and has ${session.held}: it waits for one of them to end${ahead}`];
+  }
   const governors = [...k.live.governors.values()].filter((each) => takesTasks(k, each));
   if (governors.length === 0) return [explainNoGovernor(k)];
   const { request, demand, queue } = live.class;

@@ -5,15 +5,17 @@ import {
   type AttemptRef,
   type GovernorMessage,
   type GovernorMessageOf,
+  type MetricsBatch,
   type ObjectId,
   type Report,
   type TaskFailure,
 } from "@rain/protocol";
 import { learn, mayHaveRun, promote, startedAhead } from "./ahead.ts";
+import { Curves } from "./curves.ts";
 import { attemptKey, type Kernel } from "./kernel.ts";
 import { movePhase, newGovernor, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
-import { isNeeded, type Task } from "./state.ts";
+import { isNeeded, type DataObject, type Task } from "./state.ts";
 import type { ConnectionId } from "./types.ts";
 
 /** How often a task may be sent to a governor that cannot get its inputs, before it fails. */
@@ -35,6 +37,9 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
       break;
     case "started":
       started(k, governor, message);
+      break;
+    case "metrics":
+      metrics(k, governor, message);
       break;
     case "finish":
     case "fail":
@@ -165,7 +170,7 @@ function adopt(k: Kernel, governor: LiveGovernor, ref: AttemptRef, ahead = false
   if (task?.state.kind !== "open" || task.state.governor !== undefined) return undefined;
   if (ref.attempt <= task.state.attempt) return undefined;
   const { session, task: id, attempt } = ref;
-  const place = { session, task: id, attempt, governor: governor.id };
+  const place = { session, task: id, attempt, governor: governor.id, adopted: true };
   k.commit({ type: "assigned", ...place, ...(ahead ? { ahead } : {}) });
   k.resumeAttempt(task, governor);
   return task;
@@ -186,14 +191,31 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
   }
   if (!message.done || governor.synced) return;
   governor.synced = true;
-  for (const object of governor.replicas) {
-    if (governor.announced.has(object)) k.copies.update(object);
-    else k.copies.remove(object, governor);
-  }
+  const { lost, adopted } = unannounced(governor);
+  for (const object of lost) k.copies.remove(object, governor);
+  k.cacheUse.tellToAdopt(governor, adopted);
+  for (const object of governor.replicas) k.copies.update(object);
   governor.announced.clear();
   governor.dropped.clear();
   k.copies.rebuildLost();
   k.dirty = true;
+}
+
+/**
+ * Copies that a governor should have and does not tell of. Where the same bytes are there under another name, it was
+ * told to adopt them and did not hear it: it is told again.
+ */
+function unannounced({ replicas, announced }: LiveGovernor): { lost: DataObject[]; adopted: DataObject[] } {
+  const here = new Set<string>();
+  for (const object of announced)
+    if (object.state.kind === "finished" && replicas.has(object)) here.add(object.state.sha256);
+  const [lost, adopted]: [DataObject[], DataObject[]] = [[], []];
+  for (const object of replicas) {
+    if (announced.has(object)) continue;
+    const { state } = object;
+    (state.kind === "finished" && here.has(state.sha256) ? adopted : lost).push(object);
+  }
+  return { lost, adopted };
 }
 
 function started(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"started">): void {
@@ -203,6 +225,19 @@ function started(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
   if (entry?.phase.kind !== "assigned" && entry?.phase.kind !== "running") return;
   movePhase(entry, { kind: "running", governor, since: k.now, startTime: message.at });
 }
+
+/** Of the current attempt only, and each point once. A hint: the governor tells them again after a reconnect. */
+function metrics(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"metrics">): void {
+  const task = currentTask(k, governor, message);
+  const batch = task && newsOf(task, message);
+  if (!batch) return;
+  const { session, task: id, attempt } = message;
+  k.commit({ type: "metrics", session, task: id, attempt, ...batch });
+}
+
+/** The points of the current attempt that are not known yet. */
+const newsOf = (task: Task, batch: MetricsBatch | undefined): MetricsBatch | undefined =>
+  batch && Curves.news(task.curves, batch);
 
 // ----------------------------------------------------------------------------------------------------- reports
 
@@ -254,7 +289,17 @@ function finish(k: Kernel, governor: LiveGovernor, task: Task, message: Governor
     return;
   }
   giveUpDisplaced(k, governor, task, outputs);
-  k.commit({ type: "finished", session, task: id, attempt, governor: governor.id, outputs, info });
+  const news = newsOf(task, message.metrics);
+  k.commit({
+    type: "finished",
+    session,
+    task: id,
+    attempt,
+    governor: governor.id,
+    outputs,
+    info,
+    ...(news ? { metrics: news } : {}),
+  });
 }
 
 /** A measured content type must be a subtype of the declared one. */
@@ -318,12 +363,14 @@ function takeOrDrop(k: Kernel, governor: LiveGovernor, message: GovernorMessageO
 function fail(k: Kernel, governor: LiveGovernor, task: Task, message: GovernorMessageOf<"fail">): void {
   const { session, task: id, attempt, info } = message;
   const left = (task.spec.retries ?? 0) - task.failures;
+  const news = newsOf(task, message.metrics);
   if (left > 0) {
+    if (news) k.commit({ type: "metrics", session, task: id, attempt, ...news });
     release(k, task, "failure", `${message.failure.message}; ${left} of its retries left`);
     return;
   }
   const failure = complete(message.failure, governor, attempt);
-  k.commit({ type: "failed", session, task: id, failure, info });
+  k.commit({ type: "failed", session, task: id, failure, info, ...(news ? { metrics: news } : {}) });
 }
 
 function starve(k: Kernel, governor: LiveGovernor, task: Task, message: GovernorMessageOf<"starved">): void {
@@ -397,14 +444,11 @@ function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "noth
   }
   k.live.governors.delete(governor.id);
   for (const object of governor.replicas) k.copies.remove(object, governor);
-  const held = [...governor.attempts.values()].map((each) => ({ each, ran: mayHaveRun(governor, each) }));
-  governor.attempts.clear();
-  governor.ahead.clear();
-  governor.held.clear();
-  for (const { each, ran } of held) {
+  const ran = new Set([...governor.attempts.values()].filter((each) => mayHaveRun(governor, each)));
+  for (const each of k.freeAll(governor)) {
     const task = currentTask(k, governor, each);
     if (!task) continue;
-    const isCrash = counts === "crash" && ran;
+    const isCrash = counts === "crash" && ran.has(each);
     if (isCrash && task.crashes + 1 >= k.config.crashLimit) {
       const failure: TaskFailure = {
         reason: "crash-limit",

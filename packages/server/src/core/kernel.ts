@@ -11,6 +11,7 @@ import {
 } from "@rain/protocol";
 import { promote } from "./ahead.ts";
 import { type Changes, type DurableState } from "./apply.ts";
+import { CacheUse } from "./cache-use.ts";
 import { Copies } from "./copies.ts";
 import { demandKey, demandOf } from "./demand.ts";
 import { assignLevels } from "./levels.ts";
@@ -22,11 +23,13 @@ import {
   type LiveGovernor,
   type LiveSession,
   type LiveTask,
+  type ResourceClass,
   type Waiter,
 } from "./live.ts";
 import { Parked } from "./parked.ts";
 import { ReadyQueue } from "./queue.ts";
 import { classKey, minus, plus, toAmounts } from "./resources.ts";
+import { Rows } from "./rows.ts";
 import type { DataObject, Session, Task } from "./state.ts";
 import type { ServerConfig, ServerEffect, ServerRecord, ServerStep } from "./types.ts";
 
@@ -40,6 +43,7 @@ export class Kernel {
   readonly live: Live = new Live();
   readonly copies: Copies = new Copies(this);
   readonly parked: Parked = new Parked(this);
+  readonly cacheUse: CacheUse = new CacheUse(this);
   now: number;
   readonly startedAt: number;
   /** Something changed that may let a task be placed. */
@@ -101,15 +105,20 @@ export class Kernel {
   rebuild(): void {
     for (const session of this.durable.sessions.values()) {
       this.openSession(session);
+      for (const task of session.tasks.values()) {
+        task.revision = 0;
+        task.counted = undefined;
+      }
       for (const object of session.objects.values()) {
         if (object.state.kind !== "finished") continue;
-        this.#countBlob(object, 1);
+        this.#countConstant(object, 1);
         const { origin, data } = object.state;
         const holder = origin !== undefined && !data ? this.#awaitedGovernor(origin) : undefined;
         if (holder) this.copies.add(object, holder);
         this.copies.update(object);
       }
       this.#enter([...session.open]);
+      for (const task of session.tasks.values()) if (task.revision === 0) this.show(task);
       for (const task of session.open) {
         // Its governor is awaited for the length of a lease, and may still have it.
         if (task.state.kind === "open" && task.state.governor !== undefined) {
@@ -120,15 +129,18 @@ export class Kernel {
         }
       }
     }
+    for (const { sha256 } of this.durable.datastores.all()) this.#countBlob(sha256, 1);
     this.dirty = true;
   }
 
   #react(changes: Changes): void {
     if (changes.closed) this.#closeSession(changes.closed);
     for (const object of changes.constants) {
-      this.#countBlob(object, 1);
+      this.#countConstant(object, 1);
       this.copies.update(object);
     }
+    for (const { sha256 } of changes.stored) this.#countBlob(sha256, 1);
+    for (const { sha256 } of changes.unstored) this.#countBlob(sha256, -1);
     for (const object of changes.lost) this.copies.update(object);
     for (const object of changes.finished) {
       const origin = object.state.kind === "finished" ? object.state.origin : undefined;
@@ -145,9 +157,24 @@ export class Kernel {
       this.copies.update(object);
       this.parked.serveFetches(object);
     }
+    this.#showChanges(changes);
     if (changes.settled.length > 0 || changes.released.length > 0 || changes.opened.length > 0) {
       this.dirty = true;
     }
+  }
+
+  /** Rows show more than the states of tasks: what became of outputs and metrics, and whether they count. */
+  #showChanges(changes: Changes): void {
+    const shown = new Set<Task>([...changes.replaced, ...changes.measured]);
+    for (const object of [...changes.lost, ...changes.unneeded, ...changes.failedObjects]) {
+      const producer = object.producer === undefined ? undefined : object.session.tasks.get(object.producer);
+      if (producer) shown.add(producer);
+    }
+    for (const task of shown) this.show(task);
+  }
+  /** A row of the table of results changed. */
+  show(task: Task): void {
+    this.live.sessions.get(task.session)?.rows.show(task, this.live.stateOf(task));
   }
 
   // ---------------------------------------------------------------------------------------------------- tasks
@@ -155,19 +182,15 @@ export class Kernel {
   #enter(tasks: readonly Task[]): void {
     const entered: LiveTask[] = [];
     for (const task of tasks) {
-      if (task.state.kind !== "open") continue; // a later change of the same record settled it
-      const request = toAmounts(task.spec.request);
-      const demand = demandOf(task.spec);
-      const key = classKey(request) + demandKey(demand);
-      let of = this.live.classes.get(key);
-      if (!of)
-        this.live.classes.set(
-          key,
-          (of = { request, demand, queue: new ReadyQueue(), blockedSince: undefined, runMs: undefined }),
-        );
+      if (task.state.kind !== "open") {
+        this.show(task); // a later change of the same record settled it
+        continue;
+      }
+      const session = this.openSession(task.session);
       const entry: LiveTask = {
         task,
-        class: of,
+        session,
+        class: this.#classOf(task, session),
         phase: { kind: "waiting", missing: this.#missing(task) },
         level: 0,
         order: this.live.order++,
@@ -175,12 +198,26 @@ export class Kernel {
       };
       this.live.tasks.set(task, entry);
       entered.push(entry);
+      this.show(task);
     }
     assignLevels(
       entered.map((entry) => entry.task),
       this.live,
     );
     for (const entry of entered) this.readyIfComplete(entry);
+  }
+
+  #classOf(task: Task, session: LiveSession): ResourceClass {
+    const request = toAmounts(task.spec.request);
+    const demand = demandOf(task.spec);
+    const gate = session.parallelism === undefined ? undefined : session;
+    const key = `${classKey(request)}${demandKey(demand)}${gate ? `@${task.session.id}` : ""}`;
+    const known = this.live.classes.get(key);
+    if (known) return known;
+    const queue = new ReadyQueue();
+    const made: ResourceClass = { request, demand, queue, gate, blockedSince: undefined, runMs: undefined };
+    this.live.classes.set(key, made);
+    return made;
   }
 
   #missing(task: Task): number {
@@ -193,6 +230,7 @@ export class Kernel {
   readyIfComplete(entry: LiveTask): void {
     if (entry.phase.kind !== "waiting" || entry.phase.missing > 0) return;
     movePhase(entry, { kind: "ready", since: this.now });
+    this.cacheUse.noteReady(entry);
     this.dirty = true;
   }
 
@@ -209,6 +247,7 @@ export class Kernel {
     if (!entry) return;
     if (entry.phase.kind === "ready") movePhase(entry, { kind: "waiting", missing: 0 });
     this.live.tasks.delete(task);
+    this.show(task);
     if (entry.phase.kind === "assigned" || entry.phase.kind === "running") {
       this.#cancelAttempt(task, entry.phase.governor);
     }
@@ -234,6 +273,7 @@ export class Kernel {
     governor.held.set(of, (governor.held.get(of) ?? 0) + 1);
     if (ahead) governor.ahead.set(key, held);
     else governor.free = minus(governor.free, request);
+    this.openSession(task.session).held++;
   }
   /** Gives the resources of an attempt back; once, however often it is reported. */
   free(governor: LiveGovernor, ref: AttemptRef): void {
@@ -248,7 +288,22 @@ export class Kernel {
       governor.free = plus(governor.free, held.request);
       promote(governor);
     }
+    this.#let(ref);
     this.dirty = true;
+  }
+  /** A governor is gone, and with it all that it held. */
+  freeAll(governor: LiveGovernor): HeldAttempt[] {
+    const held = [...governor.attempts.values()];
+    governor.attempts.clear();
+    governor.ahead.clear();
+    governor.held.clear();
+    for (const ref of held) this.#let(ref);
+    return held;
+  }
+  #let({ session: id }: AttemptRef): void {
+    const session = this.durable.sessions.get(id);
+    const live = session && this.live.sessions.get(session);
+    if (live) live.held--;
   }
 
   /** The task's current attempt is, or is believed to be, on this governor: it holds resources there. */
@@ -264,15 +319,18 @@ export class Kernel {
   openSession(session: Session): LiveSession {
     let live = this.live.sessions.get(session);
     if (!live) {
-      live = { connections: new Set(), orphanSince: this.now, next: [] };
+      const { parallelism } = session;
+      const connections = new Set<number>();
+      live = { connections, orphanSince: this.now, next: [], rows: new Rows(), parallelism, held: 0 };
       this.live.sessions.set(session, live);
     }
     return live;
   }
 
-  #countBlob(object: DataObject, by: 1 | -1): void {
-    if (object.producer !== undefined || object.state.kind !== "finished" || object.state.data) return;
-    const { sha256 }: { sha256: Digest } = object.state;
+  #countConstant({ producer, state }: DataObject, by: 1 | -1): void {
+    if (producer === undefined && state.kind === "finished" && !state.data) this.#countBlob(state.sha256, by);
+  }
+  #countBlob(sha256: Digest, by: 1 | -1): void {
     const count = (this.live.blobs.get(sha256) ?? 0) + by;
     if (count > 0) this.live.blobs.set(sha256, count);
     else {
@@ -283,6 +341,7 @@ export class Kernel {
 
   #closeSession(session: Session): void {
     this.parked.closeSession(session);
+    const live = this.live.sessions.get(session);
     this.live.sessions.delete(session);
     this.#logsToServe.delete(session);
     for (const task of session.open) {
@@ -292,7 +351,10 @@ export class Kernel {
     for (const object of session.objects.values()) {
       this.copies.dropEverywhere(object);
       this.live.available.delete(object);
-      this.#countBlob(object, -1);
+      this.#countConstant(object, -1);
+    }
+    if (session.parallelism !== undefined) {
+      for (const [key, { gate }] of this.live.classes) if (gate === live) this.live.classes.delete(key);
     }
     this.dirty = true;
   }

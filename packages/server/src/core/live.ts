@@ -1,7 +1,16 @@
-import type { Attempt, Digest, GovernorHello, GovernorId, SessionId, TaskId } from "@rain/protocol";
+import type {
+  Attempt,
+  Digest,
+  GovernorHello,
+  GovernorId,
+  SessionId,
+  TaskId,
+  TaskState,
+} from "@rain/protocol";
 import type { Demand } from "./demand.ts";
 import type { ReadyQueue } from "./queue.ts";
 import type { Amounts } from "./resources.ts";
+import type { Rows } from "./rows.ts";
 import type { DataObject, Session, Task } from "./state.ts";
 import type { ConnectionId } from "./types.ts";
 
@@ -33,6 +42,7 @@ const allowed: Readonly<Record<Phase["kind"], readonly Phase["kind"][]>> = {
 
 export interface LiveTask {
   readonly task: Task;
+  readonly session: LiveSession;
   readonly class: ResourceClass;
   phase: Phase;
   /** Number of tasks on the longest path from here to the end of the graph: larger is more critical. */
@@ -43,7 +53,7 @@ export interface LiveTask {
   entry: number;
 }
 
-/** Changes the phase of a task and keeps its class's queue right. The only place that does. */
+/** Changes the phase of a task and keeps its class's queue and its row right. The only place that does. */
 export function movePhase(live: LiveTask, next: Phase): void {
   const from = live.phase.kind;
   if (!allowed[from].includes(next.kind)) {
@@ -53,14 +63,17 @@ export function movePhase(live: LiveTask, next: Phase): void {
   if (from === "ready" && next.kind !== "ready") live.class.queue.leave(live);
   live.phase = next;
   if (next.kind === "ready" && from !== "ready") live.class.queue.push(live);
+  if (next.kind !== from) live.session.rows.show(live.task, next.kind);
 }
 
-/** All tasks with the same resource request and the same demand. */
+/** All tasks with the same resource request and the same demand; of one session, when that has a limit of its own. */
 export interface ResourceClass {
   readonly request: Amounts;
   /** Labels and an environment that its governor must have; undefined when any will do. */
   readonly demand: Demand | undefined;
   readonly queue: ReadyQueue;
+  /** The session whose tasks alone these are: they wait, all of them, while it is full. */
+  readonly gate: LiveSession | undefined;
   /** Since when its first task found no governor; undefined when it is not blocked. */
   blockedSince: number | undefined;
   /** How long its runs take, milliseconds; undefined before the first report. */
@@ -147,7 +160,15 @@ export interface LiveSession {
   orphanSince: number;
   /** Parked `next` requests. */
   readonly next: (Waiter & { readonly from: number })[];
+  readonly rows: Rows;
+  /** How many of its attempts may hold resources at once; undefined: any number. */
+  readonly parallelism: number | undefined;
+  /** How many do. */
+  held: number;
 }
+
+export const isFull = ({ parallelism, held }: LiveSession): boolean =>
+  parallelism !== undefined && held >= parallelism;
 
 export class Live {
   readonly tasks: Map<Task, LiveTask> = new Map();
@@ -161,7 +182,13 @@ export class Live {
   readonly available: Set<DataObject> = new Set();
   /** Parked `fetch` requests. */
   readonly fetches: Map<DataObject, Waiter[]> = new Map();
-  /** Number of constants that use an uploaded blob. */
+  /** Number of constants and versions of datastores that use an uploaded blob. */
   readonly blobs: Map<Digest, number> = new Map();
   order = 0;
+
+  /** The state of a task as users see it. */
+  stateOf(task: Task): TaskState {
+    if (task.state.kind !== "open") return task.state.kind;
+    return this.tasks.get(task)?.phase.kind ?? "waiting";
+  }
 }

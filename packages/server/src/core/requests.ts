@@ -10,10 +10,13 @@ import {
   type TaskId,
 } from "@rain/protocol";
 import { outputsOf } from "./apply.ts";
+import { createDatastore, deleteDatastore } from "./datastore-requests.ts";
+import { clearCache, listCache } from "./cache-use.ts";
 import { drainGovernor, stopGovernor } from "./drain.ts";
 import { explain } from "./explain.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Waiter } from "./live.ts";
+import { historyPage, resultsPage } from "./results.ts";
 import { isNeeded, type DataObject, type Session, type Task } from "./state.ts";
 import { checkSubmit } from "./submit.ts";
 import type { ConnectionId, CoreRequest, Submit } from "./types.ts";
@@ -35,6 +38,11 @@ function dispatch(k: Kernel, waiter: Waiter, request: CoreRequest): void {
     case "session.open":
       openSession(k, waiter, request);
       break;
+    case "session.get": {
+      const session = findSession(k, request);
+      k.reply(waiter, "session.get", { view: sessionView(k, session), user: session.user });
+      break;
+    }
     case "session.attach": {
       const session = theSession(k, request.session);
       k.openSession(session).connections.add(waiter.connection);
@@ -88,6 +96,34 @@ function dispatch(k: Kernel, waiter: Waiter, request: CoreRequest): void {
       cancel(k, request);
       k.reply(waiter, "cancel", {});
       break;
+    case "results":
+      k.reply(waiter, "results", resultsPage(k, theSession(k, request.session), request));
+      break;
+    case "metrics": {
+      const { curves, state } = theTask(theSession(k, request.session), request.task);
+      const { attempt } = state;
+      const current = curves?.attempt === attempt ? curves : undefined;
+      k.reply(waiter, "metrics", { attempt, points: current?.points() ?? [], params: current?.params });
+      break;
+    }
+    case "history":
+      k.reply(waiter, "history", { items: historyPage(k, request) });
+      break;
+    case "datastore.create":
+      k.reply(waiter, "datastore.create", createDatastore(k, request));
+      break;
+    case "datastore.list":
+      k.reply(waiter, "datastore.list", { datastores: k.durable.datastores.all() });
+      break;
+    case "datastore.delete":
+      k.reply(waiter, "datastore.delete", deleteDatastore(k, request));
+      break;
+    case "cache.list":
+      k.reply(waiter, "cache.list", listCache(k, request.max));
+      break;
+    case "cache.clear":
+      k.reply(waiter, "cache.clear", clearCache(k));
+      break;
     case "explain": {
       const task = theTask(theSession(k, request.session), request.task);
       k.reply(waiter, "explain", { state: taskState(k, task), lines: explain(k, task) });
@@ -126,6 +162,15 @@ function theSession(k: Kernel, id: SessionId): Session {
   }
   throw unknownSession(id);
 }
+/** By its number, or by a name that is its own. */
+function findSession(k: Kernel, { session, name }: RequestOf<"session.get">): Session {
+  if (session !== undefined) return theSession(k, session);
+  if (name === undefined) throw new RainError("bad-request", "say which session: by its number or its name");
+  const found = k.durable.sessionByName.get(name);
+  if (found) return found;
+  const what = `no open session has the name ${JSON.stringify(name)} for its own`;
+  throw new RainError("unknown-session", `${what}; see: rain sessions`, { name });
+}
 function theTask(session: Session, id: TaskId): Task {
   const task = session.tasks.get(id);
   if (!task) throw new RainError("unknown-task", `session ${session.id} has no task ${id}`, { task: id });
@@ -147,11 +192,20 @@ const sessionFailed = (session: Session): RainError =>
 // --------------------------------------------------------------------------------------------------- sessions
 
 function openSession(k: Kernel, waiter: Waiter, request: RequestOf<"session.open">): void {
-  const { key, name, onError, detached, ttlS } = request;
-  let session = k.durable.sessionByKey.get(key);
+  const { type: _type, req: _req, ...asked } = request;
+  let session = k.durable.sessionByKey.get(asked.key);
   if (!session) {
+    const holder = asked.unique === true ? k.durable.sessionByName.get(asked.name) : undefined;
+    if (holder) {
+      throw new RainError(
+        "name-taken",
+        `the name ${JSON.stringify(asked.name)} is that of session ${holder.id}, which is not closed; ` +
+          "take another name, or close that session first",
+        { name: asked.name, session: holder.id },
+      );
+    }
     const id = k.durable.nextSession;
-    k.commit({ type: "session.opened", session: id, key, name, onError, detached, ttlS });
+    k.commit({ type: "session.opened", session: id, ...asked });
     session = k.durable.session(id);
   }
   k.openSession(session).connections.add(waiter.connection);

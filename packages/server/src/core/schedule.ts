@@ -1,7 +1,7 @@
 import { meets } from "./demand.ts";
 import { isBefore } from "./queue.ts";
 import { fits, minus, type Amounts } from "./resources.ts";
-import type { LiveGovernor, LiveTask, ResourceClass } from "./live.ts";
+import { isFull, type LiveGovernor, type LiveTask, type ResourceClass } from "./live.ts";
 
 /** What the scheduler sees. It changes nothing but the `free` copies that it is given. */
 export interface Snapshot {
@@ -25,10 +25,11 @@ export interface Assignment {
  * Places ready tasks, best first over all classes: `take` is called for each and must take it out of its queue.
  * Works on the heads of the queues, one a resource class, and never walks all tasks. A class whose head fits nowhere
  * is left for this round; when that lasted for `reserveAfterMs`, the governor that could hold it and has the most
- * free gets nothing else, so that small tasks cannot starve a large one.
+ * free gets nothing else, so that small tasks cannot starve a large one. The classes of a session that has as many
+ * attempts as it may have are passed over.
  */
 export function schedule(snapshot: Snapshot, take: (assignment: Assignment) => void): Rest {
-  const classes = snapshot.classes.filter((each) => each.queue.size > 0);
+  const classes = snapshot.classes.filter((each) => each.queue.size > 0 && mayStart(each));
   const governors = [...snapshot.governors];
   const reserved: LiveGovernor[] = [];
   for (let placed = 0; placed < snapshot.limit && classes.length > 0 && governors.length > 0;) {
@@ -36,7 +37,7 @@ export function schedule(snapshot: Snapshot, take: (assignment: Assignment) => v
     if (best === undefined) break;
     const head = classes[best]?.queue.peek();
     const of = classes[best];
-    if (!head || !of) {
+    if (!head || !of || !mayStart(of)) {
       classes.splice(best, 1);
       continue;
     }
@@ -62,6 +63,13 @@ export function schedule(snapshot: Snapshot, take: (assignment: Assignment) => v
 interface Rest {
   readonly open: readonly LiveGovernor[];
   readonly reserved: readonly LiveGovernor[];
+}
+
+/** A session with as many attempts as it may have is not blocked by governors: it reserves none. */
+export function mayStart(of: ResourceClass): boolean {
+  if (!of.gate || !isFull(of.gate)) return true;
+  of.blockedSince = undefined;
+  return false;
 }
 
 function bestClass(classes: readonly ResourceClass[]): number | undefined {

@@ -12,8 +12,10 @@ import type {
   TaskId,
   TaskInfo,
   TaskSpec,
+  TaskState,
   UserAttributes,
 } from "@rain/protocol";
+import type { Curves } from "./curves.ts";
 
 /**
  * The durable state: what the journal's records make, and nothing else. Connections, heartbeats, queues and copies
@@ -33,6 +35,15 @@ export type DurableTaskState =
       readonly attempt: Attempt;
       readonly governor: GovernorId;
       readonly info: TaskInfo;
+      readonly from?: undefined;
+    }
+  /** It was not run, but took over what another task came to. `attempt` is the last one assigned, as of an open task. */
+  | {
+      readonly kind: "finished";
+      readonly attempt: Attempt;
+      readonly governor: undefined;
+      readonly info: TaskInfo;
+      readonly from: CachedFrom;
     }
   | {
       readonly kind: "failed";
@@ -46,6 +57,13 @@ export type DurableTaskState =
   /** `cause` is the failed or cancelled task whose output can never come. */
   | { readonly kind: "aborted"; readonly attempt: Attempt; readonly cause: TaskId };
 
+/** The task that really ran, for people. */
+export interface CachedFrom {
+  readonly session: SessionId;
+  readonly task: TaskId;
+  readonly name?: string | undefined;
+}
+
 export interface Task {
   readonly session: Session;
   readonly spec: TaskSpec;
@@ -58,6 +76,17 @@ export interface Task {
   starved: number;
   /** It is in the session's settled log as finished (a lost output may have opened it again since). */
   logged: boolean;
+  /** The task that took its place: it is not counted any more. */
+  replacedBy: TaskId | undefined;
+  /** Of its last attempt. */
+  curves: Curves | undefined;
+  /** Of the live side (`rows.ts`), but here, since every task has them: its last change, and as what it is counted. */
+  revision: number;
+  counted: TaskState | undefined;
+  /** A lost output opened it again: it really runs, whatever the cache says. */
+  mustRun: boolean;
+  /** An input was made again since its attempt was assigned: what comes of it may be of the bytes before. */
+  inputsChanged: boolean;
 }
 
 export type DurableObjectState =
@@ -104,12 +133,22 @@ export interface Session {
   readonly onError: OnError;
   readonly detached: boolean;
   readonly ttlS: number | undefined;
+  /** No other session has this name. */
+  readonly unique?: boolean | undefined;
+  /** Attempts that may hold resources at once. */
+  readonly parallelism?: number | undefined;
+  /** When so many tasks have failed, the open ones are cancelled. */
+  readonly maxFails?: number | undefined;
+  readonly created?: number | undefined;
+  readonly user?: UserAttributes | undefined;
   readonly tasks: Map<TaskId, Task>;
   readonly objects: Map<ObjectId, DataObject>;
   readonly submitKeys: Set<string>;
   /** Tasks in the order in which they settled: what `next` reads. */
   readonly settled: TaskId[];
   readonly open: Set<Task>;
+  /** Failed tasks that were not replaced. */
+  failed: number;
   failure: SessionFailure | undefined;
 }
 

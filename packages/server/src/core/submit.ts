@@ -36,11 +36,14 @@ export function checkSubmit(session: Session, submit: Submit): RainError | undef
     }
   }
   const ids = new Set<TaskId>();
+  const replaced = new Set<TaskId>();
   for (const spec of submit.tasks) {
     if (session.tasks.has(spec.id) || ids.has(spec.id)) {
       return new RainError("duplicate-id", `${describe(spec)} exists already in session ${session.id}`);
     }
     ids.add(spec.id);
+    const wrong = checkReplaces(session, spec, replaced);
+    if (wrong !== undefined) return bad(spec, wrong);
     for (const output of spec.outputs) {
       const problem = addObject(output.object, spec.id, describe(spec));
       if (problem) return problem;
@@ -60,6 +63,20 @@ const describe = (spec: TaskSpec): string =>
   spec.name ? `task ${spec.id} (${spec.name})` : `task ${spec.id}`;
 const bad = (spec: TaskSpec, what: string): RainError =>
   new RainError("bad-request", `${describe(spec)}: ${what}`, { task: spec.id });
+
+/** Only a settled task of an earlier submit can be replaced, and only once. */
+function checkReplaces(session: Session, { replaces }: TaskSpec, replaced: Set<TaskId>): string | undefined {
+  if (replaces === undefined) return undefined;
+  const old = session.tasks.get(replaces);
+  if (!old) return `it replaces task ${replaces}, which session ${session.id} does not have`;
+  if (old.state.kind === "open")
+    return `it replaces task ${replaces}, which has not settled; cancel it first`;
+  if (old.replacedBy !== undefined)
+    return `it replaces task ${replaces}, which task ${old.replacedBy} has replaced already`;
+  if (replaced.has(replaces)) return `it replaces task ${replaces}, as another task of this submit does`;
+  replaced.add(replaces);
+  return undefined;
+}
 
 /** Inputs are objects of this submit, constants of an earlier one, or kept results. */
 function checkInputs(

@@ -8,6 +8,7 @@ import type {
   GovernorHello,
   GovernorId,
   GovernorMessage,
+  MetricsBatch,
   ObjectId,
   ObjectRef,
   OnError,
@@ -18,8 +19,11 @@ import type {
   TaskId,
   TaskInfo,
   TaskSpec,
+  UserAttributes,
   WireError,
 } from "@rain/protocol";
+import type { NewVersion } from "./datastores.ts";
+import type { CachedFrom } from "./state.ts";
 
 /** Number of a live connection, given by the shell; never used again. */
 export type ConnectionId = number;
@@ -65,6 +69,11 @@ export type ServerRecord =
       readonly onError: OnError;
       readonly detached: boolean;
       readonly ttlS?: number | undefined;
+      readonly unique?: boolean | undefined;
+      readonly parallelism?: number | undefined;
+      readonly maxFails?: number | undefined;
+      readonly created?: number | undefined;
+      readonly user?: UserAttributes | undefined;
     }
   | {
       readonly type: "submitted";
@@ -93,6 +102,18 @@ export type ServerRecord =
       readonly governor: GovernorId;
       readonly outputs: readonly OutputReport[];
       readonly info: TaskInfo;
+      readonly metrics?: MetricsBatch | undefined;
+    }
+  /** It finished without an attempt: the same task, which may be of a closed session, finished before. */
+  | {
+      readonly type: "cached";
+      readonly session: SessionId;
+      readonly task: TaskId;
+      readonly from: CachedFrom;
+      readonly outputs: readonly OutputReport[];
+      /** One governor that has the bytes of each output that is needed and not in the report. */
+      readonly copies: readonly { readonly object: ObjectId; readonly governor: GovernorId }[];
+      readonly info: TaskInfo;
     }
   | {
       readonly type: "failed";
@@ -100,6 +121,7 @@ export type ServerRecord =
       readonly task: TaskId;
       readonly failure: TaskFailure;
       readonly info: TaskInfo;
+      readonly metrics?: MetricsBatch | undefined;
     }
   /** An attempt ended without a result and the task will be tried again. `counts`: what it counts as. */
   | {
@@ -122,7 +144,13 @@ export type ServerRecord =
   | { readonly type: "lost"; readonly session: SessionId; readonly object: ObjectId }
   | { readonly type: "cancelled"; readonly session: SessionId; readonly tasks: readonly TaskId[] }
   | { readonly type: "unkept"; readonly session: SessionId; readonly objects: readonly ObjectId[] }
-  | { readonly type: "session.closed"; readonly session: SessionId };
+  /** The history keeps an item of it. */
+  | { readonly type: "session.closed"; readonly session: SessionId }
+  /** Hint: points of the task's current attempt. */
+  | MetricsRecord
+  | ({ readonly type: "datastore.created" } & NewVersion)
+  | { readonly type: "datastore.deleted"; readonly name: string; readonly versions: readonly number[] }
+  | { readonly type: "cache.cleared" };
 
 export interface AssignedRecord {
   readonly type: "assigned";
@@ -132,9 +160,18 @@ export interface AssignedRecord {
   readonly governor: GovernorId;
   /** The governor has no room for it yet. */
   readonly ahead?: true | undefined;
+  /** The attempt was there, and its first record was lost: nobody knows which bytes its inputs had. */
+  readonly adopted?: boolean | undefined;
+}
+export interface MetricsRecord extends MetricsBatch {
+  readonly type: "metrics";
+  readonly session: SessionId;
+  readonly task: TaskId;
+  readonly attempt: Attempt;
 }
 /** Hints need no sync of their own; every other record is a promise. */
-export const isHint = (record: ServerRecord): boolean => record.type === "assigned";
+export const isHint = (record: ServerRecord): boolean =>
+  record.type === "assigned" || record.type === "metrics";
 
 // ----------------------------------------------------------------------------------------------------- effects
 
@@ -181,7 +218,7 @@ export type ServerEffect =
       readonly inputs: readonly DraftInput[];
     }
   | { readonly type: "close"; readonly connection: ConnectionId }
-  /** No session uses these uploaded bytes any more. */
+  /** No session and no datastore uses these uploaded bytes any more. */
   | { readonly type: "blob.remove"; readonly sha256: Digest }
   /** Exit once the effects before this one are done. */
   | { readonly type: "exit" }

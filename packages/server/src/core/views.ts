@@ -1,10 +1,8 @@
 import {
-  taskStates,
   type GovernorView,
   type ObjectState,
   type ObjectView,
   type SessionView,
-  type TaskCounts,
   type TaskState,
   type TaskView,
 } from "@rain/protocol";
@@ -20,8 +18,7 @@ import { isNeeded, type DataObject, type Session, type Task } from "./state.ts";
 const LISTED = 10_000;
 
 export function taskState(k: Kernel, task: Task): TaskState {
-  if (task.state.kind !== "open") return task.state.kind;
-  return k.live.tasks.get(task)?.phase.kind ?? "waiting";
+  return k.live.stateOf(task);
 }
 
 export function taskView(k: Kernel, task: Task): TaskView {
@@ -44,7 +41,7 @@ export function taskView(k: Kernel, task: Task): TaskView {
   };
 }
 
-function objectState(object: DataObject): ObjectState {
+export function objectState(object: DataObject): ObjectState {
   if (object.state.kind === "finished" && !isNeeded(object)) return "removed";
   return object.state.kind;
 }
@@ -74,15 +71,13 @@ export function sessionView(k: Kernel, session: Session): SessionView {
     onError: session.onError,
     detached: session.detached,
     connected: (k.live.sessions.get(session)?.connections.size ?? 0) > 0,
-    counts: countTasks(k, session),
+    counts: k.openSession(session).rows.copyCounts(),
     failure: session.failure,
+    unique: session.unique,
+    parallelism: session.parallelism,
+    maxFails: session.maxFails,
+    created: session.created,
   };
-}
-
-function countTasks(k: Kernel, session: Session): TaskCounts {
-  const counts = Object.fromEntries(taskStates.map((state) => [state, 0])) as Record<TaskState, number>;
-  for (const task of session.tasks.values()) counts[taskState(k, task)]++;
-  return counts;
 }
 
 export function governorView(k: Kernel, governor: LiveGovernor): GovernorView | undefined {

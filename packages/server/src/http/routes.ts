@@ -152,7 +152,7 @@ async function getLog(context: RouteContext, { response, query, parts }: Call): 
     return respondText(
       response,
       404,
-      `task ${session}/${task} has no ${stream}: it was not started, or it is unknown`,
+      `task ${session}/${task} has no ${stream}: it was not started, or not run (\`cache\`), or it is unknown`,
     );
   }
   const port = context.dataPort(governor);

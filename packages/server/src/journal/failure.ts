@@ -7,19 +7,37 @@ export interface JournalNote {
 }
 
 /** Damage in a file of the journal, found while reading it. Nothing was changed on disk. */
-export function damaged(file: string, offset: number, what: string, facts: Facts = {}): RainError {
-  const text =
-    `Journal file ${file} is damaged at byte ${offset}: ${what}. Nothing was changed. ` +
-    `Restore the journal's folder from a copy. To go on with only what comes before the damage: make a copy of the ` +
-    `folder, ${repair(file, offset)}, and start again.`;
-  return new RainError("bad-file", text, { file, offset, ...facts });
+export class JournalDamage extends RainError {
+  readonly file: string;
+  readonly offset: number;
+  /** What is wrong there. */
+  readonly why: string;
+  readonly #more: Facts;
+
+  constructor(file: string, offset: number, why: string, more: Facts = {}, remedy = "") {
+    const text = `Journal file ${file} is damaged at byte ${offset}: ${why}. Nothing was changed.${remedy}`;
+    super("bad-file", text, { file, offset, ...more });
+    this.file = file;
+    this.offset = offset;
+    this.why = why;
+    this.#more = more;
+  }
+
+  /** The same, with what to do about it. */
+  inFolder(folder: string): JournalDamage {
+    const command = `rain journal repair --journal ${shellWord(folder)}`;
+    const remedy =
+      ` Restore ${folder} from a copy, or go on with what comes before the damage: "${command} --dry-run" says what ` +
+      `would be lost then, "${command}" does it and keeps the damaged files beside the folder.`;
+    return new JournalDamage(this.file, this.offset, this.why, { ...this.#more, folder }, remedy);
+  }
 }
 
-function repair(file: string, offset: number): string {
-  if (!file.startsWith("journal-"))
-    return `remove ${file} if an older snapshot and all journal files are there`;
-  return `run \`truncate -s ${offset} ${file}\` in it, remove every journal file with a higher number`;
-}
+export const damaged = (file: string, offset: number, why: string, more: Facts = {}): JournalDamage =>
+  new JournalDamage(file, offset, why, more);
+
+const shellWord = (text: string): string =>
+  /^[\w./:@%+,=-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 
 /** A file whose content is sound but which this server must not use. */
 export const refused = (file: string, what: string, facts: Facts = {}): RainError =>

@@ -48,6 +48,42 @@ export function checkHeader(file: string, bytes: Uint8Array, expected: Header): 
   throw headerProblem(file, asBuffer(bytes), expected);
 }
 
+/** The cluster's id in a header whose checksum is right; undefined for a broken one. */
+export function clusterIn(content: Uint8Array): string | undefined {
+  const bytes = asBuffer(content);
+  const end = FIXED + (bytes.length < FIXED ? MAX_CLUSTER_ID + 1 : bytes.readUInt32BE(12));
+  if (end > FIXED + MAX_CLUSTER_ID || bytes.length < end + 4) return undefined;
+  if (crc32(bytes.subarray(0, end)) !== bytes.readUInt32BE(end)) return undefined;
+  return bytes.toString("utf8", FIXED, end);
+}
+
+/** The cluster's id that a header says, be it right or wrong. */
+export function claimedCluster(content: Uint8Array): string | undefined {
+  const bytes = asBuffer(content);
+  const length = bytes.length < FIXED ? MAX_CLUSTER_ID + 1 : bytes.readUInt32BE(12);
+  const isThere = length <= MAX_CLUSTER_ID && bytes.length >= FIXED + length;
+  return isThere ? bytes.toString("utf8", FIXED, FIXED + length) : undefined;
+}
+
+/**
+ * The header that this file must have had, when what stands there is that one but for damage in its fields or in its
+ * checksum: the other half then tells what it was. Undefined otherwise.
+ */
+export function mendedHeader(content: Uint8Array, expected: Header): MendedHeader | undefined {
+  const header = encodeHeader(expected);
+  const found = asBuffer(content).subarray(0, header.length);
+  const end = header.length - 4;
+  const fields = found.subarray(0, end).equals(header.subarray(0, end));
+  const checksum = found.length === header.length && found.subarray(end).equals(header.subarray(end));
+  return fields || checksum ? { header, checksum, isWhole: fields && checksum } : undefined;
+}
+interface MendedHeader {
+  readonly header: Buffer;
+  /** The checksum that stands there is that of this header: it is the one, whatever the fields say. */
+  readonly checksum: boolean;
+  readonly isWhole: boolean;
+}
+
 function headerProblem(file: string, bytes: Buffer, expected: Header): RainError {
   if (!bytes.subarray(0, 8).equals(magics[expected.kind]))
     return damaged(file, 0, `it does not begin as a ${expected.kind} of a journal`);

@@ -19,7 +19,7 @@ export interface FoundFiles {
   readonly segments: readonly FoundFile[];
   /** Ascending. */
   readonly snapshots: readonly FoundFile[];
-  /** Left by an interrupted compaction. */
+  /** Left by an interrupted compaction or repair. */
   readonly partial: readonly string[];
 }
 
@@ -28,7 +28,9 @@ export function sortNames(names: readonly string[]): FoundFiles {
   return {
     segments: matching(names, /^journal-(\d{16})\.log$/),
     snapshots: matching(names, /^snapshot-(\d{16})\.snap$/),
-    partial: names.filter((name) => /^snapshot-\d{16}\.snap\.tmp$/.test(name)).toSorted(),
+    partial: names
+      .filter((name) => /^(snapshot-\d{16}\.snap|journal-\d{16}\.log)\.tmp$/.test(name))
+      .toSorted(),
   };
 }
 

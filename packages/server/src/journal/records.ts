@@ -1,17 +1,25 @@
 import { Packr } from "msgpackr";
 import {
   attemptNumber,
+  byteSize,
   constantSpec,
+  digest,
   epochNumber,
   governorId,
+  metricPoint,
+  metricsBatch,
   nameText,
   objectId,
   outputReport,
+  plainName,
   sessionId,
+  sessionLimits,
+  sessionUser,
   taskFailure,
   taskId,
   taskInfo,
   taskSpec,
+  userAttributes,
 } from "@rain/protocol";
 import { z } from "zod";
 import type { ServerRecord } from "../core/types.ts";
@@ -63,6 +71,8 @@ const schemas = {
     onError: z.enum(["fail", "continue"]),
     detached: z.boolean(),
     ttlS: z.number().optional(),
+    ...sessionLimits,
+    user: sessionUser.optional(),
   }),
   submitted: z.strictObject({
     type: z.literal("submitted"),
@@ -87,6 +97,7 @@ const schemas = {
     attempt: attemptNumber,
     governor: governorId,
     ahead: z.literal(true).optional(),
+    adopted: z.boolean().optional(),
   }),
   finished: z.strictObject({
     type: z.literal("finished"),
@@ -96,8 +107,25 @@ const schemas = {
     governor: governorId,
     outputs: z.array(outputReport),
     info: taskInfo,
+    metrics: metricsBatch.optional(),
   }),
-  failed: z.strictObject({ type: z.literal("failed"), session, task, failure: taskFailure, info: taskInfo }),
+  failed: z.strictObject({
+    type: z.literal("failed"),
+    session,
+    task,
+    failure: taskFailure,
+    info: taskInfo,
+    metrics: metricsBatch.optional(),
+  }),
+  cached: z.strictObject({
+    type: z.literal("cached"),
+    session,
+    task,
+    from: z.strictObject({ session, task, name: nameText.optional() }),
+    outputs: z.array(outputReport),
+    copies: z.array(z.strictObject({ object: objectId, governor: governorId })),
+    info: taskInfo,
+  }),
   released: z.strictObject({
     type: z.literal("released"),
     session,
@@ -111,6 +139,32 @@ const schemas = {
   cancelled: z.strictObject({ type: z.literal("cancelled"), session, tasks: z.array(taskId) }),
   unkept: z.strictObject({ type: z.literal("unkept"), session, objects: z.array(objectId) }),
   "session.closed": z.strictObject({ type: z.literal("session.closed"), session }),
+  metrics: z.strictObject({
+    type: z.literal("metrics"),
+    session,
+    task,
+    attempt: attemptNumber,
+    from: z.int().min(0),
+    points: z.array(metricPoint),
+    params: userAttributes.optional(),
+  }),
+  "datastore.created": z.strictObject({
+    type: z.literal("datastore.created"),
+    key,
+    name: plainName,
+    version: z.int().min(1),
+    kind: z.enum(["blob", "directory"]),
+    size: byteSize,
+    sha256: digest,
+    source: nameText.optional(),
+    created: z.number().optional(),
+  }),
+  "datastore.deleted": z.strictObject({
+    type: z.literal("datastore.deleted"),
+    name: plainName,
+    versions: z.array(z.int().min(1)),
+  }),
+  "cache.cleared": z.strictObject({ type: z.literal("cache.cleared") }),
 } satisfies Catalogue;
 const catalogue: Readonly<Record<string, z.ZodType<ServerRecord>>> = schemas;
 

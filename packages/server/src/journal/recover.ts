@@ -4,7 +4,7 @@ import { isTornHeader } from "./header.ts";
 import { segmentName, sortNames, type FoundFile } from "./names.ts";
 import { scanFile, SnapshotItems, type FileSpec } from "./scan.ts";
 import type { DurableState } from "./state.ts";
-import type { JournalStorage } from "./storage.ts";
+import type { StoredFiles } from "./storage.ts";
 import type { Segment } from "./writer.ts";
 
 /** What the files on disk say, and what has to be tidied before the journal may be written. */
@@ -22,7 +22,7 @@ export interface Recovered {
 }
 
 /** Rebuilds `state` from the files. Changes nothing on disk; throws RainError "bad-file" for damage. */
-export function recover(storage: JournalStorage, clusterId: string, state: DurableState): Recovered {
+export function recover(storage: StoredFiles, clusterId: string, state: DurableState): Recovered {
   const found = sortNames(storage.list());
   const snapshot = found.snapshots.at(-1);
   if (snapshot !== undefined) loadSnapshot(storage, { kind: "snapshot", ...snapshot, clusterId }, state);
@@ -37,7 +37,7 @@ export function recover(storage: JournalStorage, clusterId: string, state: Durab
 }
 const nameOf = (file: string | FoundFile): string => (typeof file === "string" ? file : file.name);
 
-function loadSnapshot(storage: JournalStorage, file: FileSpec, state: DurableState): void {
+function loadSnapshot(storage: StoredFiles, file: FileSpec, state: DurableState): void {
   const { frames, end } = scanFile(file, storage.read(file.name), false);
   const items = new SnapshotItems(file.name);
   // Judged as a whole before any of it is used.
@@ -58,7 +58,7 @@ function checkStart(segments: readonly FoundFile[], start: number, snapshot: Fou
 interface Replayed extends Omit<Recovered, "snapshot"> {}
 
 function replaySegments(
-  storage: JournalStorage,
+  storage: StoredFiles,
   files: readonly FileSpec[],
   start: number,
   state: DurableState,

@@ -1,5 +1,6 @@
 import { damaged } from "./failure.ts";
 import { asBuffer, decodeFrame, findLaterFrame, type Frame } from "./frame.ts";
+import { findFlippedBit } from "./flipped.ts";
 import { checkHeader, type FileKind } from "./header.ts";
 import { unpack } from "./records.ts";
 
@@ -23,7 +24,7 @@ export interface Scan {
 
 /**
  * Reads a whole file of the journal. With `tornTail` (the last segment) it may end in an append that was cut short:
- * a frame that goes on past the end, or a broken one with no sound frame anywhere after it. `end` is then less than
+ * a frame that goes on past the end, or a broken one with no sound frame anywhere after it, and more wrong than one bit. `end` is then less than
  * the file's size. Anything else that is not a frame with the next sequence throws RainError "bad-file".
  */
 export function scanFile(file: FileSpec, content: Uint8Array, tornTail: boolean): Scan {
@@ -42,12 +43,31 @@ export function scanFile(file: FileSpec, content: Uint8Array, tornTail: boolean)
     const why = decoded.kind === "bad" ? decoded.why : "a frame goes on past the end of the file";
     if (!tornTail) throw damaged(file.name, offset, why, { sequence: expected });
     const later = findLaterFrame(bytes, offset, expected);
-    if (later === undefined) break;
+    if (later === undefined) {
+      refuseFlippedBit(file.name, bytes, offset, expected);
+      break;
+    }
     throw damaged(file.name, offset, `${why}, and sound records follow at byte ${later}`, {
       sequence: expected,
     });
   }
   return { frames, end: offset };
+}
+
+/**
+ * The last frame may be an acknowledged one, so it is cut only when it looks like a write that was cut short. All of it
+ * there but for one bit does not; unless that bit is in a byte of zeros, with nothing but zeros after it: a file may
+ * grow before it has its bytes.
+ */
+function refuseFlippedBit(file: string, bytes: Buffer, offset: number, sequence: number): void {
+  const flipped = findFlippedBit(bytes, offset, bytes.length);
+  if (flipped === undefined || bytes.subarray(flipped.at).every((byte) => byte === 0)) return;
+  throw damaged(
+    file,
+    offset,
+    `one bit of its last frame, in byte ${flipped.at}, is not as it was written, and a write that was cut short does not look like that`,
+    { sequence },
+  );
 }
 
 export function checkSequence(name: string, frame: Frame, expected: number): void {

@@ -15,9 +15,9 @@ export interface DurableState {
  * Runs `steps`, that use what stands in `frame`. An error of them says where that is: RainError "bad-file", sound but
  * not understood.
  */
-export function* withPlace(name: string, frame: Frame, steps: Iterable<unknown>): Generator<undefined, void> {
+export function* withPlace<T>(name: string, frame: Frame, steps: Iterable<T>): Generator<T, void> {
   try {
-    for (const _ of steps) yield;
+    yield* steps;
   } catch (error) {
     throw error instanceof RainError && error.code === "bad-file" ? error : notUnderstood(name, frame, error);
   }

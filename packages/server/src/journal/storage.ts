@@ -29,6 +29,8 @@ export interface JournalStorage {
   /** The journal is closed or could not be opened: gives open files back. Nothing is under way. */
   close(): void;
 }
+/** What is needed to read a journal whole. */
+export type StoredFiles = Pick<JournalStorage, "list" | "read">;
 export type Done = (error?: Error) => void;
 export type ReadDone = (error: Error | undefined, bytes?: Uint8Array) => void;
 

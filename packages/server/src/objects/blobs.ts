@@ -4,11 +4,18 @@ import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Transform, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setTimeout } from "node:timers/promises";
 import { asDigest, digest, RainError, type Digest } from "@rain/protocol";
 import { nanoid } from "nanoid";
 
-/** An upload that no submit has named yet is not removed for this long, milliseconds. */
+/** An upload that nothing has named yet is not removed for this long, milliseconds. */
 const UPLOAD_GRACE_MS = 10 * 60_000;
+
+export interface BlobOptions {
+  /** Does a session or a datastore use these bytes? */
+  readonly isUsed: (sha256: Digest) => boolean;
+  readonly graceMs?: number | undefined;
+}
 
 /**
  * Constants that clients uploaded, by content, on the server's disk. An upload is durable before it is acknowledged,
@@ -19,18 +26,24 @@ export class BlobFolder {
   /** Sizes of what is here. */
   readonly #sizes: Map<Digest, number> = new Map();
   readonly #uploaded: Map<Digest, number> = new Map();
+  /** Files that are just being removed. */
+  readonly #removing: Map<Digest, Promise<void>> = new Map();
+  readonly #isUsed: (sha256: Digest) => boolean;
+  readonly #graceMs: number;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, { isUsed, graceMs = UPLOAD_GRACE_MS }: BlobOptions) {
     this.#folder = folder;
+    this.#isUsed = isUsed;
+    this.#graceMs = graceMs;
   }
 
-  /** Opens the folder and removes what no session uses: `isUsed` knows. */
-  static async open(folder: string, isUsed: (sha256: Digest) => boolean): Promise<BlobFolder> {
+  /** Opens the folder and removes what nothing uses. */
+  static async open(folder: string, options: BlobOptions): Promise<BlobFolder> {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const blobs = new BlobFolder(folder);
+    const blobs = new BlobFolder(folder, options);
     for (const name of await readdir(folder)) {
       const path = join(folder, name);
-      if (digest.safeParse(name).success && isUsed(asDigest(name))) {
+      if (digest.safeParse(name).success && options.isUsed(asDigest(name))) {
         blobs.#sizes.set(asDigest(name), (await stat(path)).size);
       } else await rm(path, { force: true, recursive: true });
     }
@@ -52,6 +65,7 @@ export class BlobFolder {
       source.resume();
       return false;
     }
+    await this.#removing.get(sha256);
     const partial = join(this.#folder, `upload-${nanoid()}`);
     try {
       const hash = createHash("sha256");
@@ -78,12 +92,25 @@ export class BlobFolder {
     }
   }
 
+  /** Removes what is not used: at once, or when a client can no longer be about to name what it uploaded. */
   async remove(sha256: Digest): Promise<void> {
+    // Named again since this was decided.
+    if (this.#isUsed(sha256)) return;
     const uploaded = this.#uploaded.get(sha256);
-    // A client may have uploaded it again for a submit that is still on its way; the next start looks again.
-    if (uploaded !== undefined && performance.now() - uploaded < UPLOAD_GRACE_MS) return;
+    const graceLeft = uploaded === undefined ? 0 : uploaded + this.#graceMs - performance.now();
+    if (graceLeft > 0) {
+      await setTimeout(graceLeft, undefined, { ref: false });
+      return await this.remove(sha256);
+    }
+    this.#uploaded.delete(sha256);
     this.#sizes.delete(sha256);
-    await rm(join(this.#folder, sha256), { force: true });
+    const removed = rm(join(this.#folder, sha256), { force: true });
+    this.#removing.set(sha256, removed);
+    try {
+      await removed;
+    } finally {
+      this.#removing.delete(sha256);
+    }
   }
 }
 

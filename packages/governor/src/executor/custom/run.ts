@@ -9,6 +9,7 @@ import { mapInputs, readyInput } from "../inputs.ts";
 import { tailText } from "../logs.ts";
 import { collectOutputs } from "../outputs.ts";
 import { failureOf, TaskProblem } from "../problem.ts";
+import { TreeUses } from "../../store/index.ts";
 import type { Stop } from "../stop.ts";
 import type { RunEffect, RunOutcome } from "../types.ts";
 import { MAX_CALL_BYTES, type Call } from "./messages.ts";
@@ -23,6 +24,7 @@ interface Attempt {
   readonly effect: RunEffect;
   readonly work: Custom;
   readonly folder: TaskFolder;
+  readonly trees: TreeUses;
   readonly stop: Stop;
   readonly onStarted: (at: number) => void;
 }
@@ -36,7 +38,8 @@ export async function runCustom(
   onStarted: (at: number) => void,
 ): Promise<RunOutcome> {
   const folder = taskFolder(house.tasks, effect.ref);
-  const attempt = { house, effect: withPaths(effect), work, folder, stop, onStarted };
+  const trees = new TreeUses(house.trees);
+  const attempt = { house, effect: withPaths(effect), work, folder, trees, stop, onStarted };
   let outcome: RunOutcome;
   try {
     outcome = await runIn(attempt);
@@ -49,6 +52,7 @@ export async function runCustom(
   } catch (error) {
     house.log("warn", `the folder ${folder.root} could not be removed: ${String(error)}`);
   }
+  trees.release();
   return outcome;
 }
 
@@ -66,7 +70,7 @@ async function runIn(attempt: Attempt): Promise<RunOutcome> {
   stop.check();
   await makeTaskFolder(folder);
   await mkdir(join(folder.work, "outputs"));
-  const readOnly = await mapInputs(effect, house.store, folder.work);
+  const readOnly = await mapInputs(effect, house.store, attempt.trees, folder.work);
   const process = await pool.take(stop);
   try {
     await process.clearLog();

@@ -1,0 +1,2 @@
+export { joinNotes, type MetricsEnd } from "./collector.ts";
+export { MetricsMonitor } from "./monitor.ts";

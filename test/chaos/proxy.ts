@@ -1,0 +1,96 @@
+import { createServer, connect, type Server, type Socket } from "node:net";
+import type { AddressInfo } from "node:net";
+import type { PRNG } from "seedrandom";
+
+/**
+ * A TCP proxy that is bad at it: it delays bytes, cuts connections, and lets some hang half open, where nothing comes
+ * through any more and nobody is told.
+ */
+export class BadProxy {
+  readonly #target: () => number;
+  readonly #random: PRNG;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+  readonly counts: { connections: number; delays: number; cuts: number; halfOpen: number } = {
+    connections: 0,
+    delays: 0,
+    cuts: 0,
+    halfOpen: 0,
+  };
+  #isBad = true;
+
+  /** `target`: port of the real server on 127.0.0.1. */
+  constructor(target: () => number, random: PRNG) {
+    this.#target = target;
+    this.#random = random;
+    this.#server = createServer((socket) => this.#accept(socket));
+  }
+
+  async listen(): Promise<number> {
+    await new Promise<void>((done) => this.#server.listen(0, "127.0.0.1", done));
+    return (this.#server.address() as AddressInfo).port;
+  }
+
+  /** From now on it does what a proxy should; connections that hang are cut. */
+  behave(): void {
+    this.#isBad = false;
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async close(): Promise<void> {
+    this.behave();
+    await new Promise((done) => this.#server.close(done));
+  }
+
+  #accept(near: Socket): void {
+    this.counts.connections += 1;
+    const far = connect(this.#target(), "127.0.0.1");
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      this.#sockets.add(from);
+      from.on("error", () => to.destroy()); // a cut is what this is here for
+      from.on("close", () => {
+        this.#sockets.delete(from);
+        to.destroy();
+      });
+      this.#pass(from, to);
+    }
+    if (this.#isBad) this.#plan(near, far);
+  }
+
+  /** Bytes in their order, each piece perhaps later. */
+  #pass(from: Socket, to: Socket): void {
+    let before: Promise<void> = Promise.resolve();
+    from.on("data", (chunk) => {
+      const late = this.#isBad && this.#random() < 0.1;
+      if (late) this.counts.delays += 1;
+      const wait = late ? this.#random() * 150 : 0;
+      before = before.then(async () => {
+        if (wait > 0) await new Promise((done) => setTimeout(done, wait));
+        if (!to.destroyed) to.write(chunk);
+      });
+    });
+    from.on("end", () => void before.then(() => to.end()));
+  }
+
+  /** Every other connection comes to a bad end within seconds. */
+  #plan(near: Socket, far: Socket): void {
+    const kind = this.#random();
+    if (kind > 0.5) return;
+    const timer = setTimeout(() => {
+      if (!this.#isBad) return;
+      if (kind < 0.35) {
+        this.counts.cuts += 1;
+        near.destroy();
+        far.destroy();
+      } else {
+        this.counts.halfOpen += 1;
+        near.pause();
+        far.pause();
+      }
+    }, this.#random() * 4_000);
+    near.on("close", () => clearTimeout(timer));
+  }
+}

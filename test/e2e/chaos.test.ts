@@ -1,0 +1,40 @@
+import { expect, it } from "vitest";
+import { runChaos } from "../chaos/chaos.ts";
+
+const MINUTES = 60_000;
+
+it(
+  "case 1: 30 kills of the server: every result is right, and no program was started twice",
+  async () => {
+    const report = await runChaos({ seed: "servers", tasks: 1_500, serverKills: 30, governorKills: 0 });
+    expect(report.problems).toEqual([]);
+    expect(report.starts).toBe(1_500);
+  },
+  10 * MINUTES,
+);
+
+it(
+  "case 11: 30 kills of governors: every result is right, and nothing that finished ran again",
+  async () => {
+    const report = await runChaos({ seed: "governors", tasks: 1_500, serverKills: 0, governorKills: 30 });
+    expect(report.problems).toEqual([]);
+  },
+  10 * MINUTES,
+);
+
+it(
+  "kills of both, with governors behind a network that delays, cuts and half-opens",
+  async () => {
+    for (let round = 0; round < 10; round += 1) {
+      const report = await runChaos({
+        seed: `both ${round}`,
+        tasks: 200,
+        serverKills: 1,
+        governorKills: 1,
+        badNetwork: true,
+      });
+      expect(report.problems).toEqual([]);
+    }
+  },
+  20 * MINUTES,
+);

@@ -1,0 +1,67 @@
+import { taskStates, type TaskState } from "@rain/protocol";
+import type { ServerStep } from "@rain/server/core";
+import type { Kernel } from "../../../packages/server/src/core/kernel.ts";
+import type { Session } from "../../../packages/server/src/core/state.ts";
+import type { World } from "../world.ts";
+
+/** What a session counts along, counted anew; and the limits of sessions. */
+export function checkRuns(world: World, k: Kernel, step: ServerStep | undefined): void {
+  const held = new Map<number, number>();
+  for (const { attempts } of k.live.governors.values()) {
+    for (const { session } of attempts.values()) held.set(session, (held.get(session) ?? 0) + 1);
+  }
+  for (const session of k.durable.sessions.values()) {
+    const live = k.live.sessions.get(session);
+    world.check(
+      (live?.held ?? 0) === (held.get(session.id) ?? 0),
+      "held-count",
+      () => `session ${session.id} counts ${live?.held} attempts, governors have ${held.get(session.id)}`,
+    );
+    checkCounts(world, k, session);
+  }
+  for (const effect of step?.effects ?? []) {
+    if (effect.type !== "assign") continue;
+    const { parallelism } = k.durable.session(effect.session);
+    world.check(
+      parallelism === undefined || (held.get(effect.session) ?? 0) <= parallelism,
+      "parallelism",
+      () => `session ${effect.session} gets ${held.get(effect.session)} attempts, ${parallelism} are allowed`,
+    );
+  }
+  for (const record of step?.records ?? []) {
+    const session = record.type === "failed" ? k.durable.sessions.get(record.session) : undefined;
+    if (!session || session.maxFails === undefined || session.failed < session.maxFails) continue;
+    // What is lost of the results is made again all the same.
+    const open = [...session.open].filter(({ mustRun }) => !mustRun);
+    world.check(
+      open.length === 0,
+      "max-fails",
+      () => `session ${session.id} has ${session.failed} failed tasks, and ${open.length} open ones`,
+    );
+  }
+}
+
+function checkCounts(world: World, k: Kernel, session: Session): void {
+  const rows = k.live.sessions.get(session)?.rows;
+  const counts = Object.fromEntries(taskStates.map((state) => [state, 0])) as Record<TaskState, number>;
+  let failed = 0;
+  for (const task of session.tasks.values()) {
+    if (task.replacedBy !== undefined) continue;
+    counts[
+      task.state.kind === "open" ? (k.live.tasks.get(task)?.phase.kind ?? "waiting") : task.state.kind
+    ]++;
+    if (task.state.kind === "failed") failed++;
+  }
+  for (const state of taskStates) {
+    world.check(
+      rows?.counts[state] === counts[state],
+      "counts",
+      () => `session ${session.id} counts ${rows?.counts[state]} tasks as ${state}, ${counts[state]} are`,
+    );
+  }
+  world.check(
+    session.failed === failed,
+    "counts",
+    () => `session ${session.id} counts ${session.failed} failed tasks, ${failed} are`,
+  );
+}
