@@ -65,7 +65,7 @@ describe("the lease", () => {
   const policy = (onLost: "kill" | "finish"): Bench => {
     const bench = new Bench(new GovernorCore({ ...config, onLost })).link();
     bench.hear(assignment(1, { cpus: 4 })).hear(assignment(2));
-    bench.give({ type: "run.started", ref: refOf(1), at: 1 });
+    bench.give({ type: "run.started", ref: refOf(1), at: 1 }).tickAt(20); // then the server is told of it
     bench.take();
     return bench;
   };
@@ -433,6 +433,20 @@ describe("resources", () => {
   });
 });
 
+describe("an attempt that the server wants back", () => {
+  it("is given back while it waits, and goes on once it runs", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { cpus: 4 })).hear(assignment(2));
+    bench.take();
+    bench.hear({ type: "retract", ...refOf(1) }).hear({ type: "retract", ...refOf(2) });
+    bench.hear({ type: "retract", ...refOf(3) });
+    expect(bench.take()).toEqual([{ type: "send", message: { type: "stopped", ...refOf(2) } }]);
+    bench.end(1);
+    bench.hear({ type: "retract", ...refOf(1) });
+    expect(bench.said()).toMatchObject([{ type: "finish", ...refOf(1) }]);
+  });
+});
+
 describe("ends", () => {
   const failed: RunOutcome = {
     ok: false,
@@ -443,10 +457,11 @@ describe("ends", () => {
   it("reports the start, success and failure", () => {
     const bench = linked();
     bench.hear(assignment(1)).hear(assignment(2));
-    bench
-      .give({ type: "run.started", ref: refOf(1), at: 5 })
-      .end(1)
-      .end(2, failed);
+    bench.give({ type: "run.started", ref: refOf(1), at: 5 });
+    expect(bench.wakeAt).toBe(20);
+    bench.tickAt(20);
+    bench.give({ type: "run.started", ref: refOf(2), at: 25 }); // it is over before that is worth a message
+    bench.end(1).end(2, failed);
     expect(bench.said()).toMatchObject([
       { type: "started", at: 5 },
       { type: "finish", ...refOf(1) },
@@ -472,6 +487,7 @@ describe("ends", () => {
   it("ends a program after its time: TERM, then KILL, then a failure that names the limit", () => {
     const bench = linked();
     bench.hear(assignment(1, { timeoutS: 0.25 })).give({ type: "run.started", ref: refOf(1), at: 5 });
+    bench.tickAt(20);
     expect(bench.wakeAt).toBe(250);
     bench.take();
     bench.tickAt(250);

@@ -154,7 +154,7 @@ describe("outputs", () => {
     expect(outcome.outputs.map((output) => output.data?.length)).toEqual([limits.inlineBytes, undefined, 0]);
     expect(outcome.outputs.map((output) => output.contentType)).toEqual(["text", "text", "text"]);
     for (const output of outcome.outputs) {
-      const found = statSync(kit.store.path(output.sha256));
+      const found = statSync(await kit.store.onDisk(output.sha256));
       expect([found.size, found.mode & 0o777]).toEqual([output.size, 0o444]);
     }
   });

@@ -46,7 +46,7 @@ export interface Request {
 export class Kit {
   readonly root: string;
   readonly store: BlobStore;
-  readonly #runStore: RunStore;
+  readonly #runStores = new Map<string, RunStore>();
   readonly executor: Executor;
   readonly started: AttemptRef[] = [];
   readonly ended: { readonly ref: AttemptRef; readonly outcome: RunOutcome }[] = [];
@@ -59,14 +59,16 @@ export class Kit {
   private constructor(root: string, store: BlobStore, options: Partial<ExecutorOptions>) {
     this.root = root;
     this.store = store;
-    this.#runStore = new RunStore(store);
     this.executor = new Executor({
       workdir: this.workdir,
-      store: this.#runStore,
+      store,
       onStarted: (ref) => this.started.push(ref),
       onEnded: (ref, outcome) => {
         this.ended.push({ ref, outcome });
-        this.#runStore.end().catch((error: unknown) => this.logged.push(`end of run: ${String(error)}`));
+        this.#runStores
+          .get(keyOf(ref))
+          ?.end()
+          .catch((error: unknown) => this.logged.push(`end of run: ${String(error)}`));
         this.#waiting.get(keyOf(ref))?.(outcome);
       },
       onMetrics: (ref, news) => this.news.push({ ref, ...news }),
@@ -131,7 +133,9 @@ export class Kit {
   begin(effect: RunEffect): Promise<RunOutcome> {
     return new Promise((resolve) => {
       this.#waiting.set(keyOf(effect.ref), resolve);
-      this.#runStore.run(() => this.executor.run(effect));
+      const store = new RunStore(this.store);
+      this.#runStores.set(keyOf(effect.ref), store);
+      this.executor.run(effect, store);
     });
   }
 

@@ -289,10 +289,13 @@ describe("limits and logs", () => {
     const line = `echo early; while ! [ -e ${go} ]; do sleep 0.05; done; echo late`;
     const effect = await kit.effect({ work: { type: "execute", shell: true, args: [line] } });
     const outcome = kit.begin(effect);
-    const look = (): { path: string; complete: boolean } | undefined =>
+    const look = (): ReturnType<typeof kit.executor.logFile> =>
       kit.executor.logFile(effect.ref.session, effect.ref.task, "stdout");
-    const read = (): string =>
-      existsSync(look()?.path ?? "") ? readFileSync(look()?.path ?? "", "utf8") : "";
+    const read = (): string => {
+      const { path = "", data } = look() ?? {};
+      if (data !== undefined) return Buffer.from(data).toString();
+      return existsSync(path) ? readFileSync(path, "utf8") : "";
+    };
     await expect.poll(read, { timeout: 20_000 }).toBe("early\n");
     expect(look()?.complete).toBe(false);
     await writeFile(go, "");
@@ -313,7 +316,7 @@ describe("limits and logs", () => {
 });
 
 it("a run script is what the launcher reads", () => {
-  const script = runScript({
+  const command = {
     program: "/bin/a b",
     args: ["it's"],
     cwd: "/w",
@@ -321,8 +324,10 @@ it("a run script is what the launcher reads", () => {
     stdin: "/dev/null",
     stdout: "/o",
     stderr: "/e",
-  });
-  expect(script).toBe(
-    "cd '/w' || exit 1\nA='1' /usr/bin/env IFS=',' '/bin/a b' 'it'\\''s' <'/dev/null' >'/o' 2>'/e'\nreturn\n",
-  );
+  };
+  const line = (out: string, err: string): string =>
+    "cd '/w' || exit 1\necho >&9\n" +
+    `A='1' /usr/bin/env IFS=',' '/bin/a b' 'it'\\''s' <'/dev/null' ${out}'/o' ${err}'/e' 9>&-\nreturn\n`;
+  expect(runScript(command)).toBe(line(">", "2>"));
+  expect(runScript({ ...command, isPrepared: true })).toBe(line("1<>", "2<>"));
 });

@@ -81,7 +81,7 @@ const effectOf = (bytes: Uint8Array, sources: readonly ObjectSource[], data?: Ui
 const at = (url: string, ticket = "T"): ObjectSource => ({ url, ticket });
 
 async function expectStored(bytes: Buffer): Promise<void> {
-  expect((await readFile(store.path(digestOf(bytes)))).equals(bytes)).toBe(true);
+  expect((await readFile(await store.onDisk(digestOf(bytes)))).equals(bytes)).toBe(true);
   expect(await incoming()).toEqual([]);
 }
 

@@ -21,6 +21,7 @@ const config = {
   heartbeatMs: 2_000,
   sessionLeaseMs: 60_000,
   crashLimit: 3,
+  aheadMs: 100,
 };
 
 class Bench {

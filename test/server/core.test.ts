@@ -34,6 +34,7 @@ class Bench {
       heartbeatMs: 2_000,
       sessionLeaseMs: 60_000,
       crashLimit: 3,
+      aheadMs: 0,
     };
     this.core = new ServerCore(config, durable, this.now);
   }

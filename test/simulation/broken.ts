@@ -58,6 +58,12 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
       k.durable.sessions.get(input.request.session)?.submitKeys.delete(input.request.key);
     };
   }
+  if (bugs.waitingCrashes) {
+    core.before = () => {
+      for (const governor of k.live.governors.values())
+        for (const held of governor.attempts.values()) held.started = true;
+    };
+  }
   if (bugs.leaseNeverEnds) {
     core.before = () => {
       for (const governor of k.live.governors.values()) governor.lastHeard = k.now;

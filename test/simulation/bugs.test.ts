@@ -17,6 +17,8 @@ const planted: readonly (readonly [bug: keyof Bugs, rules: readonly string[]])[]
   ["ignoreCancel", ["cancel-in-time"]],
   ["registerWithout", ["attempt-wasted"]],
   ["reuseGpu", ["gpu-twice"]],
+  ["retractKills", ["retract-spares-running"]],
+  ["waitingCrashes", ["crash-within-capacity"]],
   ["metricsTwice", ["metrics-once"]],
   ["ignoreParallelism", ["parallelism"]],
   ["forgetDatastoreKey", ["datastore-changed"]],

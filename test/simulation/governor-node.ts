@@ -6,7 +6,7 @@ import {
   type Resources,
   type Digest,
 } from "@rain/protocol";
-import { GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
+import { attemptKey, GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
 import { Executor } from "./executor.ts";
 import type { Timer } from "./loop.ts";
 import type { Network, Socket } from "./network.ts";
@@ -40,6 +40,8 @@ export class GovernorNode {
   isLost = false;
   /** It ran at some time. */
   hasRun = false;
+  /** Attempts that any of its processes began to run. */
+  readonly ran: Set<string> = new Set();
 
   constructor(
     world: World,
@@ -103,6 +105,7 @@ export class GovernorProcess {
   readonly node: GovernorNode;
   readonly #world: World;
   readonly #network: Network;
+  readonly #ran: Set<string>;
   readonly #exit: (restartAfterMs: number) => void;
   /** Its monotonic clock started anywhere. */
   readonly #clockBase: number;
@@ -115,6 +118,8 @@ export class GovernorProcess {
   leaving = false;
   /** Does nothing until then: stopped by a signal, or a long pause of its loop. */
   readonly stall: Stall;
+  /** The attempt that the server asks for back right now. */
+  #sparing: string | undefined;
   /** Reports that were sent once; only for a planted bug. */
   readonly #reported: Set<string> = new Set();
 
@@ -128,6 +133,7 @@ export class GovernorProcess {
     this.#world = world;
     this.#network = network;
     this.#exit = exit;
+    this.#ran = node.ran;
     this.stall = new Stall(world.loop);
     this.name = node.name;
     this.node = node;
@@ -136,9 +142,11 @@ export class GovernorProcess {
     this.store = new Store(world, network, cluster, node.name);
     this.executor = new Executor(world, this, node.capacity);
     const { identity, name, capacity } = node;
+    // Some are of a release that takes no work ahead.
+    const older = /[0-3]$/.test(identity) ? {} : { ahead: true };
     const { incarnation } = this;
     this.core = new GovernorCore({
-      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {} },
+      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {}, ...older },
       killGraceMs: KILL_GRACE_MS,
       onLost: world.bugs.keepsLost ? "finish" : node.onLost,
     });
@@ -178,6 +186,15 @@ export class GovernorProcess {
     if (socket !== this.socket) return;
     const message = hear(serverToGovernor, bytes, "message of the server");
     this.#world.log(`${this.name} hears ${JSON.stringify(message, brief)}`);
+    if (message.type === "retract") {
+      // The time limit of a program goes on.
+      const run = [...this.executor.runs()].find(({ ref }) => attemptKey(ref) === attemptKey(message));
+      if (run?.spec.timeoutS === undefined) this.#sparing = attemptKey(message);
+      const kills = this.#world.bugs.retractKills === true;
+      this.input({ type: "message", message: kills ? { ...message, type: "cancel" } : message });
+      this.#sparing = undefined;
+      return;
+    }
     if (message.type === "cancel") {
       this.#checkStopped(message, CANCEL_MS);
       if (this.#world.bugs.ignoreCancel) return;
@@ -239,9 +256,15 @@ export class GovernorProcess {
         break;
       }
       case "run":
+        this.#ran.add(attemptKey(effect.ref));
         this.executor.run(this.#world.bugs.reuseGpu ? onFirstGpus(effect) : effect);
         break;
       case "terminate":
+        this.#world.check(
+          attemptKey(effect.ref) !== this.#sparing,
+          "retract-spares-running",
+          () => `${this.name} ends ${attemptKey(effect.ref)}, which it was only asked to give back`,
+        );
         this.executor.terminate(effect.ref, effect.force);
         break;
       case "remove":

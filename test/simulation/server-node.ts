@@ -175,6 +175,7 @@ export class ServerProcess {
       heartbeatMs: timing.heartbeatMs,
       sessionLeaseMs: timing.sessionLeaseMs,
       crashLimit: limits.crashLimit,
+      aheadMs: 120_000, // simulated programs are longer than those that it is made for
     };
     const core = new WatchedCore(config, state, this.now, this.#watch);
     breakCore(core, bugs);

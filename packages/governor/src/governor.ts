@@ -24,7 +24,9 @@ import {
 import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
 import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
+import { attemptKey } from "./core/types.ts";
 import { Executor, type MemoryLimitChoice, type OwnExecutor } from "./executor/index.ts";
+import type { RunEffect } from "./executor/types.ts";
 import { SteadyClock } from "./clock.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
@@ -190,7 +192,8 @@ class Shell implements Governor {
   readonly #self: Self;
   readonly #store: BlobStore;
   readonly #trees: Trees;
-  readonly #runStore: RunStore;
+  /** What each run has of the store, by attempt. */
+  readonly #runStores = new Map<string, RunStore>();
   readonly #executor: Executor;
   readonly #acquirer: Acquirer;
   readonly #port: DataPort;
@@ -228,10 +231,9 @@ class Shell implements Governor {
     this.#registered.catch(() => undefined); // `exited` tells it too: nobody has to ask for this one
     this.#store = store;
     this.#trees = trees;
-    this.#runStore = new RunStore(store);
     this.#executor = new Executor({
       workdir: join(workdir, "executor"),
-      store: this.#runStore,
+      store,
       trees,
       ...(env === undefined ? {} : { baseEnv: env }),
       gpus: capacity.gpus,
@@ -300,6 +302,7 @@ class Shell implements Governor {
       executors: Object.keys(executors),
       memoryLimit: held.memory,
       processLimit: held.processes,
+      ahead: true,
       ...(costPerHour === undefined ? {} : { costPerHour }),
       ...(tunnelTo === undefined ? {} : { relay: true }),
     };
@@ -370,10 +373,18 @@ class Shell implements Governor {
     this.#resolveRegistered(governor);
   }
 
-  /** Within the run's chain of calls, so that the store knows whose pins to release. */
   #runEnded(ref: AttemptRef, outcome: RunOutcome): void {
     this.#input({ type: "run.ended", ref, outcome: this.#keepOutputs(outcome) });
-    this.#background(this.#runStore.end());
+    const key = attemptKey(ref);
+    const store = this.#runStores.get(key);
+    this.#runStores.delete(key);
+    if (store !== undefined) this.#background(store.end());
+  }
+
+  #run(effect: RunEffect): void {
+    const store = new RunStore(this.#store);
+    this.#runStores.set(attemptKey(effect.ref), store);
+    this.#executor.run(effect, store);
   }
 
   /** Outputs of a run that ended well stay, even if the bytes were to be removed when they were another object's. */
@@ -405,7 +416,7 @@ class Shell implements Governor {
         this.#background(this.#acquire(effect));
         break;
       case "run":
-        this.#runStore.run(() => this.#executor.run(effect));
+        this.#run(effect);
         break;
       case "terminate":
         this.#executor.terminate(effect.ref, effect.force);

@@ -85,4 +85,6 @@ export const timing = {
   leaseMs: 15_000,
   sessionLeaseMs: 300_000,
   killGraceMs: 2_000,
+  /** Work that a governor is given ahead of room for it. */
+  aheadMs: 100,
 } as const;

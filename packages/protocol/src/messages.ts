@@ -498,6 +498,8 @@ export interface GovernorHello {
   readonly memoryLimit?: MemoryLimit | undefined;
   /** Processes that one task may have at once. */
   readonly processLimit?: number | undefined;
+  /** It understands `retract`, and may be given tasks for which it has no room yet. */
+  readonly ahead?: boolean | undefined;
   /** It is behind a tunnel and reaches no data port of others: the server passes their objects on to it. */
   readonly relay?: boolean | undefined;
 }
@@ -564,6 +566,7 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     capacity: resources,
     labels,
     ...governorTraits,
+    ahead: z.boolean().optional(),
     relay: z.boolean().optional(),
     attempts: z.array(z.strictObject({ ...attemptRef, running: z.boolean() })),
   }),
@@ -697,6 +700,8 @@ export type ServerToGovernor =
       readonly inputs: readonly AssignedInput[];
     })
   | (AttemptRef & { readonly type: "cancel" })
+  /** Give the attempt back if it was not started: it is reported as stopped. One that runs goes on. */
+  | (AttemptRef & { readonly type: "retract" })
   /** These reports are durable (or out of date): forget them. */
   | { readonly type: "ack"; readonly attempts: readonly AttemptRef[] }
   /** These objects are not needed here. */
@@ -724,6 +729,7 @@ export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnio
     inputs: z.array(assignedInput),
   }),
   z.strictObject({ type: z.literal("cancel"), ...attemptRef }),
+  z.strictObject({ type: z.literal("retract"), ...attemptRef }),
   z.strictObject({ type: z.literal("ack"), attempts: z.array(z.strictObject(attemptRef)) }),
   z.strictObject({
     type: z.literal("drop"),

@@ -174,6 +174,7 @@ class Server implements RunningServer {
       heartbeatMs: this.#heartbeatMs,
       sessionLeaseMs: this.#options.sessionLeaseMs ?? timing.sessionLeaseMs,
       crashLimit: limits.crashLimit,
+      aheadMs: timing.aheadMs,
     };
     this.#core = new ServerCore(config, opened.state, this.#clock.now());
     const used = this.#core.kernel.live.blobs;

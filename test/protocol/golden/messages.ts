@@ -417,6 +417,7 @@ export const toGovernor: {
     ],
   },
   cancel: { type: "cancel", ...ref },
+  retract: { type: "retract", ...ref },
   ack: { type: "ack", attempts: [ref] },
   drop: { type: "drop", objects: [{ session, object }] },
   copy: {
@@ -529,6 +530,7 @@ export const laterFields: {
     },
   },
   governor: {
+    "register with work ahead": { ...governorMessages.register, ahead: true },
     "finish with metrics": { ...governorMessages.finish, metrics: { from: 0, points, params: { lr: 0.5 } } },
     "fail with metrics": {
       ...governorMessages.fail,

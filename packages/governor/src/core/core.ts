@@ -5,7 +5,16 @@ import { exitWhenDone, leave } from "./leave.ts";
 import { checkLease, confirm, leaseEnd, noticeGap } from "./lease.ts";
 import { announceCopies, hear, heartbeat, linkDown, linkUp, registerWhenFree } from "./link.ts";
 import { Machine } from "./machine.ts";
-import { checkTimes, ended, metricsCame, nextTime, replaceReport, started, startQueued } from "./run.ts";
+import {
+  checkTimes,
+  ended,
+  metricsCame,
+  nextTime,
+  replaceReport,
+  started,
+  startQueued,
+  tellStarted,
+} from "./run.ts";
 import type { GovernorConfig, GovernorInput, GovernorStep } from "./types.ts";
 
 /**
@@ -33,6 +42,7 @@ export class GovernorCore {
       checkLease(m);
       registerWhenFree(m);
       checkTimes(m);
+      tellStarted(m);
       startQueued(m);
       announceCopies(m);
       heartbeat(m);

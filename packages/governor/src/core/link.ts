@@ -55,6 +55,12 @@ export function hear(m: Machine, message: ServerToGovernor): void {
     case "cancel":
       cancel(m, message);
       break;
+    case "retract": {
+      const attempt = m.attempts.get(message);
+      if (attempt && (isIn(attempt, "fetching") || isIn(attempt, "queued")))
+        stopAttempt(m, attempt, "cancel");
+      break;
+    }
     case "ack":
       for (const ref of message.attempts) m.forget(ref);
       break;

@@ -32,6 +32,8 @@ export class Machine {
   readonly queue: AttemptIn<"queued">[] = [];
   /** Running attempts whose end is a matter of time. */
   readonly timed: Set<Attempt> = new Set();
+  /** Started attempts that the server was not told of, with the time to do so; the earliest first. */
+  readonly untold: Map<Attempt, { readonly tellAt: number; readonly at: number }> = new Map();
   /** Number of running attempts. */
   running = 0;
   /** Attempts that are over and acknowledged, oldest first. */
@@ -108,6 +110,7 @@ export class Machine {
       case "running":
         this.pool.give(before.assignment.request, before.allocation);
         this.timed.delete(attempt);
+        this.untold.delete(attempt);
         this.running -= 1;
         break;
       case "reported":

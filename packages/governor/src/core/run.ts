@@ -37,7 +37,19 @@ export function started(m: Machine, ref: AttemptRef, at: number): void {
   const deadline = timeoutS === undefined ? Infinity : m.now + timeoutS * 1000;
   m.attempts.move(attempt, { ...attempt.phase, startedAt: at, deadline }, m.now);
   if (timeoutS !== undefined) m.timed.add(attempt);
-  m.send({ type: "started", ...ref, at });
+  m.untold.set(attempt, { tellAt: m.now + TELL_STARTED_MS, at });
+}
+
+/** Of a program that is over sooner, only its report is worth a message. */
+const TELL_STARTED_MS = 20;
+
+/** Tells the server what has been running for a while. */
+export function tellStarted(m: Machine): void {
+  for (const [attempt, { tellAt, at }] of m.untold) {
+    if (tellAt > m.now) return;
+    m.untold.delete(attempt);
+    m.send({ type: "started", ...attempt.ref, at });
+  }
 }
 
 export function ended(m: Machine, ref: AttemptRef, outcome: RunOutcome): void {
@@ -145,9 +157,10 @@ export function checkTimes(m: Machine): void {
   }
 }
 
-/** When `checkTimes` has something to do; Infinity for never. */
+/** When `checkTimes` or `tellStarted` has something to do; Infinity for never. */
 export function nextTime(m: Machine): number {
-  let next = Infinity;
+  const [untold] = m.untold.values();
+  let next = untold?.tellAt ?? Infinity;
   for (const { phase } of m.timed) {
     if (phase.kind === "running") next = Math.min(next, phase.stopping?.forceAt ?? phase.deadline);
   }

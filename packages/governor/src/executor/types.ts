@@ -9,6 +9,7 @@ export type { RunOutcome, Store };
 
 export type Log = (level: "info" | "warn" | "error", text: string) => void;
 export type LogStream = "stdout" | "stderr";
+export const streams = ["stdout", "stderr"] as const;
 
 export interface ExecutorOptions {
   /** Folder of this executor alone; made when missing. On the same file system as the store. */

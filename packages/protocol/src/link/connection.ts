@@ -73,6 +73,7 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
   /** Questions for a sign of life, by number, that are not answered. */
   readonly #probes: Map<number, () => void> = new Map();
   #lastProbe = 0;
+  #corked = false;
   #seen: { readonly read: number; readonly flushed: number } = { read: 0, flushed: 0 };
   #silentTicks = 0;
 
@@ -98,6 +99,7 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
 
   send(message: Out): void {
     if (this.#ending !== undefined || this.#ws.readyState !== this.#ws.OPEN) return;
+    this.#gather();
     this.#ws.send(encode(message), (error) => {
       // An error here is the end of the connection, which the close event tells.
       if (error instanceof Error) return;
@@ -126,6 +128,17 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
       this.#probes.delete(at);
       heard();
     }
+  }
+
+  /** What is said in one turn of the event loop goes out in one system call: it wakes the peer, which is dear. */
+  #gather(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.#socket.cork();
+    setImmediate(() => {
+      this.#corked = false;
+      this.#socket.uncork();
+    });
   }
 
   onMessage(handler: (message: In) => void): void {

@@ -1,4 +1,5 @@
 import { formatObject, RainError, type GovernorId, type GovernorMessageOf } from "@rain/protocol";
+import { retractAll } from "./ahead.ts";
 import type { Kernel } from "./kernel.ts";
 import type { LiveGovernor } from "./live.ts";
 import { isNeeded, type DataObject, type KnownGovernor } from "./state.ts";
@@ -19,6 +20,8 @@ export function drainGovernor(k: Kernel, id: GovernorId): void {
   if (!k.live.governors.has(id) || known.draining === true) return;
   k.commit({ type: "governor.draining", governor: id });
   k.log("info", `governor ${id} (${known.name}) is drained: it gets no new tasks`);
+  const governor = k.live.governors.get(id);
+  if (governor) retractAll(k, governor);
   k.dirty = true;
 }
 

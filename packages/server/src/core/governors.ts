@@ -11,6 +11,7 @@ import {
   type Report,
   type TaskFailure,
 } from "@rain/protocol";
+import { learn, mayHaveRun, promote, startedAhead } from "./ahead.ts";
 import { Curves } from "./curves.ts";
 import { attemptKey, type Kernel } from "./kernel.ts";
 import { uncopied } from "./drain.ts";
@@ -102,8 +103,7 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   governor.uncopied.clear();
   for (const object of governor.replicas) k.copies.update(object);
   governor.capacity = capacity;
-  governor.free = capacity;
-  for (const held of governor.attempts.values()) governor.free = minus(governor.free, held.request);
+  countAnew(governor, attempts);
   governor.lastHeard = k.now;
   governor.leaving = false;
   governor.waits = false;
@@ -122,6 +122,20 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   k.dirty = true;
 }
 
+/** What of the capacity is free, and which attempts wait for it, by what the governor says of them. */
+function countAnew(governor: LiveGovernor, attempts: GovernorMessageOf<"register">["attempts"]): void {
+  governor.free = governor.capacity;
+  governor.ahead.clear();
+  const waiting = new Set(attempts.filter(({ running }) => !running).map(attemptKey));
+  for (const [key, held] of governor.attempts)
+    if (!waiting.has(key)) governor.free = minus(governor.free, held.request);
+  for (const [key, held] of governor.attempts) {
+    held.retracted = false; // a word to retract it may be lost
+    if (waiting.has(key)) governor.ahead.set(key, held);
+  }
+  promote(governor);
+}
+
 /** Makes both sides agree on the attempts that this governor has. */
 function reconcile(
   k: Kernel,
@@ -137,9 +151,9 @@ function reconcile(
     if (task) release(k, task, "nothing", "the assignment did not reach its governor");
   }
   for (const { running, ...ref } of attempts) {
-    const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref);
+    const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref, !running);
     const known = task ?? k.durable.sessions.get(ref.session)?.tasks.get(ref.task);
-    if (known) k.hold(governor, known, ref.attempt);
+    if (known) k.hold(governor, known, ref.attempt, !running);
     if (!task) {
       k.send(governor, { type: "cancel", ...ref });
       continue;
@@ -150,6 +164,7 @@ function reconcile(
       movePhase(entry, { kind: "running", governor, since: k.now, startTime: 0 });
     }
   }
+  promote(governor);
 }
 
 /** The task, if this attempt on this governor is the one that counts: fencing by number. */
@@ -160,12 +175,13 @@ function currentTask(k: Kernel, governor: LiveGovernor, ref: AttemptRef): Task |
 }
 
 /** An attempt whose assignment was a hint that the journal lost: nobody else has the task, so it counts. */
-function adopt(k: Kernel, governor: LiveGovernor, ref: AttemptRef): Task | undefined {
+function adopt(k: Kernel, governor: LiveGovernor, ref: AttemptRef, ahead = false): Task | undefined {
   const task = k.durable.sessions.get(ref.session)?.tasks.get(ref.task);
   if (task?.state.kind !== "open" || task.state.governor !== undefined) return undefined;
   if (ref.attempt <= task.state.attempt) return undefined;
   const { session, task: id, attempt } = ref;
-  k.commit({ type: "assigned", session, task: id, attempt, governor: governor.id, adopted: true });
+  const place = { session, task: id, attempt, governor: governor.id, adopted: true };
+  k.commit({ type: "assigned", ...place, ...(ahead ? { ahead } : {}) });
   k.resumeAttempt(task, governor);
   return task;
 }
@@ -214,6 +230,7 @@ function unannounced({ replicas, announced }: LiveGovernor): { lost: DataObject[
 }
 
 function started(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"started">): void {
+  startedAhead(governor, message);
   const task = currentTask(k, governor, message);
   const entry = task && k.live.tasks.get(task);
   if (entry?.phase.kind !== "assigned" && entry?.phase.kind !== "running") return;
@@ -239,6 +256,9 @@ function report(k: Kernel, governor: LiveGovernor, message: Report): void {
   const { session, task: id, attempt } = message;
   const ref = { session, task: id, attempt };
   const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref);
+  const of = governor.attempts.get(attemptKey(ref))?.of;
+  if (of && (message.type === "finish" || message.type === "fail") && message.info.durationS !== undefined)
+    learn(of, message.info.durationS * 1000);
   k.free(governor, ref);
   if (task) {
     switch (message.type) {
@@ -441,10 +461,12 @@ function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "noth
   }
   k.live.governors.delete(governor.id);
   for (const object of governor.replicas) k.copies.remove(object, governor);
+  const ran = new Set([...governor.attempts.values()].filter((each) => mayHaveRun(governor, each)));
   for (const each of k.freeAll(governor)) {
     const task = currentTask(k, governor, each);
     if (!task) continue;
-    if (counts === "crash" && task.crashes + 1 >= k.config.crashLimit) {
+    const isCrash = counts === "crash" && ran.has(each);
+    if (isCrash && task.crashes + 1 >= k.config.crashLimit) {
       const failure: TaskFailure = {
         reason: "crash-limit",
         message: `crash limit ${k.config.crashLimit} reached: its governor was lost while it ran, last ${name} (${why})`,
@@ -453,7 +475,7 @@ function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "noth
       };
       k.commit({ type: "failed", session: each.session, task: each.task, failure, info: {} });
     } else {
-      release(k, task, counts, `governor ${name} is lost: ${why}`);
+      release(k, task, isCrash ? "crash" : "nothing", `governor ${name} is lost: ${why}`);
     }
   }
   k.copies.rebuildLost();

@@ -76,14 +76,23 @@ export interface ResourceClass {
   readonly gate: LiveSession | undefined;
   /** Since when its first task found no governor; undefined when it is not blocked. */
   blockedSince: number | undefined;
+  /** How long its runs take, milliseconds; undefined before the first report. */
+  runMs: number | undefined;
 }
 
-/** An attempt that holds resources of a governor until its report comes. */
-interface HeldAttempt {
+/** An attempt that a governor has until its report comes; it holds resources there unless it is ahead. */
+export interface HeldAttempt {
   readonly session: SessionId;
   readonly task: TaskId;
   readonly attempt: Attempt;
   readonly request: Amounts;
+  readonly priority: number;
+  /** Undefined when its task was settled before the governor told of it. */
+  readonly of: ResourceClass | undefined;
+  /** The governor said so. */
+  started: boolean;
+  /** It was asked for again. */
+  retracted: boolean;
 }
 
 export interface LiveGovernor {
@@ -103,6 +112,10 @@ export interface LiveGovernor {
   capacity: Amounts;
   free: Amounts;
   readonly attempts: Map<string, HeldAttempt>;
+  /** Those of them that wait for others to end, in the order of their coming: they hold nothing. */
+  readonly ahead: Map<string, HeldAttempt>;
+  /** Number of attempts of each class. */
+  readonly held: Map<ResourceClass | undefined, number>;
   readonly replicas: Set<DataObject>;
   /** When it was last heard of, or the start of its lease. */
   lastHeard: number;
@@ -136,6 +149,8 @@ export function newGovernor(
     capacity: none,
     free: none,
     attempts: new Map(),
+    ahead: new Map(),
+    held: new Map(),
     replicas: new Set(),
     lastHeard: now,
     incoming: new Set(),

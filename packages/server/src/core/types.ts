@@ -159,6 +159,8 @@ export interface AssignedRecord {
   readonly task: TaskId;
   readonly attempt: Attempt;
   readonly governor: GovernorId;
+  /** The governor has no room for it yet. */
+  readonly ahead?: true | undefined;
   /** The attempt was there, and its first record was lost: nobody knows which bytes its inputs had. */
   readonly adopted?: boolean | undefined;
 }
@@ -251,5 +253,7 @@ export interface ServerConfig {
   readonly heartbeatMs: number;
   readonly sessionLeaseMs: number;
   readonly crashLimit: number;
+  /** A governor is given tasks ahead that take about so long, milliseconds; 0: none. */
+  readonly aheadMs: number;
 }
 export type { GovernorHello };
