@@ -92,13 +92,15 @@ export class BadProxy {
       const late = this.#isBad && this.#random() < 0.1;
       if (late) this.counts.delays += 1;
       const wait = late ? this.#random() * 150 : 0;
-      before = before.then(async () => {
-        await this.#gates[direction]?.opened;
-        if (wait > 0) await new Promise((done) => setTimeout(done, wait));
-        if (!to.destroyed) to.write(chunk);
-      });
+      before = before.then(() => this.#carry(chunk, to, direction, wait));
     });
     from.on("end", () => void before.then(() => to.end()));
+  }
+
+  async #carry(chunk: Buffer, to: Socket, direction: Direction, wait: number): Promise<void> {
+    await this.#gates[direction]?.opened;
+    if (wait > 0) await new Promise((done) => setTimeout(done, wait));
+    if (!to.destroyed) to.write(chunk);
   }
 
   /** Every other connection comes to a bad end within seconds. */

@@ -37,10 +37,10 @@ export async function openLimits(options: {
   const { memoryLimit: choice = "auto", taskProcesses, captureBytes = limits.captureBytes, log } = options;
   const opened = choice === "off" || choice === "watch" ? undefined : await ControlGroups.open(options.root);
   const groups = typeof opened === "string" ? undefined : opened;
-  if (choice === "cgroup" && groups === undefined)
+  if (choice === "cgroup" && typeof opened === "string")
     throw new RainError(
       "bad-request",
-      `tasks cannot be limited by control groups: ${String(opened)}; start the governor in a delegated group ` +
+      `tasks cannot be limited by control groups: ${opened}; start the governor in a delegated group ` +
         "(systemd-run --user --scope -p Delegate=yes), or choose the memory limit auto or watch",
     );
   const memory = choice === "auto" ? (groups ? "cgroup" : "watch") : choice;
