@@ -92,15 +92,25 @@ export class BadProxy {
       const late = this.#isBad && this.#random() < 0.1;
       if (late) this.counts.delays += 1;
       const wait = late ? this.#random() * 150 : 0;
-      before = before.then(() => this.#carry(chunk, to, direction, wait));
+      before = after(
+        before,
+        () => this.#gates[direction]?.opened,
+        wait,
+        () => {
+          if (!to.destroyed) to.write(chunk);
+        },
+      );
     });
-    from.on("end", () => void before.then(() => to.end()));
-  }
-
-  async #carry(chunk: Buffer, to: Socket, direction: Direction, wait: number): Promise<void> {
-    await this.#gates[direction]?.opened;
-    if (wait > 0) await new Promise((done) => setTimeout(done, wait));
-    if (!to.destroyed) to.write(chunk);
+    from.on(
+      "end",
+      () =>
+        void after(
+          before,
+          () => undefined,
+          0,
+          () => to.end(),
+        ),
+    );
   }
 
   /** Every other connection comes to a bad end within seconds. */
@@ -121,4 +131,17 @@ export class BadProxy {
     }, this.#random() * 4_000);
     near.on("close", () => clearTimeout(timer));
   }
+}
+
+/** Does something when what came before is done, a gate is open, and so many milliseconds later. */
+async function after(
+  before: Promise<void>,
+  gate: () => Promise<void> | undefined,
+  wait: number,
+  then: () => void,
+): Promise<void> {
+  await before;
+  await gate();
+  if (wait > 0) await new Promise((done) => setTimeout(done, wait));
+  then();
 }

@@ -359,7 +359,7 @@ function addGovernorsCommand(program: Command, context: () => Context, done: Don
 
 function addJournalCommand(program: Command, context: () => Context, done: Done): void {
   const journal = program
-    .command("journal", { hidden: true })
+    .command("journal")
     .helpCommand(false)
     .summary("check, repair or export a journal")
     .description("Looks after the journal of a server that does not run.\nExample: rain journal check");
@@ -409,10 +409,9 @@ function addScpCommand(program: Command, context: () => Context, done: Done): vo
     );
 }
 
-/** Not in the list of `rain --help`, which has to fit a screen; `rain access --help` shows it. */
 function addAccessCommand(program: Command, context: () => Context, done: Done): void {
   const access = program
-    .command("access", { hidden: true })
+    .command("access")
     .helpCommand(false)
     .summary("split or change the keys of a server")
     .description("Makes access files for one role each, and new keys.\nExample: rain access rotate governor");
