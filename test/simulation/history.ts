@@ -152,8 +152,8 @@ class History {
       const later = client === this.#late ? this.#safetyMs / 4 : 0;
       loop.after(random.skewed(later, later + 2_000), () => client.start());
     }
-    // Where everything else goes wrong too, hardly any program lives until its governor is given up.
-    if (!scheduleLongCuts(this.#targets, this.#safetyMs)) scheduleFaults(this.#targets, this.#safetyMs);
+    const isGentle = scheduleLongCuts(this.#targets, this.#safetyMs);
+    scheduleFaults(this.#targets, this.#safetyMs, isGentle);
     scheduleDrains(this.#targets, this.#safetyMs);
     this.#until(this.#safetyMs, () => false);
     this.#world.log("faults are over");

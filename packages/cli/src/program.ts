@@ -228,12 +228,9 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     .option("--pin-cpus", "give each task whole cpus of its own (taskset)")
     .addOption(onLostOption())
     .addOption(
-      new Option("--memory-limit <HOW>", "hold tasks to their memory (auto)").choices([
-        "auto",
-        "cgroup",
-        "watch",
-        "off",
-      ]),
+      new Option("--memory-limit <HOW>", "hold tasks to their memory (auto)")
+        .choices(["auto", "cgroup", "watch", "off"])
+        .hideHelp(),
     )
     .option("--background", "return when it is registered, leave a daemon", false)
     .addOption(logdirOption("log to governor-NAME.log there instead of stderr"))

@@ -25,6 +25,8 @@ export class RecordWatch {
   readonly #incarnations: Map<GovernorId, string> = new Map();
   /** Tasks that were opened again for a lost output: `session/task`. */
   readonly reopened: Set<string> = new Set();
+  /** Those of them whose record is on the disk, as far as is known: they really run. */
+  readonly #mustRun: Set<string> = new Set();
   /** Digests of objects (`session/object`) that are finished or were. */
   readonly #bytes: Map<string, string> = new Map();
 
@@ -45,6 +47,12 @@ export class RecordWatch {
     this.#started = core.kernel.now;
     this.#tasks = new Map();
     this.#bytes.clear();
+    // A loss of power may have taken what opened them again with it.
+    if (this.#world.lostPower) {
+      this.#mustRun.clear();
+      for (const [session, { tasks }] of core.durable.sessions)
+        for (const [task, { mustRun }] of tasks) if (mustRun) this.#mustRun.add(`${session}/${task}`);
+    }
     for (const [id, { objects }] of core.durable.sessions) {
       for (const [object, { state }] of objects)
         if (state.kind === "finished") this.#bytes.set(`${id}/${object}`, state.sha256);
@@ -143,6 +151,7 @@ export class RecordWatch {
       case "reopened": {
         const seen = this.#seen(record);
         this.reopened.add(`${record.session}/${record.task}`);
+        this.#mustRun.add(`${record.session}/${record.task}`);
         for (const object of record.objects) this.#bytes.delete(`${record.session}/${object}`);
         if (!seen.open) seen.governor = undefined;
         seen.open = true;
@@ -194,7 +203,7 @@ export class RecordWatch {
       () => `task ${key} is taken from the cache and is ${JSON.stringify(seen)}`,
     );
     this.#world.check(
-      !this.reopened.has(key),
+      !this.#mustRun.has(key),
       "cached-again",
       () => `task ${key} was opened again for a lost output, and is taken from the cache`,
     );
