@@ -59,7 +59,7 @@ interface Given extends Readonly<Record<string, unknown>> {
 
 const append = (text: string, before: readonly string[]): readonly string[] => [...before, text];
 
-const MAX_COMPLETIONS = 1_000_000;
+const MAX_COMPLETIONS = 100_000;
 function readCompletions(text: string): number {
   const count = parseCount("--completions", text);
   if (count >= 1 && count <= MAX_COMPLETIONS) return count;
