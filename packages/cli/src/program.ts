@@ -394,7 +394,6 @@ function addScpCommand(program: Command, context: () => Context, done: Done): vo
     );
 }
 
-/** Not in the list of `rain --help`, which has to fit a screen; `rain access --help` shows it. */
 function addAccessCommand(program: Command, context: () => Context, done: Done): void {
   const access = program
     .command("access")

@@ -1,5 +1,6 @@
 import type {
   ClientRequest,
+  HistoryItem,
   ReplyOf,
   RequestType,
   ResultRow,
@@ -35,7 +36,7 @@ const hiders: { readonly [T in RequestType]?: Hide } = {
   "session.describe": hider("session.describe", (ok) => ({ ...ok, tasks: ok.tasks.map(task) })),
   "task.get": hider("task.get", (ok) => ({ tasks: ok.tasks.map(task) })),
   results: hider("results", (ok) => ({ ...ok, rows: ok.rows.map(ended) })),
-  history: hider("history", (ok) => ({ items: ok.items.map(({ user: _, ...item }) => item) })),
+  history: hider("history", (ok) => ({ items: ok.items.map(withoutUser) })),
 };
 
 function session(view: SessionView): SessionView {
@@ -58,12 +59,10 @@ function ended<T extends TaskView | ResultRow>(view: T): T {
   };
 }
 
-function info({ debug: _, ...rest }: TaskInfo): TaskInfo {
-  return rest;
-}
-function failure({ stderr: _, ...rest }: TaskFailure): TaskFailure {
-  return rest;
-}
+// Undefined is not sent.
+const info = (of: TaskInfo): TaskInfo => ({ ...of, debug: undefined });
+const failure = (of: TaskFailure): TaskFailure => ({ ...of, stderr: undefined });
+const withoutUser = (of: HistoryItem): HistoryItem => ({ ...of, user: undefined });
 
 /** Requests of viewers that are not answered. Without knowing what a reply answers, it could not be made fit to show. */
 export class ViewerRequests {

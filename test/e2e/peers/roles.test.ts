@@ -256,6 +256,13 @@ test("a viewer sees states, and neither what programs wrote nor their environmen
   expect(answers[3]).toContain('"failed"');
   expect(answers[3]).toContain("exit");
   expect(answers.join("\n")).not.toContain("hidden");
+  // Two requests with one number would make it unknown what a reply answers.
+  const closed = ended(viewer);
+  viewer.send({ type: "task.get", req: 9, session: session.id, tasks: [0] });
+  viewer.send({ type: "server.info", req: 9 });
+  viewer.send({ type: "metrics", req: 9, session: session.id, task: 0 });
+  const twice = await Promise.race([closed, next(viewer)]);
+  expect(JSON.stringify(twice)).not.toContain("hidden");
 });
 
 test("the audit log: lines of JSON for its owner alone, with what was done to what, and no secret", async () => {
