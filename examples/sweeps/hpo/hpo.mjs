@@ -13,7 +13,7 @@ if (config === undefined) {
 }
 
 const [program, ...words] = process.argv.slice(2);
-for (const [name, value] of Object.entries(config)) words.push(`--${name}`, String(value));
+for (const [name, value] of Object.entries(config)) words.push(`--${name}`, JSON.stringify(value));
 const training = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"] });
 const code = new Promise((resolve) => training.once("close", resolve));
 // epoch=3 loss=0.4891 accuracy=0.9499

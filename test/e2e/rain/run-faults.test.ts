@@ -112,7 +112,7 @@ it("a larger sweep with --cache runs only what is new", async () => {
   expect(await run("small", "[1, 2, 3]")).not.toContain("cache");
   const out = await run("large", "[1, 2, 3, 4]");
   expect(out).toContain("3 of 4 from the cache");
-  expect((await startedIn(log)).map(({ trial }) => trial).toSorted()).toEqual([1, 2, 3, 4]);
+  expect((await startedIn(log)).map(({ trial }) => trial).toSorted((a, b) => a - b)).toEqual([1, 2, 3, 4]);
   const { experiments } = await json<Results>(cluster, "results", "large");
   expect(experiments.map(({ cached, metrics }) => [cached, metrics["value"]])).toEqual([
     [true, 1],

@@ -36,7 +36,7 @@ export interface Submission extends TrialMaker {
   readonly warnings: readonly string[];
 }
 /** What is known of a run when it is sent. */
-export type ManifestRest = Pick<RunManifest, "name" | "created" | "config" | "project">;
+type ManifestRest = Pick<RunManifest, "name" | "created" | "config" | "project">;
 
 export const submissionOf = (plan: RunPlan): Submission => ({
   program: plan.program,
