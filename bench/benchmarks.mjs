@@ -6,6 +6,7 @@ import memory from "./memory.mjs";
 import messages from "./messages.mjs";
 import restart from "./restart.mjs";
 import results from "./results.mjs";
+import run from "./run.mjs";
 import sleep from "./sleep.mjs";
 import transfer from "./transfer.mjs";
 
@@ -13,4 +14,16 @@ import transfer from "./transfer.mjs";
  * In the order in which they run: those that need a quiet machine first.
  * @type {readonly import("./support/child.mjs").Benchmark[]}
  */
-export const benchmarks = [latency, chain, sleep, echo, transfer, memory, restart, results, messages, core];
+export const benchmarks = [
+  latency,
+  chain,
+  sleep,
+  echo,
+  transfer,
+  memory,
+  restart,
+  run,
+  results,
+  messages,
+  core,
+];

@@ -14,8 +14,8 @@ import { formatTable } from "./support/table.mjs";
 
 /** @typedef {import("./support/table.mjs").Row} Row */
 
-/** Longest time of one benchmark, milliseconds. */
-const LIMIT_MS = 120_000;
+/** Longest time of one benchmark, milliseconds: also on a machine that has much else to do. */
+const LIMIT_MS = 600_000;
 const child = fileURLToPath(new URL("./support/child.mjs", import.meta.url));
 
 /** Ends what runs now; set while a benchmark runs. */

@@ -209,7 +209,7 @@ describe("names and detaching", () => {
     await runJson("--name", "once", "ok.sh");
     const { code, err } = await run("--name", "once", "ok.sh");
     expect(code).toBe(1);
-    expect(err).toContain('there is a run named once already: take another --name, or "rain delete once"');
+    expect(err).toContain('there is a run named once already: take another name, or "rain delete once"');
     const { runs } = await home.json<{ runs: { name: string }[] }>("list");
     expect(runs.filter(({ name }) => name === "once")).toHaveLength(1);
   });

@@ -115,7 +115,11 @@ test("the program's words are parted from rain's", () => {
     { long: "--max_nodes", required: true },
     { long: "--trials", required: true },
   ];
-  const marked = (...argv: string[]): string[] => markProgram(argv, common, own);
+  const marked = (...argv: string[]): string[] =>
+    markProgram(argv, common, {
+      run: { options: own, operands: 0 },
+      submit: { options: [{ short: "-g", long: "--gpus", required: true }], operands: 1 },
+    });
   expect(marked("-o", "json", "run", "--cpus", "2", "--dry-run", "t.py", "-o", "x", "--", "y")).toEqual([
     "-o",
     "json",
@@ -148,7 +152,12 @@ test("the program's words are parted from rain's", () => {
     "--",
     "t.py",
   ]);
+  const submitted = ["submit", "-g", "1", "hpo1", "--gpus", "2", "--", "sh", "-g", "x", "--", "y"];
+  expect(marked(...submitted.filter((word, at) => at !== 6))).toEqual(submitted);
   for (const same of [
+    submitted,
+    ["submit", "hpo1"],
+    ["submit", "hpo1", "--none", "x"],
     ["status", "--cpus", "run", "x"],
     ["run", "--cpu", "2", "t.py"],
     ["run", "--cpus", "2", "--", "t.py", "--", "x"],

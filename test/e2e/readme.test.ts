@@ -32,6 +32,13 @@ const adapt = (command: string): string =>
     .replace("rain start --simple", "rain start --simple --listen 127.0.0.1:0")
     .replace("sweep.mjs", `sweep.mjs --epochs 2 --out ${join(home, "results")}`);
 
+/** Experiment, size, dropout, value and state of the trials in a table: all but how long they took. */
+const trialsIn = (text: string): string[][] =>
+  text
+    .split("\n")
+    .filter((line) => / finished +\d/.test(line) && !line.startsWith("experiment"))
+    .map((line) => line.trim().split(/ +/).slice(0, -1));
+
 describe("README", () => {
   it("names exactly the commands that these tests run", () => {
     expect(commands).toEqual([
@@ -40,6 +47,7 @@ describe("README", () => {
       "npx rain start --simple",
       "node examples/digits/sweep.mjs",
       "npx rain status",
+      'npx rain run --seed 7 --localdir examples/digits train.mjs --data digits.csv.gz --epochs 20 --size "[16, 64]" --dropout "[0, 0.2, 0.4]"',
       "npx rain stop",
     ]);
   });
@@ -48,6 +56,7 @@ describe("README", () => {
     for (const command of commands.slice(2)) {
       const { exitCode, all } = await sh(adapt(command));
       expect(exitCode, `${command}\n${all}`).toBe(0);
+      if (command.includes("rain run")) expect(trialsIn(all)).toEqual(trialsIn(readme));
     }
     expect((await readFile(join(home, "results", "results.csv"), "utf8")).trim().split("\n")).toHaveLength(
       21,

@@ -53,6 +53,10 @@ describe("a line", () => {
     ['{"loss": 0.5, "epoch": 2, "name": "x", "list": [1], "ok": true}', { loss: 0.5 }, 2],
     ['{"opt": {"lr": 1e-3, "deep": {"no": 1}}, "step": 4}', { "opt.lr": 0.001 }, 4],
     ['{"a": NaN, "b": -Infinity}', { a: NaN, b: -Infinity }],
+    [
+      '{"a": "NaN", "b": "-Infinity", "c": "Infinity", "d": "nan", "e": "1"}',
+      { a: NaN, b: -Infinity, c: Infinity },
+    ],
     ['{"train/step": 9, "train/loss": 1}', { "train/loss": 1 }, 9],
   ])("%s", (line, values, step) => {
     expect(read(line)).toEqual(step === undefined ? { values } : { step, values });

@@ -17,8 +17,12 @@ export async function main(
 ): Promise<number> {
   let code: number = exitCodes.ok;
   const program = createProgram(io, env, (result) => (code = result));
-  const run = program.commands.find((command) => command.name() === "run");
-  const words = markProgram(argv, program.options, run?.options ?? []);
+  const optionsOf = (name: string) =>
+    program.commands.find((command) => command.name() === name)?.options ?? [];
+  const words = markProgram(argv, program.options, {
+    run: { options: optionsOf("run"), operands: 0 },
+    submit: { options: optionsOf("submit"), operands: 1 },
+  });
   try {
     if (argv.length === 0) {
       program.outputHelp({ error: true });

@@ -6,6 +6,7 @@ import type { Io, OutputFormat } from "./output.ts";
 import * as read from "./options.ts";
 import { addRunCommand } from "./program-run.ts";
 import { addRunCommands } from "./program-runs.ts";
+import { addSubmitCommand } from "./program-submit.ts";
 
 /** The command line of `rain`, in one place. Each command's code is loaded when it runs, so that help is quick. */
 
@@ -100,6 +101,7 @@ export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: numbe
   addDaemonCommands(program, context, done);
   addViewCommands(program, context, done);
   addRunCommand(program, context, done);
+  addSubmitCommand(program, context, done);
   addRunCommands(program, context, done);
   addAccessCommand(program, context, done);
   addJournalCommand(program, context, done);

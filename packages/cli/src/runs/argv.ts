@@ -8,24 +8,39 @@ interface KnownOption {
   readonly required: boolean;
 }
 
+/** A command that runs a program with arguments of its own. */
+interface ProgramCommand {
+  readonly options: readonly KnownOption[];
+  /** Words of its own before PROGRAM. */
+  readonly operands: number;
+}
+
 /**
- * Puts `--` before the PROGRAM of `rain run [RUN FLAGS] PROGRAM [ARGS...]`, so that nothing after it is taken for a flag
- * of rain. Other command lines are left as they are. `common`: options of every command, `own`: those of run.
+ * Puts `--` before the PROGRAM of `rain run [FLAGS] PROGRAM [ARGS...]` and `rain submit [FLAGS] NAME [FLAGS] PROGRAM
+ * [ARGS...]`, so that nothing after it is taken for a flag of rain. Other command lines are left as they are. `common`:
+ * options of every command; `commands`: those that have a PROGRAM.
  */
 export function markProgram(
   argv: readonly string[],
   common: readonly KnownOption[],
-  own: readonly KnownOption[],
+  commands: Readonly<Record<string, ProgramCommand>>,
 ): string[] {
   let at = skipOptions(argv, 0, common).at;
-  if (argv[at] !== "run") return [...argv];
+  const name = argv[at] ?? "";
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command === undefined) return [...argv];
   at += 1;
-  const { at: end, words } = skipOptions(argv, at, [...common, ...own]);
-  const rest = argv.slice(end);
-  const next = rest[0];
-  // What looks like an option here is none that is known: the parser says so.
-  const isProgram = next !== undefined && (next === "-" || !next.startsWith("-"));
-  return [...argv.slice(0, at), ...words, ...(isProgram ? ["--"] : []), ...rest];
+  const marked = argv.slice(0, at);
+  for (let operands = 0; ; operands++) {
+    const { at: end, words } = skipOptions(argv, at, [...common, ...command.options]);
+    marked.push(...words);
+    const next = argv[end];
+    // What looks like an option here is none that is known: the parser says so.
+    if (next === undefined || (next !== "-" && next.startsWith("-"))) return [...marked, ...argv.slice(end)];
+    if (operands === command.operands) return [...marked, "--", ...argv.slice(end)];
+    marked.push(next);
+    at = end + 1;
+  }
 }
 
 /** The place of the first word that is no known option, nor its value; the words before it, flags as they are known. */

@@ -135,3 +135,23 @@ export const settingNames: readonly SettingName[] = Object.keys(SETTING_FLAGS) a
 export const flagWord = (flag: string): string => flag.split(" ")[0] ?? flag;
 /** Other ways to write a flag. */
 export const FLAG_ALIASES: Readonly<Record<string, string>> = { "--num_trials": "--trials" };
+
+/** The settings that `rain submit` has too, some by other names. */
+export const submitSettings: readonly (SettingFlag & { readonly name: SettingName })[] = (
+  [
+    ["gpus", "-g, --gpus <N>", "of each (default: 0)"],
+    ["cpus", "--cpus <N>", "of each (default: 1)"],
+    ["memory", "--memory <SIZE>", "of each, as 10G"],
+    ["parallelism", "--parallelism <N>", "the most at once (default: all)"],
+    ["retries", "--backoff-limit <N>", "further tries of one that fails (default: 6)"],
+    ["timeout", "--timeout <TIME>", "the longest one may run: 90, 2h"],
+    ["metric", "--metric <NAME[:GOAL]>", "judge by it; GOAL: min, max"],
+    ["framework", "--environment <NAME>", "environment of the governors"],
+    ["instanceType", "--instance_type <T>", "label that governors must have"],
+    ["localdir", "--localdir <DIR>", "project folder (default: this one)"],
+  ] as const
+).map(([name, flag, help]) => ({ ...SETTING_FLAGS[name], name, flag, help }));
+
+/** `--gpus` of `-g, --gpus <N>`. */
+export const longFlag = (flag: string): string =>
+  flag.split(" ").find((word) => word.startsWith("--")) ?? flag;

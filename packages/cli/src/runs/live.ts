@@ -2,7 +2,7 @@ import type { TaskCounts } from "@rain/protocol";
 import { escapeText } from "../escape.ts";
 import { bold, table, type Column, type Io } from "../output.ts";
 import type { RunManifest } from "./manifest.ts";
-import { metricNames, metricValue, own, type Row } from "./rows.ts";
+import { metricNames, metricValue, own, parameterNames, type Row } from "./rows.ts";
 import { formatSpan, formatValue } from "./table.ts";
 import { total, unsettled } from "./view.ts";
 import { judgeOf, winner } from "./winner.ts";
@@ -94,7 +94,7 @@ function liveColumns(
   return [
     { column: { title: "" }, cell: (row) => (row === best ? "*" : "") },
     { column: { title: "EXPERIMENT", align: right }, cell: (row) => String(row.experiment) },
-    ...manifest.swept.map((key): LiveColumn => ({
+    ...parameterNames(manifest, rows, false).map((key): LiveColumn => ({
       column: { title: escapeText(key), align: right },
       cell: (row) => own(row.texts, key) ?? "-",
     })),
@@ -121,7 +121,10 @@ const stateText = (row: Row): string => (row.cached && row.state === "finished" 
 /** `experiment 3 finished in 1.2s: size=64 dropout=0.2, accuracy 0.91`. */
 export function endLine(manifest: RunManifest, row: Row): string {
   const took = row.durationS === undefined || row.cached ? "" : ` in ${formatSpan(row.durationS)}`;
-  const values = manifest.swept.map((key) => `${key}=${own(row.texts, key) ?? "-"}`).join(" ");
+  const chosen = Object.keys(row.texts).filter((key) => !manifest.parameters.includes(key));
+  const values = [...manifest.swept, ...chosen]
+    .map((key) => `${key}=${own(row.texts, key) ?? "-"}`)
+    .join(" ");
   const metrics = metricNames(manifest, [row]).map(
     (name) => `${name} ${formatValue(metricValue(row, name) ?? 0)}`,
   );

@@ -24,6 +24,30 @@ export interface RunPlan extends RunRequest {
   readonly warnings: readonly string[];
 }
 
+/** What the tasks of a run are made with. */
+export type TrialMaker = Pick<RunPlan, "program" | "settings" | "seed">;
+
+/** A run as it is submitted, of `rain run` or of `rain submit`. */
+export interface Submission extends TrialMaker {
+  readonly trials: Iterable<Trial>;
+  readonly manifest: (more: ManifestRest) => RunManifest;
+  /** What it is, in one line. */
+  readonly line: string;
+  readonly warnings: readonly string[];
+}
+/** What is known of a run when it is sent. */
+type ManifestRest = Pick<RunManifest, "name" | "created" | "config" | "project">;
+
+export const submissionOf = (plan: RunPlan): Submission => ({
+  program: plan.program,
+  settings: plan.settings,
+  seed: plan.seed,
+  trials: plan.sweep.trials,
+  manifest: (more) => manifestOf(plan, more),
+  line: planLine(plan),
+  warnings: plan.warnings,
+});
+
 /** Trials that are not refused without a word of the user. */
 const DEFAULT_MAX_NODES = 100;
 const MAX_TRIALS = 10_000_000;
@@ -97,10 +121,7 @@ export const trialInfoOf = (
 });
 
 /** The manifest of a run: docs/runs.md. */
-export function manifestOf(
-  plan: RunPlan,
-  more: Pick<RunManifest, "name" | "created" | "config" | "project">,
-): RunManifest {
+function manifestOf(plan: RunPlan, more: ManifestRest): RunManifest {
   const { description, strategy, trials, where, repeat, metric } = plan.settings;
   return {
     v: 1,

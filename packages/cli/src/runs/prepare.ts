@@ -87,7 +87,7 @@ function checkSettings(settings: RunSettings): void {
 }
 
 /** Files that are named here and do not travel; a program among them is an error. */
-export function projectWarnings(plan: RunPlan, project: Project): string[] {
+export function projectWarnings(plan: Pick<RunPlan, "file" | "words">, project: Project): string[] {
   const sent = new Set(project.files);
   const why = "it is ignored by git or .rainignore, or leads out of the project folder";
   if (plan.file !== undefined && !sent.has(plan.file))

@@ -15,7 +15,7 @@ import { CommandError } from "../failure.ts";
 import type { RunSettings } from "./flags.ts";
 import type { RunManifest } from "./manifest.ts";
 import { randomName } from "./names.ts";
-import { commandOf, manifestOf, trialEnvironment, trialInfoOf, type RunPlan } from "./plan.ts";
+import { commandOf, trialEnvironment, trialInfoOf, type Submission, type TrialMaker } from "./plan.ts";
 import type { Project } from "./project.ts";
 
 /** Label of the input that is the project folder: what is added to a run later finds it by that. */
@@ -27,6 +27,8 @@ export const DATASTORE_LABEL = "datastore";
 export interface TrialInputs {
   readonly project: DataObject | undefined;
   readonly datastore: DataObject | undefined;
+  /** Files and folders of `rain submit -v`. */
+  readonly volumes?: readonly Input[];
 }
 
 export interface SubmittedRun {
@@ -40,6 +42,7 @@ export interface SubmitOptions {
   readonly config: string;
   /** Some governor declares the resource `disk`. */
   readonly hasDisk: boolean;
+  readonly volumes?: readonly Input[] | undefined;
   /** Gives the run up as long as it is not submitted. */
   readonly signal: AbortSignal;
 }
@@ -47,7 +50,7 @@ export interface SubmitOptions {
 /** Makes the session of a run and submits all of its trials. Nothing is left on the server when it fails. */
 export async function submitRun(
   client: Client,
-  plan: RunPlan,
+  plan: Submission,
   options: SubmitOptions,
 ): Promise<SubmittedRun> {
   const { settings } = plan;
@@ -59,8 +62,9 @@ export async function submitRun(
     const inputs: TrialInputs = {
       project: project && directory(project.folder, { files: project.files, label: PROJECT_LABEL }).keep(),
       datastore: datastore?.keep(),
+      ...(options.volumes && { volumes: options.volumes }),
     };
-    addTrials(session, plan, manifest.name, plan.sweep.trials, inputs, options.hasDisk);
+    addTrials(session, plan, manifest.name, plan.trials, inputs, options.hasDisk);
     await unlessAborted(session.submit(), options.signal);
     return { session, manifest };
   } catch (error) {
@@ -90,14 +94,14 @@ const MAX_NAMES = 20;
 
 async function openSession(
   client: Client,
-  plan: RunPlan,
+  plan: Submission,
   config: string,
   project: string | undefined,
 ): Promise<SubmittedRun> {
   const { name: given, parallelism, failFast, maxFails } = plan.settings;
   for (let tries = 1; ; tries++) {
     const name = given ?? randomName();
-    const manifest = manifestOf(plan, { name, created: Date.now(), config, project });
+    const manifest = plan.manifest({ name, created: Date.now(), config, project });
     try {
       const session = await client.newSession(name, {
         onError: "continue",
@@ -115,7 +119,7 @@ async function openSession(
       if (given !== undefined)
         throw new CommandError(
           exitCodes.failed,
-          `there is a run named ${name} already: take another --name, or "rain delete ${name}" first`,
+          `there is a run named ${name} already: take another name, or "rain delete ${name}" first`,
           { name },
           { cause: error },
         );
@@ -127,7 +131,7 @@ async function openSession(
 /** Adds the tasks of these trials to the session. */
 export function addTrials(
   session: Session,
-  plan: RunPlan,
+  plan: TrialMaker,
   name: string,
   trials: Iterable<Trial>,
   inputs: TrialInputs,
@@ -137,7 +141,7 @@ export function addTrials(
   const project =
     inputs.project && inputDir(PROJECT_LABEL, { object: inputs.project, path: ".", write: true });
   const datastore = inputs.datastore && datastoreInput(inputs.datastore, plan.settings.datastoreMountDir);
-  const inputPaths = [project, datastore].filter((one) => one !== undefined);
+  const inputPaths = [project, datastore, ...(inputs.volumes ?? [])].filter((one) => one !== undefined);
   for (const trial of trials) {
     const task = session.execute(commandOf(plan, trial), {
       ...common,

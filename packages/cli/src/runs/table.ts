@@ -308,6 +308,8 @@ function resultNotes(
   else if (judge !== undefined) notes.push(...judgeNotes(rows, judge));
   else if (metricNames(manifest, rows).length > 1)
     notes.push(`no winner: the run has several metrics; name the one that counts with --metric NAME`);
+  const cached = rows.filter((row) => row.cached).length;
+  if (cached > 0) notes.push(`${cached} of ${rows.length} from the cache`);
   const failed = rows.filter((row) => row.state === "failed");
   const [first] = failed;
   if (first !== undefined)

@@ -107,8 +107,12 @@ type JsonObject = Readonly<Record<string, unknown>>;
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** Stands for NaN, which Python's json writes and JSON does not have. */
-const NAN = "\u0000NaN";
+/** Values that JSON has no word for, as texts: so programs may write them. */
+const notFinite: ReadonlyMap<unknown, number> = new Map([
+  ["NaN", Number.NaN],
+  ["Infinity", Infinity],
+  ["-Infinity", -Infinity],
+]);
 
 /** An object as JSON, with NaN and Infinity as Python writes them; undefined when it is none. */
 export function parseJson(text: string): JsonObject | undefined {
@@ -125,10 +129,7 @@ function tryJson(text: string): unknown {
 }
 
 const pythonFloats = (text: string): string =>
-  text.replace(/(?<=[:,[][ \t]*)(NaN|-?Infinity)(?=[ \t]*[,}\]])/g, (word) => {
-    if (word === "NaN") return JSON.stringify(NAN);
-    return word.startsWith("-") ? "-1e999" : "1e999";
-  });
+  text.replace(/(?<=[:,[][ \t]*)(NaN|-?Infinity)(?=[ \t]*[,}\]])/g, (word) => JSON.stringify(word));
 
 /** The numbers of an object, and of the objects in it as `outer.inner`. */
 export function fromObject(object: JsonObject): LineMetrics {
@@ -141,6 +142,6 @@ export function fromObject(object: JsonObject): LineMetrics {
 }
 
 function addNumber(found: Found, name: string, value: unknown): void {
-  if (typeof value === "number") found.add(name, value);
-  else if (value === NAN) found.add(name, Number.NaN);
+  const number = typeof value === "number" ? value : notFinite.get(value);
+  if (number !== undefined) found.add(name, number);
 }
