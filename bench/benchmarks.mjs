@@ -5,6 +5,7 @@ import latency from "./latency.mjs";
 import memory from "./memory.mjs";
 import messages from "./messages.mjs";
 import restart from "./restart.mjs";
+import results from "./results.mjs";
 import sleep from "./sleep.mjs";
 import transfer from "./transfer.mjs";
 
@@ -12,4 +13,4 @@ import transfer from "./transfer.mjs";
  * In the order in which they run: those that need a quiet machine first.
  * @type {readonly import("./support/child.mjs").Benchmark[]}
  */
-export const benchmarks = [latency, chain, sleep, echo, transfer, memory, restart, messages, core];
+export const benchmarks = [latency, chain, sleep, echo, transfer, memory, restart, results, messages, core];

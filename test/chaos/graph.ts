@@ -26,9 +26,8 @@ export function planGraph(count: number, random: PRNG): GraphPlan {
   const expected: string[] = [];
   for (let n = 0; n < count; n += 1) {
     const inputs = new Set<number>();
-    const wanted = Math.floor(random() * 3);
-    for (let k = 0; k < wanted && n > 0; k += 1)
-      inputs.add(Math.max(0, n - 1 - Math.floor(random() * WINDOW)));
+    const wanted = n === 0 ? 0 : Math.floor(random() * 3);
+    for (let k = 0; k < wanted; k += 1) inputs.add(Math.max(0, n - 1 - Math.floor(random() * WINDOW)));
     const plan = { inputs: [...inputs], lines: random() < LARGE_SHARE ? LARGE_LINES : 1 };
     const hash = createHash("sha256").update(`${n}\n`);
     for (const input of plan.inputs) hash.update(expected[input] ?? "");

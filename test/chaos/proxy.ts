@@ -67,12 +67,9 @@ export class BadProxy {
       const late = this.#isBad && this.#random() < 0.1;
       if (late) this.counts.delays += 1;
       const wait = late ? this.#random() * 150 : 0;
-      before = before.then(async () => {
-        if (wait > 0) await new Promise((done) => setTimeout(done, wait));
-        if (!to.destroyed) to.write(chunk);
-      });
+      before = after(before, wait, () => void (to.destroyed || to.write(chunk)));
     });
-    from.on("end", () => void before.then(() => to.end()));
+    from.on("end", () => void after(before, 0, () => to.end()));
   }
 
   /** Every other connection comes to a bad end within seconds. */
@@ -93,4 +90,11 @@ export class BadProxy {
     }, this.#random() * 4_000);
     near.on("close", () => clearTimeout(timer));
   }
+}
+
+/** Does something when what came before is done, and so many milliseconds later. */
+async function after(before: Promise<void>, wait: number, then: () => unknown): Promise<void> {
+  await before;
+  if (wait > 0) await new Promise((done) => setTimeout(done, wait));
+  then();
 }

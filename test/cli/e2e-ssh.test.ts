@@ -72,6 +72,24 @@ describe.skipIf(noSshd !== undefined)(
       );
 
     test(
+      "a server with TLS is reached through the tunnels too, and its certificate checked",
+      limit,
+      async () => {
+        const file = hostFile(`${sshd.address} name=a cpus=1`);
+        const { url } = await home.json<{ url: string }>(...start(file, "--listen=0.0.0.0:0"));
+        expect(url).toMatch(/^https:/);
+        const client = await Client.connect({ accessFile: home.path("default", "access.json") });
+        const session = await client.newSession();
+        const big = session.execute(["head", "-c", "300000", "/dev/zero"], { stdout: true });
+        const copy = session.execute(["cat", big], { stdout: true });
+        copy.keepOutputs();
+        await session.submit();
+        expect((await copy.output.fetch()).bytes()).toHaveLength(300_000);
+        await client.close();
+      },
+    );
+
+    test(
       "two governors run a sweep together, share results, are drained, and stop clean",
       limit,
       async () => {

@@ -6,7 +6,19 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { errorCatalogue, RainError, type ErrorCode } from "@rain/protocol";
 import { exitCodeMeanings, exitCodeOf, exitCodes } from "../../packages/cli/src/exit-codes.ts";
 import { CommandError, formatFailure, readFailure } from "../../packages/cli/src/failure.ts";
-import { runMain } from "./io.ts";
+import { commandGroups } from "../../packages/cli/src/help.ts";
+import { createProgram } from "../../packages/cli/src/program.ts";
+import { memoryIo, runMain } from "./io.ts";
+
+/** Every command that the parser knows. */
+const top = createProgram(memoryIo(), {}, () => undefined).commands;
+const commands = top.map((command) => command.name());
+/** With their subcommands: `governors`, `governors drain`. */
+const commandLines = (): string[] =>
+  top.flatMap((command) => [
+    command.name(),
+    ...command.commands.map((sub) => `${command.name()} ${sub.name()}`),
+  ]);
 
 let home: string;
 let before: string | undefined;
@@ -32,26 +44,30 @@ describe("help and version", () => {
     for (const [number, meaning] of exitCodeMeanings) expect(text).toContain(`${number} ${meaning}`);
   });
 
-  test.each([
-    "start",
-    "stop",
-    "server",
-    "governor",
-    "status",
-    "governors",
-    "scp",
-    "sessions",
-    "explain",
-    "logs",
-  ])("rain %s --help fits a screen", async (command) => {
-    const { code, out } = await runMain([command, "--help"]);
+  test("every command is in a group of rain --help, once", async () => {
+    const { out } = await runMain(["--help"]);
+    expect(out).not.toContain("Other:");
+    const names = commandGroups.flatMap(([, members]) => members);
+    expect(names).toHaveLength(new Set(names).size);
+    for (const command of commands) expect(out).toMatch(new RegExp(`[ ,]${command}(,|\n)`));
+  });
+
+  test.each(commandLines())("rain %s --help fits a screen", async (command) => {
+    const { code, out } = await runMain([...command.split(" "), "--help"]);
     expect(code).toBe(0);
     const lines = out.trimEnd().split("\n");
     expect(lines.length).toBeLessThanOrEqual(24);
     expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
     expect(out).toContain("--instance");
-    expect((await runMain(["--help"])).out).toContain(`  ${command} `);
   });
+  test.each([[["access"]], [["access", "split"]], [["access", "rotate"]]])(
+    "rain %j --help",
+    async (words) => {
+      const { code, out } = await runMain([...words, "--help"]);
+      expect(code).toBe(0);
+      expect(out.trimEnd().split("\n").length).toBeLessThanOrEqual(24);
+    },
+  );
 
   test("--version is that of the package", async () => {
     const manifest = readFileSync(new URL("../../packages/cli/package.json", import.meta.url), "utf8");
@@ -80,7 +96,11 @@ describe("wrong command lines have exit code 2", () => {
     [["start", "--simple", "--local-governors=2"], "exclude each other"],
     [["start", "--local-governors=x"], "--local-governors"],
     [["start", "--local-governors=2", "-S"], "--reserve-cpu"],
-    [["server", "--listen", "0.0.0.0:1"], "TLS"],
+    [["server", "--listen", "0.0.0.0:x"], "--listen"],
+    // case 48: there is no way to serve without keys.
+    [["server", "--listen", "0.0.0.0:7210", "--no-auth"], "unknown option '--no-auth'"],
+    [["start", "--simple", "--listen", "0.0.0.0:7210", "--no-auth"], "unknown option '--no-auth'"],
+    [["governor", "--no-auth"], "unknown option '--no-auth'"],
     [["server", "extra"], "too many arguments"],
     [["governor", "--cpus", "0"], "--cpus"],
     [["governor", "--cpus"], "argument missing"],
@@ -89,6 +109,20 @@ describe("wrong command lines have exit code 2", () => {
     [["status", "--instance", "../x"], "--instance"],
     [["status", "-o", "yaml"], "plain, json"],
     [["logs", "1/1", "--stream", "all"], "--stream"],
+    [["logs", "1/1", "--experiment", "2"], "goes with a run"],
+    [["logs", "calm-otter-001", "--experiment", "two"], "number of an experiment"],
+    [["explain", "calm-otter-001"], "number of an experiment"],
+    [["explain", "1/1", "2"], "leave out N"],
+    [["results"], "RUN"],
+    [["results", "Calm_Otter"], "lower case"],
+    [["results", "calm-otter-001", "--csv", "--json"], "only one"],
+    [["extend", "calm-otter-001"], "--trials"],
+    [["extend", "calm-otter-001", "--trials", "0"], "from 1"],
+    [["history", "-n", "0"], "from 1"],
+    [["datastore", "create", "--name", "x"], "--source"],
+    [["datastore", "delete", "x", "--version", "one"], "--version"],
+    [["cache", "empty"], "empty"],
+    [["status", "--version"], "--version"],
   ])("%j", async (argv, part) => {
     const { code, out, err } = await runMain(argv);
     expect({ code, out }).toEqual({ code: 2, out: "" });
@@ -107,7 +141,22 @@ describe("wrong command lines have exit code 2", () => {
 });
 
 test("without a server: exit code 69, the place that was looked at and the remedy", async () => {
-  for (const argv of [["status"], ["sessions"], ["explain", "1/1"], ["logs", "1/1"], ["governor"]]) {
+  const run = "calm-otter-001";
+  const ofRuns = "results best heatmap artifacts delete retry resume get status stop logs".split(" ");
+  for (const argv of [
+    ["status"],
+    ["sessions"],
+    ["explain", "1/1"],
+    ["logs", "1/1"],
+    ["governor"],
+    ["list"],
+    ["history"],
+    ["cache", "list"],
+    ["datastore", "list"],
+    ["explain", run, "0"],
+    ["extend", run, "--trials", "1"],
+    ...ofRuns.map((command) => [command, run]),
+  ]) {
     const { code, out, err } = await runMain(argv);
     expect({ argv, code, out }).toEqual({ argv, code: 69, out: "" });
     expect(err).toContain(join(home, "default", "access.json"));

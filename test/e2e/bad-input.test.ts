@@ -126,7 +126,7 @@ describe("peers that may not", () => {
     const blob = `${url}/rain/v1/blobs/${"0".repeat(64)}`;
     expect((await fetch(blob, { ...put, headers: { Origin: "https://attacker.example" } })).status).toBe(403);
     expect((await fetch(blob, { ...put, headers: { Origin: "null" } })).status).toBe(403);
-    expect((await fetch(blob, put)).status).toBe(403);
+    expect((await fetch(blob, put)).status).toBe(401);
     const status = await cluster.rain("status", "-o", "json");
     expect(status.exitCode).toBe(0);
   });

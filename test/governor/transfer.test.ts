@@ -197,7 +197,8 @@ describe("acquire", () => {
       ),
       `${host(long.url)} sent more than the 1000 bytes of the object`,
       expect.stringContaining(host(short.url)),
-      "127.0.0.1:1: https: is not supported, only http:",
+      "127.0.0.1:1 is not trusted: There is no certificate for https://127.0.0.1:1: nothing was sent. " +
+        "Copy the access file again from the server's machine.",
     ]);
     expect(store.has(digestOf(bytes))).toBe(false);
     expect(await incoming()).toEqual([]);
@@ -249,17 +250,22 @@ describe("acquire", () => {
 describe("the data port", () => {
   const key: Uint8Array = new Uint8Array(32).fill(7);
   const logs = new Map<string, { path: string; complete: boolean }>();
+  const refusals: string[] = [];
   let port: DataPort;
   let url: string;
   beforeEach(async () => {
     logs.clear();
+    refusals.length = 0;
     port = new DataPort({
       store,
       logFile: (session, task, stream) => logs.get(`${session}/${task}/${stream}`),
-      log: (level, text) => expect.fail(`${level}: ${text}`),
+      log: (level, text) => {
+        if (level === "warn" && text.includes("no valid ticket")) refusals.push(text);
+        else expect.fail(`${level}: ${text}`);
+      },
     });
     port.addKey(1, key);
-    url = await port.listen("127.0.0.1");
+    url = `http://127.0.0.1:${await port.listen("127.0.0.1")}`;
     cleanups.push(() => port.close());
   });
 
@@ -324,6 +330,8 @@ describe("the data port", () => {
       ticket(path, 1, new Uint8Array(32)),
     ];
     for (const headers of wrong) expect((await ask(path, headers)).status).toBe(403);
+    // Told once, however many.
+    expect(refusals).toEqual(["data port: refused 127.0.0.1, which has no valid ticket"]);
     expect((await ask(path, ticket(path), "PUT")).status).toBe(405);
     for (const each of ["/", "/rain/v1/blobs/", `${path}/`, "//x", "/rain/v1/blobs/../../etc/passwd"]) {
       expect((await ask(each, ticket(each))).status).toBe(404);

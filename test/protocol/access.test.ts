@@ -19,7 +19,7 @@ import {
   instanceDir,
   keyId,
   loadAccess,
-  saveAccessUrl,
+  saveAccessPlace,
   splitAccess,
   writeAccess,
   type Access,
@@ -89,23 +89,23 @@ describe("an access file", () => {
   test("takes another address in one step", async () => {
     const access = await createAccess(path, { url });
     const before = await stat(path);
-    await saveAccessUrl(path, url);
+    await saveAccessPlace(path, { url });
     expect((await stat(path)).ino).toBe(before.ino);
-    await saveAccessUrl(path, "http://127.0.0.1:9999");
+    await saveAccessPlace(path, { url: "http://127.0.0.1:9999" });
     expect(await loadAccess(path)).toEqual({ ...access, url: "http://127.0.0.1:9999" });
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect(await readdir(join(path, ".."))).toEqual(["access.json"]);
-    await expectBadFile(saveAccessUrl(path, "file:///etc/passwd"), access, /url: /);
+    await expectBadFile(saveAccessPlace(path, { url: "file:///etc/passwd" }), access, /url: /);
   });
 
-  test("that others may read is refused", async () => {
+  test("case 47: that others may read is refused", async () => {
     const access = await createAccess(path, { url });
     for (const mode of [0o640, 0o604, 0o620, 0o660]) {
       await chmod(path, mode);
       await expectBadFile(loadAccess(path), access, new RegExp(`mode ${mode.toString(8)}.*chmod 600 `));
     }
   });
-  test("that is a symbolic link, a folder or not there is refused", async () => {
+  test("case 47: that is a symbolic link, a folder or not there is refused", async () => {
     const access = await createAccess(path, { url });
     const linked = join(root, "linked.json");
     await symlink(path, linked);
@@ -113,12 +113,12 @@ describe("an access file", () => {
     await expectBadFile(loadAccess(root), access, /not a regular file/);
     await expectBadFile(loadAccess(join(root, "none.json")), access, /does not exist.*rain start --simple/);
   });
-  test.runIf(process.getuid?.() === 0)("of another user is refused", async () => {
+  test.runIf(process.getuid?.() === 0)("case 47: of another user is refused", async () => {
     const access = await createAccess(path, { url });
     await chown(path, 65_534, 65_534);
     await expectBadFile(loadAccess(path), access, /belongs to user 65534.*chmod 600/);
   });
-  test("that is cut at any place is refused", async () => {
+  test("case 47: that is cut at any place is refused", async () => {
     const access = await createAccess(path, { url });
     const text = await readFile(path, "utf8");
     for (let length = 0; length < text.trimEnd().length; length += 7) {

@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { connect } from "node:net";
-import { challengePath, limits, linkPath } from "@rain/protocol";
+import { challengePath, limits, linkPath, roles } from "@rain/protocol";
 import { createKey, keyId } from "@rain/protocol/access";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import {
@@ -89,6 +89,7 @@ describe("a good handshake", () => {
     expect(setup.audit.map(({ verb, result, role }) => `${verb} ${result} ${role}`)).toEqual([
       "handshake accepted client",
       "handshake accepted governor",
+      "leaving accepted governor",
     ]);
   });
   test("can be made from its description alone, and the server proves itself", async () => {
@@ -108,7 +109,7 @@ describe("a handshake is refused", () => {
     expect(answer).toMatchObject({ status: 401, body: "Unauthorized.\n" });
     expect(setup.links).toEqual([]);
   };
-  test("with a wrong key, with the other role's key, for a viewer", async () => {
+  test("with a wrong key, with the other role's key, for a viewer without its own", async () => {
     const error = await refusal(connectClient(setup, { key: createKey("client") }));
     expect(error.code).toBe("unauthorized");
     expect(error.message).toMatch(/does not accept this client key \(id [0-9a-f]{8}\).*keys\.client/);
@@ -225,7 +226,38 @@ describe("a handshake is refused", () => {
   });
 });
 
-describe("a foreign page or name", () => {
+describe.each(roles)("case 45: a handshake as %s", (role) => {
+  const others = roles.filter((each) => each !== role);
+  const offer = async (key: string, direction: string, as: string, nonce?: string): Promise<string> => {
+    const given = nonce ?? (await challenge());
+    return authorization(role, key, given, proof(key, direction, as, given));
+  };
+  const expectDenied = async (what: string, value: string | undefined): Promise<void> => {
+    const before = setup.audit.length;
+    const headers = value === undefined ? {} : { Authorization: value };
+    const answer = await tryUpgrade(headers);
+    expect(answer, what).toMatchObject({ status: 401, body: "Unauthorized.\n" });
+    expect(setup.audit.slice(before), what).toMatchObject([{ verb: "handshake", result: "refused" }]);
+  };
+  test("needs the key of the role, and a proof that is new, its own and in time", async () => {
+    const key = setup.keys[role];
+    await expectDenied("no key", undefined);
+    for (const other of others) {
+      await expectDenied(`the key of a ${other}`, await offer(setup.keys[other], "client", role));
+      await expectDenied(`a proof made for a ${other}`, await offer(key, "client", other));
+    }
+    const used = await offer(key, "client", role);
+    expect((await tryUpgrade({ Authorization: used })).status).toBe(101);
+    await expectDenied("a replayed proof", used);
+    await expectDenied("a mirrored proof", await offer(key, "server", role));
+    const nonce = await challenge();
+    setup.clock.ms += limits.nonceMs + 1;
+    await expectDenied("an expired nonce", await offer(key, "client", role, nonce));
+    expect((await tryUpgrade({ Authorization: await offer(key, "client", role) })).status).toBe(101);
+  });
+});
+
+describe("case 46: a foreign page or name", () => {
   const hosts = (port: number): string[] => [
     "attacker.example",
     `attacker.example:${port}`,
@@ -297,7 +329,7 @@ describe("a foreign page or name", () => {
   });
 });
 
-describe("versions", () => {
+describe("case 42: versions", () => {
   test("the highest common one is spoken", async () => {
     const newer = await startGate({ protocol: { min: 2, max: 5 } });
     const link = await connectClient(newer, { protocol: { min: 1, max: 4 } });

@@ -27,7 +27,7 @@ export interface Setup {
   readonly gate: Gate;
   readonly port: number;
   readonly url: string;
-  readonly keys: { readonly client: string; readonly governor: string };
+  readonly keys: { readonly client: string; readonly governor: string; readonly viewer: string };
   readonly links: ServerLink[];
   readonly audit: AuditEntry[];
   /** Moves the gate's clock forward. */
@@ -38,7 +38,7 @@ export const clusterId = "cluster-1";
 export const instance = "instance-1";
 
 export async function startGate(options: Partial<GateOptions> = {}): Promise<Setup> {
-  const keys = { client: createKey("client"), governor: createKey("governor") };
+  const keys = { client: createKey("client"), governor: createKey("governor"), viewer: createKey("viewer") };
   const links: ServerLink[] = [];
   const audit: AuditEntry[] = [];
   const clock = { ms: 0 };
@@ -59,6 +59,7 @@ export async function startGate(options: Partial<GateOptions> = {}): Promise<Set
     }
     if (gate.handle(req, res)) return;
     const who = gate.authorize(req);
+    if (who === undefined) gate.refused(req, { verb: "token" });
     res
       .writeHead(who === undefined ? 401 : 200)
       .end(who === undefined ? "" : `${who.role} ${who.connection}`);

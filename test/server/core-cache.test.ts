@@ -398,6 +398,40 @@ describe("large outputs", () => {
     expect(bench.list().entries.map(({ task: id }) => id)).toEqual([1]);
   });
 
+  it("of a task that ran again over other inputs are those of that run, not of the one before", () => {
+    const outputs = [output(5, { label: "small" }), output(6, { capture: undefined, path: "big" })];
+    const later = (id: number, own = outputs): TaskSpec =>
+      task(id, { inputs: [{ object: asObjectId(0) }], outputs: own });
+    const ran = (attempt: number, sha: number): void => {
+      const report = { sha256: digestOf(sha), contentType: "" };
+      const reports = [
+        { object: asObjectId(5), size: 1, data: Uint8Array.of(sha), ...report },
+        { object: asObjectId(6), size: LARGE, ...report },
+      ];
+      const ref = { session: first, task: asTaskId(1), attempt };
+      bench.says({ type: "finish", ...ref, outputs: reports, info: {} });
+    };
+    const lose = (id: number): ServerEffect[] => {
+      const ref = { session: first, object: asObjectId(id) };
+      return bench.input({ type: "replica.missing", ref, governor: asGovernorId(1) });
+    };
+    // What it reads is another one in every run.
+    const source = task(0, { cache: false, work: { type: "execute", args: ["random"] } });
+    bench.submit(first, [source, later(1)]);
+    bench.finish(first, 0, LARGE, 1);
+    ran(1, 11);
+    lose(0);
+    bench.finish(first, 0, LARGE, 2, {}, 2);
+    lose(6);
+    ran(2, 12);
+    expect(bench.core.locate(first, asObjectId(5))).toMatchObject({ sha256: digestOf(11) });
+    const again = outputs.map((each, at) => ({ ...each, object: asObjectId(20 + at) }));
+    bench.submit(first, [later(2, again)]);
+    expect(bench.ran(first, 2)).toBe(false);
+    expect(bench.core.locate(first, asObjectId(20))).toMatchObject({ sha256: digestOf(12) });
+    expect(bench.core.locate(first, asObjectId(21))).toMatchObject({ sha256: digestOf(12) });
+  });
+
   it("of a task that ran while an input of it was made again are not remembered", () => {
     const source = task(0, { cache: false });
     bench.submit(first, [source, task(1, { inputs: [{ object: asObjectId(0) }] })]);

@@ -1,4 +1,5 @@
 import {
+  isReport,
   serverToGovernor,
   type AttemptRef,
   type GovernorMessage,
@@ -274,7 +275,7 @@ export class GovernorProcess {
   }
 
   #send(message: GovernorMessage): void {
-    if (this.#world.bugs.forgetToResend && "attempt" in message && message.type !== "started") {
+    if (this.#world.bugs.forgetToResend && isReport(message)) {
       const key = `${message.type} ${message.session}/${message.task}/${message.attempt}`;
       if (this.#reported.has(key)) return;
       this.#reported.add(key);

@@ -29,17 +29,16 @@ export function parseAddress(option: string, text: string): Address {
   return { host, port: readPort(option, text, parts[1] ?? `${defaultPort}`) };
 }
 
-/** Where a server listens: `PORT` alone is on loopback. Other machines cannot be served yet, so only loopback passes. */
-export function parseListen(option: string, text: string): Address {
-  const address = /^\d+$/.test(text)
-    ? { host: loopback, port: readPort(option, text, text) }
-    : parseAddress(option, text);
-  if (!isLoopback(address.host))
-    throw usageError(
-      `${option} ${quote(text)}: this release listens on this machine only, since traffic between machines must be ` +
-        `encrypted and TLS is not there yet; use 127.0.0.1:${address.port} (and an ssh tunnel to reach it from elsewhere)`,
-    );
-  return address;
+/** Where a server listens: `PORT` alone is on loopback. */
+export const parseListen = (option: string, text: string): Address =>
+  /^\d+$/.test(text) ? { host: loopback, port: readPort(option, text, text) } : parseAddress(option, text);
+
+/** A name or an address of a machine, without a port. */
+export function parseHost(option: string, text: string): string {
+  const host = /^\[([^\]]+)\]$/.exec(text)?.[1] ?? text;
+  if (!/^[A-Za-z0-9._-]{1,255}$/.test(host) && !/^[0-9A-Fa-f:.]{2,45}$/.test(host))
+    throw usageError(`${option} ${quote(text)}: write the name or the address of a machine`);
+  return host;
 }
 export const isLoopback = (host: string): boolean => ["localhost", "127.0.0.1", "::1"].includes(host);
 
@@ -146,4 +145,43 @@ export function parseDataUrl(option: string, text: string): string {
       `${option} ${quote(text)}: write http://127.0.0.1:PORT; data between machines goes through a tunnel`,
     );
   return url.origin;
+}
+
+const plainName = /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/; // that of the protocol, which is not loaded here
+
+/** A run by its name or by the number of its session. */
+export type RunRef = { readonly name: string } | { readonly session: number };
+/** `calm-otter-001` or `3`. */
+export function parseRunRef(text: string): RunRef {
+  if (/^\d{1,9}$/.test(text)) return { session: Number(text) };
+  if (!plainName.test(text))
+    throw usageError(
+      `RUN ${quote(text)}: write the name of a run (lower case letters, digits and '-'; it starts with a letter) or ` +
+        'the number of its session ("rain list" shows both)',
+    );
+  return { name: text };
+}
+/** A task as SESSION/TASK, or a run. */
+export type RunOrTask = RunRef | { readonly session: number; readonly task: number };
+export const parseRunOrTask = (text: string): RunOrTask =>
+  text.includes("/") ? parseTaskRef(text) : parseRunRef(text);
+
+/** The number of a trial: `7`, or its task's name, `calm-otter-001-exp7`. */
+export function parseExperiment(option: string, text: string): number {
+  const digits = /^(?:.+-exp)?(\d{1,7})$/.exec(text)?.[1];
+  if (digits === undefined)
+    throw usageError(
+      `${option} ${quote(text)}: write the number of an experiment, as "rain results" shows it`,
+    );
+  return Number(digits);
+}
+
+/** A name that is kept for later: lower case letters, digits and '-'. */
+export function parsePlainName(option: string, text: string): string {
+  if (!plainName.test(text))
+    throw usageError(
+      `${option} ${quote(text)}: use lower case letters, digits and '-', 63 at most; start with a letter and end with a ` +
+        "letter or digit",
+    );
+  return text;
 }

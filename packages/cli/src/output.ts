@@ -9,7 +9,11 @@ export interface Io {
   readonly drained: () => Promise<void>;
   /** Columns of the terminal behind stdout; undefined when it is a pipe or file: tables are not cut then. */
   readonly columns: number | undefined;
+  /** Lines of that terminal. */
+  readonly rows?: number | undefined;
   readonly colour: boolean;
+  /** Asks the user; only where stdin and stdout are a terminal. Enter means `byDefault`: yes unless given. */
+  readonly ask?: ((question: string, byDefault?: boolean) => Promise<boolean>) | undefined;
 }
 
 export function processIo(): Io {
@@ -25,9 +29,27 @@ export function processIo(): Io {
     drained: async () => {
       if (stdout.writableNeedDrain) await once(stdout, "drain");
     },
-    columns: stdout.isTTY ? stdout.columns || 80 : undefined,
+    // Asked each time: a window changes its size.
+    get columns() {
+      return stdout.isTTY ? stdout.columns || 80 : undefined;
+    },
+    get rows() {
+      return stdout.isTTY ? stdout.rows || 24 : undefined;
+    },
     colour: useColour(stdout.isTTY, process.env),
+    ask: process.stdin.isTTY && stdout.isTTY ? askUser : undefined,
   };
+}
+
+async function askUser(question: string, byDefault = true): Promise<boolean> {
+  const { createInterface } = await import("node:readline/promises");
+  const reader = createInterface({ input: process.stdin, output: process.stdout });
+  try {
+    const answer = (await reader.question(`${question} ${byDefault ? "[Y/n]" : "[y/N]"} `)).trim();
+    return answer === "" ? byDefault : /^y(es)?$/i.test(answer);
+  } finally {
+    reader.close();
+  }
 }
 
 /** Colour only on a terminal, and never against NO_COLOR (https://no-color.org) or a dumb terminal. */

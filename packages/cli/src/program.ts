@@ -1,9 +1,11 @@
-import { Command, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 import type { Context, Globals } from "./context.ts";
+import { usageError } from "./failure.ts";
 import { formatHelp } from "./help.ts";
 import type { Io, OutputFormat } from "./output.ts";
 import * as read from "./options.ts";
-import { version } from "./version.ts";
+import { addRunCommand } from "./program-run.ts";
+import { addRunCommands } from "./program-runs.ts";
 
 /** The command line of `rain`, in one place. Each command's code is loaded when it runs, so that help is quick. */
 
@@ -26,6 +28,10 @@ const listenOption = (): Option =>
   new Option("--listen <[HOST:]PORT>", "where it listens (default: 127.0.0.1:7210)")
     .argParser(by(read.parseListen, "--listen"))
     .default(read.parseListen("--listen", defaultListen), defaultListen);
+const hostNameOption = (): Option =>
+  new Option("--host-name <NAME>", "another name of this machine; may be repeated")
+    .argParser((text: string, before: readonly string[]) => [...before, read.parseHost("--host-name", text)])
+    .default([], "none");
 const logdirOption = (what: string): Option => new Option("--logdir <DIR>", what);
 const readyFileOption = (): Option =>
   new Option("--ready-file <FILE>", "write {url, pid} as JSON there once it is ready");
@@ -48,7 +54,6 @@ const hostFileOption = (what: string): Option => new Option("--governor-host-fil
 export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: number) => void): Command {
   const program = new Command("rain")
     .description("Runs graphs of tasks on governors; a server schedules them.")
-    .version(`rain ${version()}`, "-V, --version", "print the version")
     .helpOption("-h, --help", "show help, after a COMMAND that of the command")
     .helpCommand(false)
     .option(
@@ -88,6 +93,9 @@ export function createProgram(io: Io, env: NodeJS.ProcessEnv, done: (code: numbe
   addScpCommand(program, context, done);
   addDaemonCommands(program, context, done);
   addViewCommands(program, context, done);
+  addRunCommand(program, context, done);
+  addRunCommands(program, context, done);
+  addAccessCommand(program, context, done);
   addJournalCommand(program, context, done);
   return program;
 }
@@ -117,6 +125,7 @@ function addClusterCommands(program: Command, context: () => Context, done: Done
     .option("--runprefix <COMMAND>", "how rain is started there (default: rain)", "rain")
     .addOption(sshOptionOption())
     .addOption(listenOption())
+    .addOption(hostNameOption())
     .addOption(logdirOption("folder for logs (default: in the instance)"))
     .option("--workdir <DIR>", "folder for the governors' data, on a fast disk")
     .addOption(journalOption())
@@ -131,12 +140,13 @@ function addClusterCommands(program: Command, context: () => Context, done: Done
 
   program
     .command("stop")
-    .summary("stop the server and the governors of an instance")
+    .summary("stop the server and the governors of an instance; or one run")
     .description(
       "Stops the server and the governors of an instance: by request, then SIGTERM,\n" +
         "then SIGKILL. With --access-file only the request is sent; the server passes it\n" +
-        "on to its governors.",
+        "on to its governors. With RUN only what is left of that run.",
     )
+    .argument("[RUN]", "name of a run, or the number of its session", read.parseRunRef)
     .option(
       "--grace <SECONDS>",
       "time for each of these steps (default: 10)",
@@ -145,7 +155,13 @@ function addClusterCommands(program: Command, context: () => Context, done: Done
     )
     .addOption(tunnelOption("--asked", "the server told them already: wait first").default(false))
     .addOption(tunnelOption("--forget-access", "remove the access file").default(false))
-    .action(async (flags) => done(await (await import("./commands/stop.ts")).run(context(), flags)));
+    .action(async (run: read.RunRef | undefined, flags) =>
+      done(
+        run === undefined
+          ? await (await import("./commands/stop.ts")).run(context(), flags)
+          : await (await import("./commands/stop-run.ts")).run(context(), run),
+      ),
+    );
 }
 
 function addDaemonCommands(program: Command, context: () => Context, done: Done): void {
@@ -154,6 +170,8 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     .summary("run a server in the foreground")
     .description("Runs a server in the foreground until SIGINT, SIGTERM or rain stop.")
     .addOption(listenOption())
+    .addOption(hostNameOption())
+    .addOption(tunnelOption("--audit-dir <DIR>", "folder of the audit log"))
     .addOption(journalOption())
     .addOption(logdirOption("log to server.log there instead of stderr"))
     .addOption(readyFileOption())
@@ -191,6 +209,11 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
     .option("--name <NAME>", "its name (default: that of the machine)", by(read.parseName, "--name"))
     .option("--workdir <DIR>", "its data, on a fast disk (default: in the instance)")
     .option(
+      "--listen <HOST>",
+      "where others read its data (default: 127.0.0.1)",
+      by(read.parseHost, "--listen"),
+    )
+    .option(
       "--cache-size <SIZE>",
       "objects to keep for later (default: 2G)",
       by(read.parseMemory, "--cache-size"),
@@ -226,9 +249,16 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
 function addViewCommands(program: Command, context: () => Context, done: Done): void {
   program
     .command("status")
-    .summary("show the server, its governors and sessions")
-    .description("Shows the server, its governors and sessions.")
-    .action(async () => done(await (await import("./commands/status.ts")).run(context())));
+    .summary("show the server, its governors and sessions; or one run")
+    .description("Shows the server, its governors and sessions; with RUN, how that run stands.")
+    .argument("[RUN]", "name of a run, or the number of its session", read.parseRunRef)
+    .action(async (run: read.RunRef | undefined) =>
+      done(
+        run === undefined
+          ? await (await import("./commands/status.ts")).run(context())
+          : await (await import("./commands/status-run.ts")).run(context(), run),
+      ),
+    );
 
   addGovernorsCommand(program, context, done);
 
@@ -240,28 +270,50 @@ function addViewCommands(program: Command, context: () => Context, done: Done): 
 
   program
     .command("explain")
-    .summary("say why a task is in the state it is in")
-    .description("Says why a task is in the state it is in.\nExample: rain explain 3/17")
-    .argument("<SESSION/TASK>", "task 17 of session 3 is 3/17", read.parseTaskRef)
-    .action(async (ref) => done(await (await import("./commands/explain.ts")).run(context(), ref)));
+    .summary("say why a task or experiment is in its state")
+    .description(
+      "Says why a task, or an experiment of a run, is in the state it is in.\n" +
+        "Examples: rain explain 3/17, rain explain calm-otter-001 7",
+    )
+    .argument("<SESSION/TASK|RUN>", "task 17 of session 3 is 3/17", read.parseRunOrTask)
+    .argument("[N]", "number of the experiment, with RUN", by(read.parseExperiment, "N"))
+    .action(async (ref: read.RunOrTask, experiment: number | undefined) => {
+      if ("task" in ref) {
+        if (experiment !== undefined) throw usageError("explain: a task has no experiment: leave out N");
+        done(await (await import("./commands/explain.ts")).run(context(), ref));
+        return;
+      }
+      if (experiment === undefined)
+        throw usageError("explain: write SESSION/TASK, as 3/17, or RUN N with the number of an experiment");
+      done(await (await import("./commands/explain-run.ts")).run(context(), ref, experiment));
+    });
 
   program
     .command("logs")
-    .summary("print what a task wrote")
+    .summary("print what a task or the experiments of a run wrote")
     .description(
       "Prints what a task's last attempt wrote: its stdout on stdout, its stderr on\n" +
-        "stderr. Example: rain logs -f 3/17",
+        "stderr. Of a run with several experiments each line begins with the number of\n" +
+        "its experiment. Examples: rain logs -f 3/17, rain logs calm-otter-001",
     )
-    .argument("<SESSION/TASK>", "task 17 of session 3 is 3/17", read.parseTaskRef)
+    .argument("<RUN|SESSION/TASK>", "a run; or task 17 of session 3 as 3/17", read.parseRunOrTask)
+    .option("--experiment <N>", "only this one of the run", by(read.parseExperiment, "--experiment"))
+    .option("--pod <N>", "the same as --experiment", by(read.parseExperiment, "--pod"))
     .addOption(
       new Option("--stream <STREAM>", "stdout, stderr or both (default)")
         .choices(["stdout", "stderr", "both"])
         .default("both"),
     )
-    .option("-f, --follow", "go on until the task has ended", false)
-    .action(async (ref, flags) =>
-      done(await (await import("./commands/logs.ts")).run(context(), ref, flags)),
-    );
+    .option("-f, --follow", "go on until all has ended", false)
+    .action(async (ref: read.RunOrTask, { pod, experiment = pod, ...flags }) => {
+      if ("task" in ref) {
+        if (experiment !== undefined) throw usageError("logs: --experiment goes with a run, not with a task");
+        done(await (await import("./commands/logs.ts")).run(context(), ref, flags));
+      } else {
+        const { run } = await import("./commands/logs-run.ts");
+        done(await run(context(), ref, { ...flags, ...(experiment !== undefined && { experiment }) }));
+      }
+    });
 }
 
 function addGovernorsCommand(program: Command, context: () => Context, done: Done): void {
@@ -290,7 +342,7 @@ function addGovernorsCommand(program: Command, context: () => Context, done: Don
 
 function addJournalCommand(program: Command, context: () => Context, done: Done): void {
   const journal = program
-    .command("journal", { hidden: true })
+    .command("journal")
     .helpCommand(false)
     .summary("check, repair or export a journal")
     .description("Looks after the journal of a server that does not run.\nExample: rain journal check");
@@ -338,4 +390,34 @@ function addScpCommand(program: Command, context: () => Context, done: Done): vo
     .action(async (file, path, flags) =>
       done(await (await import("./commands/scp.ts")).run(context(), file, path, flags)),
     );
+}
+
+function addAccessCommand(program: Command, context: () => Context, done: Done): void {
+  const access = program
+    .command("access")
+    .helpCommand(false)
+    .summary("split or change the keys of a server")
+    .description("Makes access files for one role each, and new keys.\nExample: rain access rotate governor");
+  access
+    .command("split")
+    .summary("make files with the key of one role each")
+    .description(
+      "Makes access files that hold the key of one role each, for machines and people\n" +
+        "that need no more. Example: rain access split --governor governor.json",
+    )
+    .option("--client <FILE>", "may submit, fetch, stop")
+    .option("--governor <FILE>", "may register and run tasks")
+    .option("--viewer <FILE>", "may look on")
+    .action(async (flags) => done(await (await import("./commands/access.ts")).split(context(), flags)));
+  access
+    .command("rotate")
+    .summary("make new keys for roles; the old ones stop working")
+    .description(
+      "Makes new keys for roles. A running server uses them at once and closes the\n" +
+        "connections that have the old ones.",
+    )
+    .addArgument(
+      new Argument("<ROLE...>", "client, governor or viewer").choices(["client", "governor", "viewer"]),
+    )
+    .action(async (wanted) => done(await (await import("./commands/access.ts")).rotate(context(), wanted)));
 }

@@ -1,13 +1,18 @@
 import { join } from "node:path";
 import { DEFAULT_PORT, RainError } from "@rain/protocol";
 import { accessFileName, instanceDir, loadAccess } from "@rain/protocol/access";
+import { pinOf, type Pin } from "@rain/protocol/tls";
 import { checkNumber, show, wrongType } from "./check.ts";
 
 /** Where the server is, and what proves this client to it. The key is a secret. */
 export interface Address {
-  /** `http://host:port` */
+  /** `http://host:port` on loopback, `https://host:port` elsewhere. */
   readonly url: string;
   readonly key: string;
+  /** A viewer's key lets it look on only. */
+  readonly role: "client" | "viewer";
+  /** The certificate that the server must show, with https. */
+  readonly pin: Pin | undefined;
   readonly clusterId: string | undefined;
   /** For one attempt to connect. */
   readonly timeoutMs: number | undefined;
@@ -29,15 +34,18 @@ export async function readAddress(
 ): Promise<Address> {
   const path = accessPath(accessFile);
   const access = await loadAccess(path);
-  const key = access.keys.client;
+  const { client, viewer } = access.keys;
+  const key = client ?? viewer;
   if (key === undefined) {
     throw new RainError(
       "not-allowed",
       `the access file ${path} has no client key; make one with: rain access split --client FILE`,
     );
   }
+  const role = client === undefined ? "viewer" : "client";
+  const pin = pinOf(access.certPem, path);
   const url = host === undefined && port === undefined ? access.url : urlOf(host, port, access.url);
-  return { url: new URL(url).origin, key, clusterId: access.clusterId, timeoutMs };
+  return { url: new URL(url).origin, key, role, pin, clusterId: access.clusterId, timeoutMs };
 }
 
 function urlOf(host: string | undefined, port: number | undefined, known: string): string {

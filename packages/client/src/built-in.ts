@@ -170,6 +170,7 @@ function builtIn(
       label: undefined,
       path: undefined,
       write: false,
+      shared: false,
       contentType: "",
       kind: undefined,
     })),

@@ -62,24 +62,21 @@ export function checkContentType(what: string, value: unknown): string {
   return value;
 }
 
-/** Attributes of the user's own: a plain object of JSON values. */
-export function checkUser(what: string, value: unknown): UserAttributes {
+/** Attributes of the user's own: a plain object of JSON values, at most `max` characters as JSON. */
+export function checkUser(what: string, value: unknown, max: number = limits.userBytes): UserAttributes {
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw wrongType(`${what}: must be an object of names and JSON values, not ${show(value)}`);
-  checkJson(what, value, 0);
+  checkJson(what, value, 0, max);
   const size = JSON.stringify(value).length;
-  if (size > limits.userBytes)
-    throw new RainError(
-      "limit-exceeded",
-      `${what}: has ${size} characters as JSON; the limit is ${limits.userBytes}`,
-    );
+  if (size > max)
+    throw new RainError("limit-exceeded", `${what}: has ${size} characters as JSON; the limit is ${max}`);
   return structuredClone(value) as UserAttributes;
 }
 
 const MAX_DEPTH = 16;
-function checkJson(what: string, value: unknown, depth: number): void {
+function checkJson(what: string, value: unknown, depth: number, max: number): void {
   if (value === null || typeof value === "boolean") return;
-  if (typeof value === "string") return void checkText(what, value, limits.userBytes * 4);
+  if (typeof value === "string") return void checkText(what, value, max * 4);
   if (typeof value === "number") {
     if (Number.isFinite(value)) return;
     throw badRequest(`${what}: ${value} has no form in JSON`);
@@ -91,7 +88,7 @@ function checkJson(what: string, value: unknown, depth: number): void {
   for (const [name, each] of Object.entries(value as object)) {
     if (isForbiddenName(name)) throw badRequest(`${what}: the name ${show(name)} means something else`);
     checkText(what, name, limits.nameBytes);
-    checkJson(`${what}.${name}`, each, depth + 1);
+    checkJson(`${what}.${name}`, each, depth + 1, max);
   }
 }
 const isPlainPrototype = (prototype: unknown): boolean =>

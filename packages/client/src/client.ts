@@ -1,6 +1,8 @@
 import {
   asSessionId,
   asTaskId,
+  limits,
+  type DatastoreVersion,
   type GovernorView,
   type OnError,
   type ReplyOf,
@@ -8,11 +10,30 @@ import {
   type RequestType,
   type Resources,
   type SessionView,
+  type UserAttributes,
 } from "@rain/protocol";
 import { nanoid } from "nanoid";
 import { readAddress } from "./address.ts";
-import { badRequest, checkFlag, checkName, checkNumber, checkOptions, show, wrongType } from "./check.ts";
+import {
+  badRequest,
+  checkFlag,
+  checkName,
+  checkNumber,
+  checkOptions,
+  checkUser,
+  show,
+  wrongType,
+} from "./check.ts";
 import { Connection } from "./connection.ts";
+import type { DataObject } from "./data-object.ts";
+import {
+  checkDatastoreName,
+  checkVersion,
+  createDatastore,
+  datastoreObject,
+  findVersion,
+  type DatastoreOptions,
+} from "./datastores.ts";
 import { Http } from "./http.ts";
 import { readLogs, type LogChunk, type LogOptions } from "./logs.ts";
 import { Session, type SessionContext } from "./session.ts";
@@ -35,8 +56,16 @@ export interface SessionOptions {
   readonly detached?: boolean | undefined;
   /** Life of a detached session after its last task settled and its last client left. */
   readonly ttlS?: number | undefined;
+  /** Its name is its own: `find(name)` finds it, and another unique session of that name is refused ("name-taken"). */
+  readonly unique?: boolean | undefined;
+  /** Tasks that may run at once; the others wait, whatever is free. */
+  readonly parallelism?: number | undefined;
+  /** As soon as so many tasks have failed, the others are cancelled. Only with `onError: "continue"`. */
+  readonly maxFails?: number | undefined;
+  /** Attributes of your own, at most 256 KiB as JSON: `session.info()` has them. */
+  readonly user?: UserAttributes | undefined;
 }
-const sessionNames = new Set(["onError", "detached", "ttlS"]);
+const sessionNames = new Set(["onError", "detached", "ttlS", "unique", "parallelism", "maxFails", "user"]);
 
 export interface GovernorInfo {
   readonly id: number;
@@ -89,11 +118,11 @@ export class Client {
     const { accessFile, reconnectS = 120, timeoutS = 10 } = options;
     checkNumber("connect: reconnectS", reconnectS, 0, 1e9);
     checkNumber("connect: timeoutS", timeoutS, 0.001, 1e6);
-    const address = await readAddress(accessFile, host, port, timeoutS * 1000);
-    return new Client(await Connection.open(address, { reconnectS }));
+    const reread = (): ReturnType<typeof readAddress> => readAddress(accessFile, host, port, timeoutS * 1000);
+    return new Client(await Connection.open(await reread(), { reconnectS, reread }));
   }
 
-  /** `http://host:port` of the server. */
+  /** `http://host:port` of the server, `https://host:port` when it is not on loopback. */
   get url(): string {
     return this.#connection.address.url;
   }
@@ -101,19 +130,13 @@ export class Client {
   /** Makes a session. It outlives this client unless it is closed, or not `detached` and left alone for minutes. */
   async newSession(name: string = "", options: SessionOptions = {}): Promise<Session> {
     checkName("newSession: name", name);
-    checkOptions("newSession", options, sessionNames);
-    const { onError = "fail", detached = false, ttlS } = options;
-    if (onError !== "fail" && onError !== "continue") {
-      throw badRequest(`newSession: onError: must be "fail" or "continue", not ${show(onError)}`);
-    }
-    checkFlag("newSession: detached", detached);
-    if (ttlS !== undefined) checkNumber("newSession: ttlS", ttlS, Number.MIN_VALUE, 1e9);
+    const opened = readSessionOptions(name, options);
+    const { onError, detached } = opened;
     const { session } = await this.#connection.request("session.open", {
       key: nanoid(),
       name,
-      onError,
-      detached,
-      ...(ttlS !== undefined && { ttlS }),
+      ...opened,
+      created: Date.now(),
     });
     return new Session(this.#context, { id: session, name, onError, detached });
   }
@@ -123,6 +146,45 @@ export class Client {
     const id = asSessionId(checkNumber("attach: session", sessionId, 1, 2 ** 31 - 1, true));
     const view = await this.#connection.request("session.attach", { session: id });
     return await Session.attach(this.#context, view);
+  }
+
+  /** Becomes a client of the unique session of this name; throws "unknown-session" when there is none. */
+  async find(name: string): Promise<Session> {
+    checkName("find: name", name);
+    const { view } = await this.#connection.request("session.get", { name });
+    return await this.attach(view.session);
+  }
+
+  /** Every version of every datastore of the server. */
+  async datastores(): Promise<readonly DatastoreVersion[]> {
+    return (await this.#connection.request("datastore.list", {})).datastores;
+  }
+
+  /**
+   * Uploads a file or folder of this machine as a datastore, which outlives sessions. When there is one of that name,
+   * this is its next version.
+   */
+  async createDatastore(
+    name: string,
+    path: string,
+    options: DatastoreOptions = {},
+  ): Promise<DatastoreVersion> {
+    return await createDatastore(this.#context, name, path, options);
+  }
+
+  /** A constant of a datastore, the newest version unless one is named. Nothing is uploaded. For one session. */
+  async datastore(name: string, version?: number): Promise<DataObject> {
+    checkDatastoreName("datastore", name);
+    checkVersion("datastore", version);
+    return datastoreObject(findVersion(await this.datastores(), name, version));
+  }
+
+  /** Forgets one version, or all of them; their number. Sessions that use it keep its bytes. */
+  async deleteDatastore(name: string, version?: number): Promise<number> {
+    checkDatastoreName("deleteDatastore", name);
+    const only = checkVersion("deleteDatastore", version);
+    const fields = { name, ...(only !== undefined && { version: only }) };
+    return (await this.#connection.request("datastore.delete", fields)).removed;
   }
 
   /** All sessions that the server has. */
@@ -162,6 +224,37 @@ export class Client {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+}
+
+type OpenFields = Pick<
+  Requests["session.open"],
+  "onError" | "detached" | "ttlS" | "unique" | "parallelism" | "maxFails" | "user"
+>;
+
+function readSessionOptions(name: string, options: SessionOptions): OpenFields {
+  const what = "newSession";
+  checkOptions(what, options, sessionNames);
+  const { onError = "fail", detached = false, ttlS, unique, parallelism, maxFails, user } = options;
+  if (onError !== "fail" && onError !== "continue") {
+    throw badRequest(`${what}: onError: must be "fail" or "continue", not ${show(onError)}`);
+  }
+  if (unique !== undefined && checkFlag(`${what}: unique`, unique) && name === "")
+    throw badRequest(`${what}: unique: the session needs a name by which it is found`);
+  if (parallelism !== undefined) checkNumber(`${what}: parallelism`, parallelism, 1, 1_000_000, true);
+  if (maxFails !== undefined) checkNumber(`${what}: maxFails`, maxFails, 1, 10_000_000, true);
+  if (maxFails !== undefined && onError === "fail")
+    throw badRequest(
+      `${what}: maxFails: with onError "fail" the first failure ends the session; write onError: "continue"`,
+    );
+  return {
+    onError,
+    detached: checkFlag(`${what}: detached`, detached),
+    ...(ttlS !== undefined && { ttlS: checkNumber(`${what}: ttlS`, ttlS, Number.MIN_VALUE, 1e9) }),
+    ...(unique === true && { unique }),
+    ...(parallelism !== undefined && { parallelism }),
+    ...(maxFails !== undefined && { maxFails }),
+    ...(user !== undefined && { user: checkUser(`${what}: user`, user, limits.sessionUserBytes) }),
+  };
 }
 
 function governorInfo({ governor, capacity, ...rest }: GovernorView): GovernorInfo {

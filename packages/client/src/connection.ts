@@ -40,6 +40,8 @@ export interface RequestOptions {
 export interface ConnectionOptions {
   /** How long to try to reconnect before giving up, seconds. */
   readonly reconnectS: number;
+  /** Reads the address anew before each further try: the server may have another port or other keys by then. */
+  readonly reread?: (() => Promise<Address>) | undefined;
 }
 
 type ServerLink = Link<ServerToClient, Message>;
@@ -52,8 +54,9 @@ const FINAL_CLOSE: ReadonlySet<number> = new Set([1002, 1003, 1007, 1008, 1009])
  * attached to it, and everything unanswered is asked again. That is safe since every request may be repeated.
  */
 export class Connection {
-  readonly address: Address;
+  address: Address;
   readonly #reconnectS: number;
+  readonly #reread: (() => Promise<Address>) | undefined;
   readonly #pending = new Map<number, Pending>();
   readonly #sessions = new Map<SessionId, (error: RainError) => void>();
   readonly #stop = new AbortController();
@@ -67,6 +70,7 @@ export class Connection {
   private constructor(address: Address, options: ConnectionOptions) {
     this.address = address;
     this.#reconnectS = options.reconnectS;
+    this.#reread = options.reread;
   }
 
   /** Connects once; a server that is not there is an error at once. */
@@ -148,10 +152,11 @@ export class Connection {
   }
 
   async #connect(): Promise<ServerLink> {
-    const { url, key, clusterId, timeoutMs } = this.address;
+    const { url, key, role, pin, clusterId, timeoutMs } = this.address;
     return await connectLink<ServerToClient, Message>({
       url,
-      role: "client",
+      pin,
+      role,
       key,
       clusterId,
       schema: serverToClient,
@@ -228,6 +233,7 @@ export class Connection {
     for (let attempt = 1; !this.#error; attempt++) {
       try {
         await delay(backoff(attempt), this.#stop.signal);
+        if (this.#reread) this.address = await this.#reread();
         const link = await this.#connect();
         if (this.#error) link.close();
         else this.#adopt(link);

@@ -99,6 +99,7 @@ function readInput(what: string, given: unknown): PatternInput {
       label: object.label || undefined,
       path: undefined,
       write: false,
+      shared: false,
       contentType: "",
     };
   if (given.kind !== object.kind)
@@ -113,6 +114,7 @@ function readInput(what: string, given: unknown): PatternInput {
     label: given.label,
     path: undefined,
     write: given.write,
+    shared: given.shared,
     contentType: given.contentType,
   };
 }

@@ -8,6 +8,7 @@ import {
   type ObjectState,
   type UserAttributes,
 } from "@rain/protocol";
+import type { TreeEntry } from "@rain/protocol/tree";
 import { badRequest } from "./check.ts";
 import type { DataInstance } from "./instance.ts";
 import type { Session } from "./session.ts";
@@ -25,6 +26,10 @@ export interface ObjectRecord {
   content: Uint8Array | Spool | undefined;
   /** The folder of this machine that a constant directory is made of at its submit. */
   readonly folder: string | undefined;
+  /** The part of the folder that is meant; undefined for all of it. */
+  readonly entries: readonly TreeEntry[] | undefined;
+  /** A constant whose bytes the server has already: a datastore. */
+  readonly stored: boolean;
   /** Attributes that it was declared with. */
   user: UserAttributes | undefined;
   session: Session | undefined;
@@ -182,6 +187,8 @@ export const newRecord = (
   kind: "blob",
   content: undefined,
   folder: undefined,
+  entries: undefined,
+  stored: false,
   user: undefined,
   session: undefined,
   id: undefined,

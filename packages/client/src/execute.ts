@@ -1,4 +1,11 @@
-import { limits, RainError, type Arg } from "@rain/protocol";
+import {
+  limits,
+  RainError,
+  TASK_FOLDER,
+  type Arg,
+  type Capture,
+  type EnvironmentValue,
+} from "@rain/protocol";
 import { quote } from "shlex";
 import {
   badRequest,
@@ -31,18 +38,31 @@ export interface ExecuteOptions extends TaskOptions {
   readonly outputPaths?: readonly (string | Output)[] | undefined;
   /** Run the line by `/bin/sh -c`. A list is joined with blanks; paths in it are quoted, texts are not. */
   readonly shell?: boolean | undefined;
-  readonly env?: Readonly<Record<string, string>> | undefined;
+  /** The value of a data object is the absolute path where it is mapped. */
+  readonly env?: Readonly<Record<string, string | ObjectLike | Input>> | undefined;
   /** Name of an environment that governors have in their configuration: its prefix comes before the program. */
   readonly environment?: string | undefined;
+  /** Read metrics from its stdout, and from the file that RAIN_METRICS names: see docs/runs.md. */
+  readonly metrics?: boolean | undefined;
+  /** Make an output, a directory, of all files that it made or changed in its folder: true or its label ("files"). */
+  readonly files?: boolean | string | Output | undefined;
 }
-const optionNames: ReadonlySet<string> = new Set(
-  ["stdout", "stderr", "stdin", "inputPaths", "outputPaths", "shell", "env", "environment"].concat(
-    taskOptionNames,
-  ),
-);
+const ownNames = [
+  "stdout",
+  "stderr",
+  "stdin",
+  "inputPaths",
+  "outputPaths",
+  "shell",
+  "env",
+  "environment",
+  "metrics",
+  "files",
+];
+const optionNames: ReadonlySet<string> = new Set(ownNames.concat(taskOptionNames));
 
 /**
- * Checks what a program is to be run with. The order of the outputs: stdout, stderr, those among the arguments,
+ * Checks what a program is to be run with. The order of the outputs: stdout, stderr, files, those among the arguments,
  * `outputPaths`.
  */
 export function executePattern(args: string | readonly Argument[], options: ExecuteOptions): Pattern {
@@ -50,7 +70,8 @@ export function executePattern(args: string | readonly Argument[], options: Exec
   const what = typeof options.name === "string" ? `execute (${show(options.name)})` : "execute";
   const common = readTaskOptions(what, options);
   const slots = new Slots(what);
-  for (const stream of ["stdout", "stderr"] as const) addCapture(what, slots, stream, options[stream]);
+  for (const stream of ["stdout", "stderr", "files"] as const)
+    addCapture(what, slots, stream, options[stream]);
   const shell = options.shell !== undefined && checkFlag(`${what}: shell`, options.shell);
   const words = readArguments(what, args, shell, slots);
   for (const [index, given] of list(`${what}: inputPaths`, options.inputPaths).entries()) {
@@ -60,8 +81,9 @@ export function executePattern(args: string | readonly Argument[], options: Exec
   for (const [index, given] of list(`${what}: outputPaths`, options.outputPaths).entries()) {
     slots.addFile(readOutputPath(`${what}: outputPaths[${index}]`, given));
   }
+  const env = options.env === undefined ? undefined : readEnvironment(`${what}: env`, slots, options.env);
   slots.checkPlaces();
-  const env = options.env === undefined ? undefined : readEnvironment(`${what}: env`, options.env);
+  const metrics = options.metrics !== undefined && checkFlag(`${what}: metrics`, options.metrics);
   const { environment } = options;
   if (environment !== undefined) checkEnvironmentName(`${what}: environment`, environment);
   const line = shell ? [shellLine(words, slots)] : words;
@@ -78,7 +100,7 @@ export function executePattern(args: string | readonly Argument[], options: Exec
     },
     inputs: slots.inputs,
     outputs: slots.outputs,
-    common,
+    common: metrics ? { ...common, metrics } : common,
   };
 }
 
@@ -119,7 +141,7 @@ function readArgument(what: string, slots: Slots, given: Argument): Arg {
 const asInput = (given: unknown): DataObject | Input | undefined =>
   given instanceof Input ? given : asObject(given);
 
-function addCapture(what: string, slots: Slots, stream: "stdout" | "stderr", given: unknown): void {
+function addCapture(what: string, slots: Slots, stream: Capture, given: unknown): void {
   if (given === undefined || given === false) return;
   if (given !== true && typeof given !== "string" && !(given instanceof Output)) {
     throw wrongType(`${what}: ${stream}: must be true, a label or output(...), not ${show(given)}`);
@@ -140,7 +162,7 @@ function addInputPath(what: string, slots: Slots, given: unknown): void {
   const path = (object instanceof Input ? object.path : undefined) ?? object.label;
   if (path === "")
     throw badRequest(`${what}: the object has no label to be its path; use input(label, { path, object })`);
-  slots.addInput(object, checkPath(what, path));
+  slots.addInput(object, object instanceof Input && path === TASK_FOLDER ? path : checkPath(what, path));
 }
 
 function readOutputPath(what: string, given: unknown): string | Output {
@@ -156,18 +178,21 @@ function list(what: string, value: readonly unknown[] | undefined): readonly unk
   return value;
 }
 
-function readEnvironment(what: string, env: unknown): Record<string, string> {
+function readEnvironment(what: string, slots: Slots, env: unknown): Record<string, EnvironmentValue> {
   if (typeof env !== "object" || env === null || Array.isArray(env)) {
     throw wrongType(`${what}: must be an object of names and texts, not ${show(env)}`);
   }
-  const read: Record<string, string> = {};
+  const read: Record<string, EnvironmentValue> = {};
   for (const [name, value] of Object.entries(env)) {
     if (!/^[A-Za-z_][A-Za-z0-9_]{0,255}$/.test(name) || isForbiddenName(name)) {
       throw badRequest(
         `${what}: ${show(name)}: a name is a letter or '_', then letters, digits, '_', at most 256; not ${show("constructor")} or the like`,
       );
     }
-    read[name] = checkText(`${what}: ${name}`, value, limits.argBytes);
+    const object = asInput(value);
+    read[name] = object
+      ? { input: slots.addArgumentInput(object) }
+      : checkText(`${what}: ${name}`, value, limits.argBytes);
   }
   return read;
 }
@@ -184,7 +209,11 @@ function shellLine(words: readonly Arg[], slots: Slots): string {
 
 const bytesOf = (text: string): number => Buffer.byteLength(text);
 
-function checkSizes(what: string, args: readonly Arg[], env: Readonly<Record<string, string>> = {}): void {
+function checkSizes(
+  what: string,
+  args: readonly Arg[],
+  env: Readonly<Record<string, EnvironmentValue>> = {},
+): void {
   let total = 0;
   for (const arg of args) {
     if (typeof arg !== "string") continue;
@@ -192,7 +221,8 @@ function checkSizes(what: string, args: readonly Arg[], env: Readonly<Record<str
     if (bytes > limits.argBytes) throw tooLarge(what, "an argument", bytes, limits.argBytes);
     total += bytes + 1;
   }
-  for (const [name, value] of Object.entries(env)) total += bytesOf(name) + bytesOf(value) + 2;
+  for (const [name, value] of Object.entries(env))
+    total += bytesOf(name) + (typeof value === "string" ? bytesOf(value) : 0) + 2;
   if (total > limits.argsBytes)
     throw tooLarge(what, "the arguments and the environment", total, limits.argsBytes);
   if (args.length > MAX_ARGS)

@@ -186,6 +186,8 @@ export class Graph {
     this.tasks.set(view.task, task);
     this.updateTask(view);
     this.#nextTask = Math.max(this.#nextTask, view.task + 1);
+    const replaced = view.spec.replaces === undefined ? undefined : this.tasks.get(view.spec.replaces);
+    if (replaced) taskRecordOf(replaced).replacedBy = view.task;
   }
 
   /** A task has settled. */
@@ -239,6 +241,7 @@ function specOf(
       ...(slot.label !== undefined && { label: slot.label }),
       ...(slot.path !== undefined && { path: slot.path }),
       ...(slot.write && { write: true }),
+      ...(slot.shared && { shared: true }),
       ...(slot.contentType !== "" && { contentType: slot.contentType }),
     })),
     outputs: pattern.outputs.map((slot, index): OutputSpec => {
@@ -288,6 +291,7 @@ const emptyTask = (
   measured: undefined,
   failure: undefined,
   settled: undefined,
+  replacedBy: undefined,
 });
 
 const objectsOf = (batch: Batch): DataObject[] => [
@@ -297,8 +301,9 @@ const objectsOf = (batch: Batch): DataObject[] => [
 
 /** The constant as it is submitted; `inline` says whether its bytes go along. */
 export function constantSpec(object: DataObject, inline: boolean): ConstantSpec {
-  const { id, kind, label, contentType, keep, content, info, user } = recordOf(object);
-  if (id === undefined || !content || !info) throw new Error(`${label} is no constant with a number`);
+  const { id, kind, label, contentType, keep, content, info, user, stored } = recordOf(object);
+  if (id === undefined || !info || (!content && !stored))
+    throw new Error(`${label} is no constant with a number`);
   const { size, sha256 } = info;
   const spec = { id, kind, label, contentType, keep, size, sha256, ...(user !== undefined && { user }) };
   return inline && content instanceof Uint8Array ? { ...spec, data: content } : spec;

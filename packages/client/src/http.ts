@@ -1,7 +1,8 @@
-import { Agent, request, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
+import { request, type Agent, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
 import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
 import { fromWireError, RainError, wireError, type ErrorCode } from "@rain/protocol";
+import { Agents } from "@rain/protocol/tls";
 import type { Connection } from "./connection.ts";
 import { backoff, delay } from "./delay.ts";
 import { Spool } from "./spool.ts";
@@ -27,7 +28,7 @@ const MAX_ERROR_BYTES = 65_536;
 export class Http {
   readonly #connection: Connection;
   // Sockets without a request do not keep the process alive.
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: MAX_SOCKETS });
+  readonly #agents = new Agents({ keepAlive: true, maxSockets: MAX_SOCKETS });
 
   constructor(connection: Connection) {
     this.#connection = connection;
@@ -36,10 +37,11 @@ export class Http {
   /** One exchange, up to the head of the answer. Throws RainError for every answer but 2xx, and for a lost network. */
   async open(asked: HttpRequest): Promise<IncomingMessage> {
     await this.#connection.linked();
-    const { url } = this.#connection.address;
+    const { url, pin } = this.#connection.address;
+    const agent = this.#agents.to(new URL(url), pin);
     let answer: IncomingMessage;
     try {
-      answer = await exchange(new URL(asked.path, url), asked, this.#agent, this.#connection.token ?? "");
+      answer = await exchange(new URL(asked.path, url), asked, agent, this.#connection.token ?? "");
     } catch (error) {
       asked.signal?.throwIfAborted();
       throw networkError(`${asked.method} ${url}${asked.path}`, error);
@@ -74,7 +76,7 @@ export class Http {
   }
 
   close(): void {
-    this.#agent.destroy();
+    this.#agents.destroy();
   }
 }
 
@@ -139,7 +141,7 @@ async function readProblem(what: string, status: number, answer: IncomingMessage
 
 const codes: ReadonlyMap<number, ErrorCode> = new Map([
   [401, "unauthorized"],
-  [403, "unauthorized"],
+  [403, "not-allowed"],
   [404, "unknown-object"],
   [422, "bad-digest"],
 ]);

@@ -1,4 +1,12 @@
-import { limits, RainError, type ObjectKind, type UserAttributes, type Work } from "@rain/protocol";
+import {
+  limits,
+  RainError,
+  TASK_FOLDER,
+  type Capture,
+  type ObjectKind,
+  type UserAttributes,
+  type Work,
+} from "@rain/protocol";
 import { badRequest, checkPath, show, wrongType } from "./check.ts";
 import type { DataObject } from "./data-object.ts";
 import { Places } from "./places.ts";
@@ -11,6 +19,7 @@ export interface PatternInput {
   readonly label: string | undefined;
   readonly path: string | undefined;
   readonly write: boolean;
+  readonly shared: boolean;
   readonly contentType: string;
   /** What a slot must be filled with; undefined for either. */
   readonly kind: ObjectKind | undefined;
@@ -22,7 +31,7 @@ export interface PatternOutput {
   readonly contentType: string;
   readonly user: UserAttributes | undefined;
   readonly path: string | undefined;
-  readonly capture: "stdout" | "stderr" | undefined;
+  readonly capture: Capture | undefined;
 }
 
 /** A checked task that has no number and no session yet: `session.execute` makes one task of it, a `Program` many. */
@@ -49,6 +58,8 @@ export class Slots {
   readonly #outputLabels = new Set<string>();
   readonly #inputPlaces: Places;
   readonly #outputPlaces: Places;
+  /** Label of the input that is the task's folder itself. */
+  #folder: string | undefined;
 
   constructor(what: string) {
     this.#what = what;
@@ -68,7 +79,8 @@ export class Slots {
     if (known !== undefined && (path === undefined || this.inputs[known]?.path === path)) return known;
     const isInput = given instanceof Input;
     const { kind } = given;
-    if (path !== undefined) this.#inputPlaces.take(path, kind);
+    if (path === TASK_FOLDER) this.#takeFolder(given);
+    else if (path !== undefined) this.#inputPlaces.take(path, kind);
     if (isInput) {
       if (this.#inputLabels.has(given.label)) {
         throw badRequest(`${this.#what}: two inputs have the label ${show(given.label)}`);
@@ -81,6 +93,7 @@ export class Slots {
       label: isInput ? given.label : undefined,
       path,
       write: isInput && given.write,
+      shared: isInput && given.shared,
       contentType: isInput ? given.contentType : "",
       kind,
     });
@@ -91,7 +104,7 @@ export class Slots {
   /** An object among the arguments: mapped to a name of its own, unless its `input` says where. */
   addArgumentInput(given: DataObject | Input): number {
     const known = this.#indexes.get(given);
-    if (known !== undefined) return known;
+    if (known !== undefined && this.inputs[known]?.path !== undefined) return known;
     return this.addInput(
       given,
       (given instanceof Input ? given.path : undefined) ?? placeOf(this.inputs.length),
@@ -124,11 +137,20 @@ export class Slots {
     return index;
   }
 
-  /** What the program writes to stdout or stderr. */
-  addCapture(capture: "stdout" | "stderr", given: true | string | Output): void {
+  /** Other inputs may lie in the task's folder; a second one that is the folder may not. */
+  #takeFolder(given: DataObject | Input): void {
+    if (this.#folder !== undefined)
+      throw badRequest(
+        `${this.#what}: two inputs are the task's folder (path "."): ${show(this.#folder)}, ${show(given.label)}`,
+      );
+    this.#folder = given.label;
+  }
+
+  /** What the program writes to stdout or stderr, or all files that it makes or changes. */
+  addCapture(capture: Capture, given: true | string | Output): void {
     const { label, path, contentType, kind, user } =
       given instanceof Output ? given : new Output(given === true ? undefined : given, {});
-    if (kind === "directory")
+    if (kind === "directory" && capture !== "files")
       throw badRequest(`${this.#what}: ${capture}: its output is a file, not an outputDir()`);
     if (path !== undefined)
       throw badRequest(`${this.#what}: ${capture}: its output has no path, but ${show(path)} is given`);
@@ -137,7 +159,7 @@ export class Slots {
     }
     const index = this.#addOutput({
       label: label ?? capture,
-      kind,
+      kind: capture === "files" ? "directory" : kind,
       user,
       contentType: contentType ?? "",
       path: undefined,

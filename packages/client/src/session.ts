@@ -11,6 +11,7 @@ import {
   type SessionView,
   type SettledItem,
   type TaskId,
+  type UserAttributes,
 } from "@rain/protocol";
 import {
   concatPattern,
@@ -22,7 +23,7 @@ import {
   type DirectoryItems,
   type LoadOptions,
 } from "./built-in.ts";
-import { badRequest, show, wrongType } from "./check.ts";
+import { badRequest, checkOptions, show, wrongType } from "./check.ts";
 import type { Connection, RequestOptions } from "./connection.ts";
 import { customPattern, pythonPattern, type CustomOptions, type PythonOptions } from "./custom.ts";
 import { DataObject, nameObject, recordOf } from "./data-object.ts";
@@ -37,10 +38,12 @@ import { readLogs, type LogChunk, type LogOptions } from "./logs.ts";
 import { atCaller, captureOrigin } from "./origin.ts";
 import type { Pattern } from "./pattern.ts";
 import { fillProgram, type Program } from "./program.ts";
+import { readResults, type Results, type ResultsOptions } from "./results.ts";
+import { retryTasks } from "./retry.ts";
 import { SettledLog } from "./settled.ts";
 import type { Input, ObjectLike } from "./slots.ts";
 import { Submitter } from "./submitter.ts";
-import { describeTask, Task, taskRecordOf } from "./task.ts";
+import { describeTask, Task, taskRecordOf, type TaskMetrics } from "./task.ts";
 import type { TaskOptions } from "./task-options.ts";
 import { Updates } from "./updates.ts";
 import type { Uploads } from "./uploads.ts";
@@ -52,6 +55,13 @@ export interface SessionContext {
   readonly http: Http;
   readonly uploads: Uploads;
 }
+
+/** How a session stands, and its attributes. */
+export interface SessionInfo extends SessionView {
+  readonly user: UserAttributes;
+}
+
+const resultsNames = new Set(["since"]);
 
 export interface SessionSettings {
   readonly id: SessionId;
@@ -204,6 +214,18 @@ export class Session {
     return this.#add("run", () => fillProgram(program, inputs, options));
   }
 
+  /**
+   * Adds a new task in the place of each of these, which have ended, with the same description: the old ones are not
+   * counted any more. Their inputs must be there still (constants and objects that were kept), or be outputs of tasks
+   * that are retried along with them. `submit()` sends them.
+   */
+  retry(tasks: readonly Task[]): readonly Task[] {
+    return atCaller(this, "retry", () => {
+      this.#check();
+      return retryTasks(this, this.#graph, tasks, captureOrigin(this, "retry"));
+    });
+  }
+
   /** Keeps every output of the tasks that are not submitted yet. */
   keepAll(): void {
     this.#check();
@@ -342,6 +364,27 @@ export class Session {
       }
     }
     await this.#updates.update(tasks, objects);
+  }
+
+  /**
+   * Rows of the table of results: for each task its state, times, metrics and outputs. With `since`, those that changed
+   * after earlier results; a row takes the place of the one that its task had.
+   */
+  async results(options: ResultsOptions = {}): Promise<Results> {
+    checkOptions("results", options, resultsNames);
+    this.#check();
+    return await readResults(this.id, options.since, (fields) => this.#request("results", fields));
+  }
+
+  /** Every value of a task's metrics: of its last attempt. */
+  async metrics(task: Task): Promise<TaskMetrics> {
+    return await this.#request("metrics", { session: this.id, task: this.#sentTask(task) });
+  }
+
+  /** How the session stands, and the attributes that it was made with. */
+  async info(): Promise<SessionInfo> {
+    const { view, user = {} } = await this.#request("session.get", { session: this.id });
+    return { ...view, user };
   }
 
   /** Cancels these tasks, or all that have not settled. */

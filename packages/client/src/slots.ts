@@ -1,4 +1,4 @@
-import { isSubtype, type ObjectKind, type UserAttributes } from "@rain/protocol";
+import { isSubtype, TASK_FOLDER, type ObjectKind, type UserAttributes } from "@rain/protocol";
 import {
   badRequest,
   checkContentType,
@@ -32,8 +32,17 @@ export interface InputOptions {
   /** What the object must be declared as, or a subtype of it. */
   readonly contentType?: string | undefined;
 }
+export interface InputDirOptions extends Omit<InputOptions, "contentType"> {
+  /** Where it is mapped in the task's folder; "." spreads it out in the folder itself, with `write: true`. */
+  readonly path?: string | undefined;
+  /**
+   * Map a link to the one copy that the governor unpacks for all tasks, read-only, instead of a copy for each: for
+   * folders that are large and only read. Not together with `write`.
+   */
+  readonly shared?: boolean | undefined;
+}
 const inputNames = new Set(["path", "object", "write", "contentType"]);
-const inputDirNames = new Set(["path", "object", "write"]);
+const inputDirNames = new Set(["path", "object", "write", "shared"]);
 
 /** An input of a task with a name and a place of its own. Made by `input`. */
 export class Input {
@@ -41,15 +50,23 @@ export class Input {
   readonly path: string | undefined;
   readonly object: DataObject | undefined;
   readonly write: boolean;
+  readonly shared: boolean;
   readonly contentType: string;
   readonly kind: ObjectKind;
-  constructor(label: string, options: InputOptions, kind: ObjectKind = "blob") {
+  constructor(label: string, options: InputOptions & InputDirOptions, kind: ObjectKind = "blob") {
     const what = `${kind === "directory" ? "inputDir" : "input"}(${show(label)})`;
     this.kind = kind;
     this.label = checkLabel(`${what}: label`, label);
     checkOptions(what, options, kind === "directory" ? inputDirNames : inputNames);
-    this.path = options.path === undefined ? undefined : checkPath(`${what}: path`, options.path);
     this.write = options.write !== undefined && checkFlag(`${what}: write`, options.write);
+    this.shared = options.shared !== undefined && checkFlag(`${what}: shared`, options.shared);
+    if (this.shared && this.write)
+      throw badRequest(`${what}: shared and write exclude each other: what all tasks see cannot be changed`);
+    const isFolder = kind === "directory" && options.path === TASK_FOLDER;
+    if (isFolder && !this.write)
+      throw badRequest(`${what}: path ".": the task's folder is a private copy; add write: true`);
+    this.path =
+      options.path === undefined || isFolder ? options.path : checkPath(`${what}: path`, options.path);
     this.contentType =
       options.contentType === undefined ? "" : checkContentType(`${what}: contentType`, options.contentType);
     this.object = asObject(options.object);
@@ -83,7 +100,7 @@ export function input(label: string, options: InputOptions = {}): Input {
 }
 
 /** An input of a task that is a directory: which one is mapped, and where. Without an object: a slot of a `Program`. */
-export function inputDir(label: string, options: Omit<InputOptions, "contentType"> = {}): Input {
+export function inputDir(label: string, options: InputDirOptions = {}): Input {
   return new Input(label, options, "directory");
 }
 

@@ -12,11 +12,14 @@ interface Part {
   readonly constants: ConstantSpec[];
 }
 
-const isInline = (object: DataObject): boolean => (recordOf(object).info?.size ?? 0) <= limits.inlineBytes;
+const isInline = (object: DataObject): boolean => {
+  const { info, stored } = recordOf(object);
+  return !stored && (info?.size ?? 0) <= limits.inlineBytes;
+};
 
 /** Constants whose bytes do not fit into a message, to be uploaded before. */
 export const largeConstants = (batch: Batch): DataObject[] =>
-  batch.constants.filter((object) => !isInline(object));
+  batch.constants.filter((object) => !isInline(object) && !recordOf(object).stored);
 
 /** The batch in parts that each fit into a message; made one by one, since a batch may be larger than the memory. */
 function* partsOf(batch: Batch): Generator<Part, void, undefined> {

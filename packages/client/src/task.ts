@@ -1,11 +1,13 @@
 import {
   RainError,
+  type MetricPoint,
   type SettledItem,
   type TaskFailure,
   type TaskId,
   type TaskInfo,
   type TaskSpec,
   type TaskState,
+  type UserAttributes,
 } from "@rain/protocol";
 import { badRequest, show } from "./check.ts";
 import type { DataObject } from "./data-object.ts";
@@ -35,6 +37,17 @@ export interface TaskRecord {
   measured: TaskInfo | undefined;
   failure: TaskFailure | undefined;
   settled: SettledItem | undefined;
+  /** The task that was added in its place. */
+  replacedBy: TaskId | undefined;
+}
+
+/** The curves of a task: what its last attempt has told so far. */
+export interface TaskMetrics {
+  readonly attempt: number;
+  /** In the order in which they came. */
+  readonly points: readonly MetricPoint[];
+  /** Parameters that the program chose itself (`pick`). */
+  readonly params?: UserAttributes | undefined;
 }
 
 /**
@@ -138,6 +151,11 @@ export class Task {
   /** What its last attempt wrote to stdout and stderr; with `follow`, until it ends. */
   logs(options: LogOptions = {}): AsyncGenerator<LogChunk, void, undefined> {
     return this.session.logs(this, options);
+  }
+
+  /** Every value of its metrics, while it runs and after: of `execute` with `{ metrics: true }`. */
+  async metrics(): Promise<TaskMetrics> {
+    return await this.session.metrics(this);
   }
 
   /** Why it is in the state it is in: lines for people, the most important first. */

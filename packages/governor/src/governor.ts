@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { monitorEventLoopDelay, type IntervalHistogram } from "node:perf_hooks";
 import {
   environmentLabel,
+  isLoopbackHost,
   RainError,
   timing,
   type AttemptRef,
@@ -10,7 +11,15 @@ import {
   type GovernorId,
   type Resources,
 } from "@rain/protocol";
-import { lockFolder } from "@rain/protocol/lock";
+import { lockFolder, secureFolder } from "@rain/protocol/lock";
+import {
+  machineNames,
+  openCertificate,
+  pinOf,
+  publicHost,
+  urlHost,
+  type Certificate,
+} from "@rain/protocol/tls";
 import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
 import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
@@ -19,17 +28,21 @@ import { Executor, type OwnExecutor } from "./executor/index.ts";
 import type { RunEffect } from "./executor/types.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
-import { BlobStore, RunStore, secureWorkdir, Trees } from "./store/index.ts";
+import { BlobStore, RunStore, Trees } from "./store/index.ts";
 import { Acquirer, DataPort, type AcquireEffect } from "./transfer/index.ts";
 import { Uplink } from "./uplink.ts";
 
 export type Log = (level: "info" | "warn" | "error", text: string) => void;
 
 export interface GovernorOptions {
-  /** `http://host:port` of the server. */
+  /** `http://host:port` of the server on loopback, `https://host:port` elsewhere. */
   readonly serverUrl: string;
-  /** Key of the governor's role. */
-  readonly key: string;
+  /** The server's certificate, from the access file; needed with https. */
+  readonly certPem?: string | undefined;
+  /** Where it is from, for messages. */
+  readonly accessFile?: string | undefined;
+  /** Key of the governor's role; as a function, it is asked for again whenever the server is connected to. */
+  readonly key: string | (() => Promise<string>);
   readonly clusterId?: string;
   /** Folder of this governor alone; made when missing. */
   readonly workdir: string;
@@ -45,7 +58,7 @@ export interface GovernorOptions {
   readonly costPerHour?: number;
   /** Give each task that asks for whole cpus so many of its own, by `taskset`. */
   readonly pinCpus?: boolean;
-  /** Loopback address of the data port; default 127.0.0.1. */
+  /** Address of the data port; default 127.0.0.1. Everywhere but on loopback it speaks TLS. */
   readonly listenHost?: string;
   /** Port of the data port; default: any that is free. */
   readonly dataPort?: number;
@@ -81,7 +94,6 @@ export interface Governor {
   readonly exited: Promise<{ readonly code: number; readonly reason: string }>;
 }
 
-const LOOPBACK = ["127.0.0.1", "::1", "localhost"];
 const EXIT_REFUSED = 1;
 const EXIT_BUG = 70;
 const EXIT_VERSION = 76;
@@ -96,19 +108,12 @@ const DELAY_RESOLUTION_MS = 20;
  */
 export async function startGovernor(options: GovernorOptions): Promise<Governor> {
   const listenHost = options.listenHost ?? "127.0.0.1";
-  if (!LOOPBACK.includes(listenHost)) {
-    throw new RainError(
-      "bad-request",
-      `the data port cannot listen on ${listenHost}: only loopback addresses (${LOOPBACK.join(", ")}) are served ` +
-        "without TLS, and TLS is not there yet",
-    );
-  }
   if (!Number.isInteger(options.capacity.gpus)) {
     throw new RainError("bad-request", `a capacity of ${options.capacity.gpus} gpus: GPUs are whole`);
   }
   for (const [name, executor] of Object.entries(options.executors ?? {})) checkExecutor(name, executor);
   const { workdir } = options;
-  await secureWorkdir(workdir);
+  await secureFolder(workdir, "the work folder");
   const unlock = await lockFolder(workdir, {
     what: "the work folder",
     remedy: "stop that governor, or give this one another work folder",
@@ -124,7 +129,11 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
       besides: (sha256) => trees.bytesOf(sha256),
       onGone: (sha256) => trees.drop(sha256),
     });
-    const parts = new Shell(options, identity, store, trees, unlock);
+    const host = await publicHost(listenHost);
+    const certificate = isLoopbackHost(listenHost)
+      ? undefined
+      : await openCertificate(join(workdir, "tls.pem"), [host], machineNames());
+    const parts = new Shell(options, { identity, certificate, host }, store, trees, unlock);
     undo.push(() => parts.dispose());
     await parts.start(listenHost);
     return parts;
@@ -157,11 +166,19 @@ function checkExecutor(name: string, { command, concurrency = 1, idleS = 0 }: Ow
 }
 const MAX_IDLE_S = 1_000_000;
 
+/** What a governor has beside its options. */
+interface Self {
+  readonly identity: string;
+  readonly certificate: Certificate | undefined;
+  /** By which others reach its data port. */
+  readonly host: string;
+}
+
 /** The shell around the core: the link, the executor and transfers in, effects out. */
 class Shell implements Governor {
   readonly exited: Promise<{ readonly code: number; readonly reason: string }>;
   readonly #options: GovernorOptions;
-  readonly #identity: string;
+  readonly #self: Self;
   readonly #store: BlobStore;
   readonly #trees: Trees;
   /** What each run has of the store, by attempt. */
@@ -184,14 +201,15 @@ class Shell implements Governor {
 
   constructor(
     options: GovernorOptions,
-    identity: string,
+    self: Self,
     store: BlobStore,
     trees: Trees,
     unlock: () => Promise<void>,
   ) {
     const { serverUrl, key, clusterId, workdir, env, log, capacity, tunnelTo } = options;
+    const pin = pinOf(options.certPem, options.accessFile);
     this.#options = options;
-    this.#identity = identity;
+    this.#self = self;
     this.#unlock = unlock;
     this.exited = new Promise((resolve) => (this.#resolveExited = resolve));
     this.#registered = new Promise((resolve, reject) => {
@@ -218,18 +236,21 @@ class Shell implements Governor {
     this.#acquirer = new Acquirer({
       store,
       serverUrl,
+      serverPin: pin,
       ...(tunnelTo === undefined ? {} : { serverHost: tunnelTo }),
       ...(options.transfers === undefined ? {} : { concurrency: options.transfers }),
     });
     this.#port = new DataPort({
       store,
       logFile: (session, task, stream) => this.#executor.logFile(session, task, stream),
+      certificate: self.certificate,
       log,
     });
     this.#uplink = new Uplink({
       url: serverUrl,
       hostHeader: tunnelTo,
-      key,
+      pin,
+      key: typeof key === "string" ? () => Promise.resolve(key) : key,
       clusterId,
       onUp: () => this.#input({ type: "link.up" }),
       onDown: () => this.#input({ type: "link.down" }),
@@ -247,14 +268,17 @@ class Shell implements Governor {
     const { environments = {}, executors = {}, costPerHour, pinCpus, dataPort, tunnelTo } = this.#options;
     const cpuIds = pinCpus === true ? cpusToPin(capacity.cpus) : undefined;
     await this.#executor.start();
-    const listening = await this.#port.listen(listenHost, dataPort);
-    const dataUrl = this.#options.dataUrl ?? listening;
+    const { identity, certificate, host } = this.#self;
+    const port = await this.#port.listen(listenHost, dataPort);
+    const scheme = certificate === undefined ? "http" : "https";
+    const dataUrl = this.#options.dataUrl ?? `${scheme}://${urlHost(host)}:${port}`;
     const incarnation = nanoid();
     const hello: GovernorHello = {
-      identity: this.#identity,
+      identity,
       incarnation,
       name,
       dataUrl,
+      ...(certificate === undefined ? {} : { fingerprint: certificate.fingerprint }),
       capacity,
       labels,
       environments: Object.keys(environments),

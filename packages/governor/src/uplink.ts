@@ -7,12 +7,16 @@ import {
   type ServerToGovernor,
 } from "@rain/protocol";
 import { connectLink, type Link } from "@rain/protocol/link";
+import type { Pin } from "@rain/protocol/tls";
 
 export interface UplinkOptions {
   readonly url: string;
   /** `host:port` of the server as it knows itself, when `url` is the near end of a tunnel. */
   readonly hostHeader?: string | undefined;
-  readonly key: string;
+  /** The certificate that the server must show, with https. */
+  readonly pin?: Pin | undefined;
+  /** Asked for each connection: the key may have been changed meanwhile. */
+  readonly key: () => Promise<string>;
   readonly clusterId?: string | undefined;
   readonly onUp: () => void;
   readonly onDown: () => void;
@@ -81,11 +85,13 @@ export class Uplink {
 
   /** One connection, from its beginning to its end. */
   async #hold(): Promise<void> {
-    const { url, hostHeader, key, clusterId, onUp, onDown, onMessage, log } = this.#options;
+    const { url, hostHeader, pin, clusterId, onUp, onDown, onMessage, log } = this.#options;
     const { signal } = this.#stopping;
+    const key = await this.#options.key();
     const connecting = connectLink<ServerToGovernor, GovernorMessage>({
       url,
       hostHeader,
+      pin,
       role: "governor",
       key,
       clusterId,

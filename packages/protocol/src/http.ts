@@ -22,3 +22,6 @@ export const objectPath = (session: SessionId, object: ObjectId): string =>
  */
 export const logPath = (session: SessionId, task: TaskId, stream: "stdout" | "stderr"): string =>
   `${root}/sessions/${session}/tasks/${task}/${stream}`;
+
+/** Is this host of a URL or listener the machine itself, and nothing else? What goes there needs no encryption. */
+export const isLoopbackHost = (host: string): boolean => /^(localhost|127\.0\.0\.1|\[?::1\]?)$/i.test(host);

@@ -33,3 +33,4 @@ export {
 export * from "./messages.ts";
 export * from "./http.ts";
 export * from "./range.ts";
+export * from "./roles.ts";

@@ -54,6 +54,16 @@ export const limits = {
   headerBytes: 16_384,
   headersTimeoutMs: 5_000,
   requestTimeoutMs: 15_000,
+  headerCount: 64,
+  /** How often connections are checked against the two times above. */
+  connectionCheckMs: 1_000,
+  tlsHandshakeMs: 5_000,
+  /** An HTTP connection on which nothing moves. */
+  idleMs: 60_000,
+  /** Connections of a server, further bounded by its open files; and those whose peer has not proved who it is. */
+  connections: 12_000,
+  unauthenticated: 256,
+  unauthenticatedMs: 5_000,
   /** Challenge nonces: lifetime and number outstanding. */
   nonceMs: 15_000,
   nonces: 4_096,

@@ -88,6 +88,9 @@ import {
  * - governor -> server: `GovernorMessage`; server -> governor: `ServerToGovernor`.
  */
 
+/** SHA-256 of a certificate. */
+const fingerprint = z.string().regex(/^[0-9a-f]{64}$/, "a SHA-256 in lower-case hex");
+
 // ------------------------------------------------------------------------------------------- client -> server
 
 /** The fields of every request, by its type. */
@@ -472,8 +475,10 @@ export interface GovernorHello {
   /** Random for each start of the process. */
   readonly incarnation: string;
   readonly name: string;
-  /** Where its data port is: `http://host:port`. */
+  /** Where its data port is: `http://host:port` on loopback, `https://host:port` elsewhere. */
   readonly dataUrl: string;
+  /** SHA-256 of the certificate that its data port shows, with https. */
+  readonly fingerprint?: string | undefined;
   readonly capacity: Resources;
   readonly labels: Labels;
   /** Names of the environments of its configuration: tasks that name another one do not come here. */
@@ -543,6 +548,7 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     incarnation: z.string().min(8).max(64),
     name: nameText,
     dataUrl: z.string().max(2_048),
+    fingerprint: fingerprint.optional(),
     capacity: resources,
     labels,
     ...governorTraits,
@@ -602,10 +608,13 @@ export const isReport = (message: GovernorMessage): message is Report =>
 export interface ObjectSource {
   readonly url: string;
   readonly ticket: string;
+  /** SHA-256 of the certificate that is shown there, with https to a governor. */
+  readonly fingerprint?: string | undefined;
 }
 const objectSource: z.ZodType<ObjectSource> = z.strictObject({
   url: z.string().max(4_096),
   ticket: z.string().max(4_096),
+  fingerprint: fingerprint.optional(),
 });
 
 /** An input of an assignment: its bytes, or where to read them (best source first). */

@@ -1,39 +1,31 @@
-import { randomBytes } from "node:crypto";
-import { createServer, type Server as HttpServer } from "node:http";
-import type { AddressInfo } from "node:net";
-import { lstat, mkdir } from "node:fs/promises";
+import type { IncomingMessage, Server as HttpServer, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { lstat } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  DEFAULT_PORT,
-  limits,
-  objectPath,
-  blobPath,
-  RainError,
-  timing,
-  type AssignedInput,
-  type GovernorId,
-  type ObjectSource,
-} from "@rain/protocol";
-import { accessFileName, createAccess, saveAccessUrl, type Access } from "@rain/protocol/access";
+import { DEFAULT_PORT, limits, RainError, timing, type GovernorMessageOf } from "@rain/protocol";
+import { accessFileName, createAccess, saveAccessPlace, type Access } from "@rain/protocol/access";
 import { Gate, type ClientPeer, type GovernorPeer, type ServerLink } from "@rain/protocol/link";
-import { lockFolder } from "@rain/protocol/lock";
-import { signTicket } from "@rain/protocol/tickets";
+import { lockFolder, secureFolder } from "@rain/protocol/lock";
+import { Agents } from "@rain/protocol/tls";
 import { nanoid } from "nanoid";
 import {
   DurableState,
   ServerCore,
   type ConnectionId,
-  type DraftInput,
   type ServerConfig,
   type ServerEffect,
 } from "./core/index.ts";
+import { AuditLog } from "./audit.ts";
 import { ServerDriver } from "./driver.ts";
-import type { DataPort } from "./http/proxy.ts";
-import { respondText } from "./http/respond.ts";
+import { respondRefusal, respondText } from "./http/respond.ts";
 import { handleRequest, type RouteContext } from "./http/routes.ts";
 import { openJournalFolder, type Journal } from "./journal/index.ts";
+import { KeyWatch } from "./key-watch.ts";
 import { checkInlineBytes, errorReply, SubmitAssembly } from "./links.ts";
+import { openListener, openLobby, type Listener } from "./listener.ts";
 import { BlobFolder } from "./objects/blobs.ts";
+import { DataPorts } from "./ports.ts";
+import { forViewer, ViewerRequests } from "./viewer.ts";
 import { NodeClock } from "./wake.ts";
 
 export type LogLevel = "info" | "warn" | "error";
@@ -43,8 +35,12 @@ export interface ServerOptions {
   readonly instanceDir: string;
   /** Default: `journal` in the instance's folder. */
   readonly journalDir?: string | undefined;
-  /** Default: 127.0.0.1:7210. Port 0 takes a free one. Only loopback addresses are taken. */
+  /** Default: 127.0.0.1:7210. Port 0 takes a free one. Everywhere but on loopback it speaks TLS. */
   readonly listen?: { readonly host: string; readonly port: number } | undefined;
+  /** Further names by which others reach this machine; the first is the one of the access file. */
+  readonly hostNames?: readonly string[] | undefined;
+  /** Folder of the audit log. Default: `logs` in the instance's folder. */
+  readonly auditDir?: string | undefined;
   /** How long a silent governor keeps its tasks, milliseconds. */
   readonly leaseMs?: number | undefined;
   readonly heartbeatMs?: number | undefined;
@@ -55,7 +51,7 @@ export interface ServerOptions {
 }
 
 export interface RunningServer {
-  /** `http://host:port`. */
+  /** `http://host:port`, or `https://host:port` everywhere but on loopback. */
   readonly url: string;
   readonly port: number;
   readonly accessFile: string;
@@ -65,45 +61,45 @@ export interface RunningServer {
   readonly exited: Promise<{ readonly code: number; readonly reason: string }>;
 }
 
-const LOOPBACK = new Set(["127.0.0.1", "localhost", "::1"]);
-
 /**
  * Starts a server: reads the journal, listens, and runs until `stop` or a request to stop.
  * Throws RainError: "bad-file" (damaged journal, bad access file), "bad-request" (address), "connection" (port in use).
  */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const listen = options.listen ?? { host: "127.0.0.1", port: DEFAULT_PORT };
-  if (!LOOPBACK.has(listen.host)) {
-    throw new RainError(
-      "bad-request",
-      `cannot listen on ${listen.host}: only loopback addresses (127.0.0.1, ::1, localhost) are served without TLS, ` +
-        "and TLS is not there yet; use an ssh tunnel to reach this machine from another one",
-    );
-  }
-  await mkdir(options.instanceDir, { recursive: true, mode: 0o700 });
+  await secureFolder(options.instanceDir, "the folder of the instance");
   const journalDir = options.journalDir ?? join(options.instanceDir, "journal");
+  await secureFolder(journalDir, "the folder of the journal");
   const unlock = await lockFolder(journalDir, {
     what: "the journal",
     remedy: "stop that server, or give this one another folder",
   });
-  const http = createHttpServer();
+  let listener: Listener | undefined;
+  let audit: AuditLog | undefined;
   try {
-    const port = await listenOn(http, listen.host, listen.port);
-    const host = listen.host.includes(":") ? `[${listen.host}]` : listen.host;
-    const url = `http://${host}:${port}`;
-    const access = await openAccess(join(options.instanceDir, accessFileName), url);
-    const server = new Server(options, http, access, url, port);
+    const { instanceDir, hostNames: names = [], log } = options;
+    listener = await openListener({ instanceDir, ...listen, names });
+    const { url, certificate } = listener;
+    const accessFile = join(instanceDir, accessFileName);
+    const access = await openAccess(accessFile, url, certificate?.certPem);
+    if (certificate?.isNew === true)
+      log("info", `made a certificate: machines that have a copy of ${accessFile} need the new one`);
+    audit = new AuditLog(options.auditDir ?? join(instanceDir, "logs"), (error) =>
+      log("error", `the audit log cannot be written: ${String(error)}`),
+    );
+    const server = new Server(options, listener, access, audit);
     await server.start(journalDir, unlock);
     return server;
   } catch (error) {
-    http.close();
+    listener?.http.close();
+    audit?.close();
     await unlock();
     throw error;
   }
 }
 
-/** The instance's access file with this address; made, with new keys, at the first start. */
-async function openAccess(path: string, url: string): Promise<Access> {
+/** The instance's access file with this place of the server; made, with new keys, at the first start. */
+async function openAccess(path: string, url: string, certPem: string | undefined): Promise<Access> {
   const isThere = await lstat(path).then(
     () => true,
     (error: NodeJS.ErrnoException) => {
@@ -111,38 +107,8 @@ async function openAccess(path: string, url: string): Promise<Access> {
       throw error;
     },
   );
-  return isThere ? await saveAccessUrl(path, url) : await createAccess(path, { url });
-}
-
-function createHttpServer(): HttpServer {
-  const http = createServer({
-    maxHeaderSize: limits.headerBytes,
-    headersTimeout: limits.headersTimeoutMs,
-    // Uploads may take long; slow headers are what the timeouts are for.
-    requestTimeout: 0,
-    connectionsCheckingInterval: 1_000,
-    keepAliveTimeout: 5_000,
-  });
-  http.maxHeadersCount = 64;
-  http.maxConnections = 12_000;
-  return http;
-}
-
-function listenOn(http: HttpServer, host: string, port: number): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const failed = (error: NodeJS.ErrnoException): void => {
-      const why =
-        error.code === "EADDRINUSE"
-          ? `port ${port} on ${host} is in use; stop what listens there or choose another with --listen`
-          : `cannot listen on ${host}:${port}: ${error.message}`;
-      reject(new RainError("connection", why, { port, errno: error.code ?? "" }));
-    };
-    http.once("error", failed);
-    http.listen(port, host, () => {
-      http.off("error", failed);
-      resolve((http.address() as AddressInfo).port);
-    });
-  });
+  const place = { url, certPem };
+  return isThere ? await saveAccessPlace(path, place) : await createAccess(path, place);
 }
 
 /** The shell around the core: sockets in, effects out. */
@@ -153,16 +119,15 @@ class Server implements RunningServer {
   readonly exited: Promise<{ readonly code: number; readonly reason: string }>;
   readonly #options: ServerOptions;
   readonly #http: HttpServer;
+  readonly #listener: Listener;
   readonly #access: Access;
+  readonly #audit: AuditLog;
+  readonly #watch: KeyWatch;
   readonly #clock = new NodeClock();
   readonly #links: Map<ConnectionId, ServerLink> = new Map();
-  /** Connected governors: where their data ports are. */
-  readonly #ports: Map<
-    GovernorId,
-    DataPort & { readonly connection: ConnectionId; readonly relay: boolean }
-  > = new Map();
-  /** Key of the tickets for bytes that this server itself serves; new at each start. */
-  readonly #ticketKey = new Uint8Array(randomBytes(32));
+  readonly #ports = new DataPorts();
+  readonly #viewing = new ViewerRequests();
+  readonly #agents = new Agents({ keepAlive: true });
   readonly #heartbeatMs: number;
   readonly #leaseMs: number;
   #resolveExit: (end: { code: number; reason: string }) => void = () => undefined;
@@ -174,13 +139,16 @@ class Server implements RunningServer {
   #blobs!: BlobFolder;
   #gate!: Gate;
 
-  constructor(options: ServerOptions, http: HttpServer, access: Access, url: string, port: number) {
+  constructor(options: ServerOptions, listener: Listener, access: Access, audit: AuditLog) {
     this.#options = options;
-    this.#http = http;
+    this.#listener = listener;
+    this.#http = listener.http;
     this.#access = access;
-    this.url = url;
-    this.port = port;
+    this.#audit = audit;
+    this.url = listener.url;
+    this.port = listener.port;
     this.accessFile = join(options.instanceDir, accessFileName);
+    this.#watch = new KeyWatch(this.accessFile, access, options.log, ({ keys }) => this.#gate.setKeys(keys));
     this.#leaseMs = options.leaseMs ?? timing.leaseMs;
     this.#heartbeatMs = options.heartbeatMs ?? Math.min(timing.heartbeatMs, this.#leaseMs / 4);
     this.exited = new Promise((resolve) => (this.#resolveExit = resolve));
@@ -218,31 +186,44 @@ class Server implements RunningServer {
     );
     this.#openGate(config);
     this.#driver.input({ type: "tick" });
-    log("info", `listening on ${this.url}, journal in ${journalDir}`);
+    this.#watch.start();
+    log("info", `listening on ${this.url}, journal in ${journalDir}, audit log ${this.#audit.path}`);
   }
 
   // --------------------------------------------------------------------------------------------------- listening
 
   #openGate(config: ServerConfig): void {
+    const lobby = openLobby(this.#http, (text) => this.#options.log("warn", text));
     this.#gate = new Gate({
       clusterId: config.clusterId,
       instance: config.instance,
       keys: this.#access.keys,
+      hostNames: this.#listener.hostNames,
+      lobby,
       onLink: (link) => this.#accept(link),
-      audit: (entry) => this.#options.log("info", `audit ${JSON.stringify(entry)}`),
+      audit: (entry) => this.#audit.write(entry),
     });
     const context: RouteContext = {
       core: this.#core,
       blobs: this.#blobs,
-      isClient: (request) => this.#gate.authorize(request)?.role === "client",
-      ticketKey: this.#ticketKey,
+      callerOf: (request) => this.#gate.authorize(request),
+      admit: (request) => lobby.admit(request.socket),
+      audit: (request, caller, target) =>
+        this.#audit.write({
+          verb: "route",
+          result: "accepted",
+          target,
+          remote: `${request.socket.remoteAddress ?? "unknown"}:${request.socket.remotePort ?? 0}`,
+          ...caller,
+        }),
+      refused: (request, entry) => this.#gate.refused(request, entry),
+      ticketKey: this.#ports.ownKey,
       dataPort: (governor) => this.#ports.get(governor),
+      agents: this.#agents,
       onMissing: (ref, governor) => this.#driver.input({ type: "replica.missing", ref, governor }),
     };
     this.#http.on("request", (request, response) => {
-      const refused = this.#gate.check(request);
-      if (refused !== undefined) return respondText(response, 403, refused);
-      if (this.#gate.handle(request, response)) return;
+      if (this.#isForeign(request, response) || this.#gate.handle(request, response)) return;
       handleRequest(context, request, response).catch((error: unknown) => {
         // The reader broke off, or the disk failed under a read: this answer ends, the server goes on.
         this.#options.log("warn", `${request.method} ${request.url?.split("?")[0]}: ${String(error)}`);
@@ -251,12 +232,23 @@ class Server implements RunningServer {
     });
     this.#http.on("upgrade", (request, socket, head) => this.#gate.upgrade(request, socket, head));
     this.#http.on("clientError", (_error, socket) => socket.destroy());
+    this.#http.on("tlsClientError", (_error, socket: Socket) => socket.destroy());
+  }
+
+  /** Answers what no peer of ours sends: names of other hosts, more headers than there may be. */
+  #isForeign(request: IncomingMessage, response: ServerResponse): boolean {
+    const refused = this.#gate.check(request);
+    if (refused !== undefined) {
+      if (this.#gate.refused(request, { detail: refused })) respondRefusal(response, 403, refused);
+      else request.socket.destroy();
+    }
+    return refused !== undefined;
   }
 
   #accept(link: ServerLink): void {
     this.#links.set(link.id, link);
-    if (link.role === "client") this.#acceptClient(link);
-    else this.#acceptGovernor(link);
+    if (link.role === "governor") this.#acceptGovernor(link);
+    else this.#acceptClient(link);
   }
 
   #acceptClient(link: ClientPeer): void {
@@ -265,6 +257,8 @@ class Server implements RunningServer {
       (key) => this.#core.durable.datastores.byKey.has(key),
     );
     link.onMessage((message) => {
+      if (link.role === "viewer" && !this.#viewing.begin(link.id, message))
+        return link.close(1008, `request ${message.req} is not answered yet`);
       try {
         const request = parts.take(message);
         if (request) this.#driver.input({ type: "client.request", connection: link.id, request });
@@ -276,12 +270,14 @@ class Server implements RunningServer {
     });
     link.onClose(() => {
       this.#links.delete(link.id);
+      this.#viewing.gone(link.id);
       this.#driver.input({ type: "client.gone", connection: link.id });
     });
   }
 
   #acceptGovernor(link: GovernorPeer): void {
     link.onMessage((message) => {
+      if (message.type === "register" && this.#refuseDataPort(link, message)) return;
       try {
         checkInlineBytes(message);
       } catch (error) {
@@ -293,7 +289,7 @@ class Server implements RunningServer {
     });
     link.onClose(() => {
       this.#links.delete(link.id);
-      for (const [id, port] of this.#ports) if (port.connection === link.id) this.#ports.delete(id);
+      this.#ports.gone(link.id);
       this.#driver.input({ type: "governor.gone", connection: link.id });
     });
   }
@@ -303,9 +299,10 @@ class Server implements RunningServer {
   #perform(effect: ServerEffect): void {
     switch (effect.type) {
       case "reply":
-        this.#client(effect.connection)?.send({ type: "reply", req: effect.req, ok: effect.ok });
+        this.#reply(effect);
         break;
       case "error":
+        this.#viewing.end(effect.connection, effect.req);
         this.#client(effect.connection)?.send({ type: "error", req: effect.req, error: effect.error });
         break;
       case "send":
@@ -336,17 +333,33 @@ class Server implements RunningServer {
 
   #client(id: ConnectionId): ClientPeer | undefined {
     const link = this.#links.get(id);
-    return link?.role === "client" ? link : undefined;
+    return link === undefined || link.role === "governor" ? undefined : link;
   }
+  /** A viewer is shown less. */
+  #reply({ connection, req, ok }: Extract<ServerEffect, { type: "reply" }>): void {
+    const link = this.#client(connection);
+    if (link?.role !== "viewer") return link?.send({ type: "reply", req, ok });
+    const type = this.#viewing.end(connection, req);
+    if (type !== undefined) link.send({ type: "reply", req, ok: forViewer(type, ok) });
+  }
+
+  /** A data port that cannot be reached, or only without encryption, is refused here rather than found out later. */
+  #refuseDataPort(link: GovernorPeer, hello: GovernorMessageOf<"register">): boolean {
+    const message = this.#ports.introduce(link, hello);
+    if (message === undefined) return false;
+    link.send({ type: "refused", error: { code: "bad-request", message } });
+    link.close(1000, "refused");
+    return true;
+  }
+
   #governor(id: ConnectionId): GovernorPeer | undefined {
     const link = this.#links.get(id);
     return link?.role === "governor" ? link : undefined;
   }
 
   #register(effect: Extract<ServerEffect, { type: "registered" }>): void {
-    const { connection, governor, epoch, dataUrl, relay } = effect;
-    const ticketKey = new Uint8Array(randomBytes(32));
-    this.#ports.set(governor, { url: dataUrl, ticketKey, epoch, connection, relay });
+    const { connection, governor, epoch } = effect;
+    const ticketKey = this.#ports.register(effect);
     const heartbeatMs = this.#heartbeatMs;
     const leaseMs = this.#leaseMs;
     this.#governor(connection)?.send({
@@ -367,8 +380,7 @@ class Server implements RunningServer {
     spec,
     ...effect
   }: Extract<ServerEffect, { type: "assign" }>): void {
-    const relay = this.#ports.get(effect.governor)?.relay === true;
-    const inputs = effect.inputs.map((input) => this.#address(input, session, relay));
+    const inputs = effect.inputs.map((input) => this.#ports.address(input, session, effect.governor));
     try {
       this.#governor(connection)?.send({ type: "assign", session, task, attempt, spec, inputs });
     } catch (error) {
@@ -381,29 +393,6 @@ class Server implements RunningServer {
       const message = { type: "fail", session, task, attempt, failure, info: {} } as const;
       this.#driver.input({ type: "governor.message", connection, message });
     }
-  }
-
-  /** Turns the holders of an input into addresses with tickets. */
-  #address(
-    { holders, onServer, ...input }: DraftInput,
-    session: Parameters<typeof objectPath>[0],
-    relay: boolean,
-  ): AssignedInput {
-    if (input.data) return { ...input, sources: [] };
-    const sources: ObjectSource[] = [];
-    for (const holder of relay ? [] : holders) {
-      const port = this.#ports.get(holder);
-      if (!port) continue;
-      const path = blobPath(input.sha256);
-      const ticket = signTicket(port.ticketKey, { method: "GET", path, epoch: port.epoch });
-      sources.push({ url: port.url + path, ticket });
-    }
-    // The server comes last: for its own bytes, and to pass on those of a governor that cannot be reached directly.
-    if (onServer || holders.length > 0) {
-      const path = objectPath(session, input.object);
-      sources.push({ url: path, ticket: signTicket(this.#ticketKey, { method: "GET", path, epoch: 0 }) });
-    }
-    return { ...input, sources };
   }
 
   // -------------------------------------------------------------------------------------------------------- end
@@ -423,6 +412,7 @@ class Server implements RunningServer {
   }
 
   async #close(code: number, reason: string): Promise<void> {
+    this.#watch.stop();
     this.#driver.stop();
     this.#clock.stop();
     const failed = code === 0 ? await this.#flush() : undefined;
@@ -430,6 +420,8 @@ class Server implements RunningServer {
     this.#http.close();
     await this.#gate.close();
     this.#http.closeAllConnections();
+    this.#agents.destroy();
+    this.#audit.close();
     await this.#unlock();
     const end = failed ? { code: 74, reason: failed.message } : { code, reason };
     this.#options.log(failed ? "error" : "info", `stopped: ${end.reason}`);

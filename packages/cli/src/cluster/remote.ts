@@ -129,7 +129,10 @@ export async function startRemote(
     signal.throwIfAborted();
     const back = await forwardBack(target, remote.control, server);
     const line = shellLine(remote, governorWords(host, server, tunnel));
-    const text = JSON.stringify({ ...access, url: `http://127.0.0.1:${back}` });
+    const text = JSON.stringify({
+      ...access,
+      url: `${new URL(parts.serverUrl).protocol}//127.0.0.1:${back}`,
+    });
     const answer = await remoteShell(target, remote.control, line, { input: text, signal });
     if (answer.code === 0) return { name: host.name, address: host.address, ...readStarted(host, answer) };
     await closeConnection(target, remote.control);

@@ -33,6 +33,8 @@ export interface GovernorFlags {
   readonly workdir?: string;
   readonly logdir?: string;
   readonly readyFile?: string;
+  /** Address of the data port. */
+  readonly listen?: string;
   readonly dataPort?: number;
   readonly dataUrl?: string;
   readonly tunnelTo?: Address;
@@ -68,7 +70,7 @@ async function runHere(
   flags: GovernorFlags,
   config: GovernorConfigFile | undefined,
 ): Promise<number> {
-  const { url, key, clusterId } = await readAccess(context, instance, address);
+  const { url, access, accessFile, key } = await readAccess(context, instance, address);
   const executors = await splitCommands(flags.executors);
   const { detectCapacity, startGovernor } = await import("@rain/governor");
   const { log, file } = openLog(flags.logdir ?? config?.logdir, `governor-${name}`);
@@ -83,8 +85,10 @@ async function runHere(
     const capacity = withGiven(detectCapacity({ cpus }), flags, config);
     const governor = await startGovernor({
       serverUrl: url,
+      certPem: access.certPem,
+      accessFile,
       key,
-      clusterId,
+      clusterId: access.clusterId,
       workdir,
       name,
       capacity,
@@ -141,6 +145,7 @@ function traits(flags: GovernorFlags, config: GovernorConfigFile | undefined): P
     ...(config?.captureBytes === undefined ? {} : { captureBytes: config.captureBytes }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
     ...(config?.transfers === undefined ? {} : { transfers: config.transfers }),
+    ...(flags.listen === undefined ? {} : { listenHost: flags.listen }),
     ...(flags.dataPort === undefined ? {} : { dataPort: flags.dataPort }),
     ...(flags.dataUrl === undefined ? {} : { dataUrl: flags.dataUrl }),
     ...(flags.tunnelTo === undefined ? {} : { tunnelTo: formatAddress(flags.tunnelTo) }),
@@ -233,6 +238,7 @@ function foregroundWords(
     ...(flags.pinCpus === true ? ["--pin-cpus"] : []),
     ...option("cache-size", flags.cacheSize),
     ...option("workdir", path(flags.workdir)),
+    ...option("listen", flags.listen),
     ...option("data-port", flags.dataPort),
     ...option("data-url", flags.dataUrl),
     ...option("tunnel-to", flags.tunnelTo && formatAddress(flags.tunnelTo)),
@@ -242,30 +248,44 @@ function foregroundWords(
   ];
 }
 
-/** Where the server is, and the governor's key. ADDRESS, when given, replaces the address of the access file. */
+/**
+ * Where the server is, and the governor's key, which is read anew for each connection: it may be changed meanwhile.
+ * ADDRESS, when given, replaces the address of the access file.
+ */
 async function readAccess(
   context: Context,
   instance: Instance,
   address: Address | undefined,
-): Promise<{ readonly url: string; readonly key: string; readonly clusterId: string }> {
+): Promise<{
+  readonly url: string;
+  readonly access: Access;
+  readonly accessFile: string;
+  readonly key: () => Promise<string>;
+}> {
+  const { RainError } = await import("@rain/protocol");
   const { loadAccess } = await import("@rain/protocol/access");
   const path = requireAccessFile(context, instance);
-  const access: Access = await loadAccess(path);
-  const key = access.keys.governor;
-  if (key === undefined)
-    throw new CommandError(
-      exitCodes.permission,
+  const key = async (): Promise<string> => {
+    const known = (await loadAccess(path)).keys.governor;
+    if (known !== undefined) return known;
+    throw new RainError(
+      "not-allowed",
       `${path} holds no governor key: copy the access file from the server's machine`,
       { accessFile: path },
     );
-  if (address !== undefined && !isLoopback(address.host))
+  };
+  await key();
+  const access = await loadAccess(path);
+  if (address !== undefined && !isLoopback(address.host) && access.certPem === undefined)
     throw new CommandError(
       exitCodes.usage,
-      `governor address ${formatAddress(address)}: this release reaches servers on this machine only, since traffic ` +
-        "between machines must be encrypted and TLS is not there yet; use 127.0.0.1 (and an ssh tunnel)",
+      `governor address ${formatAddress(address)}: that is another machine, but ${path} is that of a server which ` +
+        "listens on its own loopback only: start it with --listen, and copy its access file here",
+      { accessFile: path },
     );
-  const url = address === undefined ? access.url : `http://${formatAddress(address)}`;
-  return { url, key, clusterId: access.clusterId };
+  const scheme = access.certPem === undefined ? "http" : "https";
+  const url = address === undefined ? access.url : `${scheme}://${formatAddress(address)}`;
+  return { url, access, accessFile: path, key };
 }
 
 /** The machine's name, made fit for a path. */

@@ -8,11 +8,20 @@ import { version } from "../version.ts";
 
 export interface ServerFlags {
   readonly listen: Address;
+  /** Further names by which others reach this machine. */
+  readonly hostName: readonly string[];
+  /** Folder of the audit log, where that is not --logdir. */
+  readonly auditDir?: string;
   readonly journal?: string;
   readonly logdir?: string;
   readonly readyFile?: string;
   /** Seconds. */
   readonly lease?: number;
+}
+
+function auditFolder({ auditDir, logdir }: ServerFlags): { readonly auditDir?: string } {
+  const folder = auditDir ?? logdir;
+  return folder === undefined ? {} : { auditDir: resolve(folder) };
 }
 
 /** `rain server`: the server in the foreground. */
@@ -29,6 +38,8 @@ export async function run(context: Context, flags: ServerFlags): Promise<number>
       instanceDir: instance.dir,
       ...(flags.journal === undefined ? {} : { journalDir: resolve(flags.journal) }),
       listen: flags.listen,
+      hostNames: flags.hostName,
+      ...auditFolder(flags),
       ...(flags.lease === undefined ? {} : { leaseMs: flags.lease * 1_000 }),
       version: version(),
       log,

@@ -26,6 +26,7 @@ export interface StartFlags {
   /** Leave one cpu of the machine to the server. */
   readonly reserveCpu: boolean;
   readonly listen: Address;
+  readonly hostName: readonly string[];
   readonly journal?: string;
   readonly logdir?: string;
   readonly workdir?: string;
@@ -229,6 +230,8 @@ async function startServer(start: Start): Promise<{ readonly url: string }> {
     "server",
     ...option("instance", instance.name),
     ...option("listen", formatAddress(flags.listen)),
+    ...flags.hostName.flatMap((name) => option("host-name", name)),
+    ...option("audit-dir", start.logDir),
     ...option("journal", flags.journal === undefined ? undefined : resolve(flags.journal)),
     ...option("lease", flags.lease),
   ]);

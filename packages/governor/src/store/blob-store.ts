@@ -7,7 +7,7 @@ import { nanoid } from "nanoid";
 import { errorCode } from "../monitor/errno.ts";
 import { Cache } from "./cache.ts";
 import { Turns } from "./turns.ts";
-import { secureWorkdir } from "./workdir.ts";
+import { secureFolder } from "@rain/protocol/lock";
 
 export interface Stored {
   readonly sha256: Digest;
@@ -87,7 +87,7 @@ export class BlobStore implements Store {
    * Throws RainError "not-allowed" when others could tamper with the folder.
    */
   static async open(workdir: string, options: StoreOptions = {}): Promise<BlobStore> {
-    await secureWorkdir(workdir);
+    await secureFolder(workdir, "the work folder");
     const store = new BlobStore(workdir, options);
     for (const folder of [store.#root, store.#incoming]) {
       await rm(folder, { recursive: true, force: true });

@@ -1,4 +1,3 @@
 export { BlobStore, type Store } from "./blob-store.ts";
 export { RunStore } from "./run-store.ts";
 export { Trees, TreeUses } from "./trees.ts";
-export { secureWorkdir } from "./workdir.ts";

@@ -1,5 +1,5 @@
-import { Agent } from "node:http";
 import { RainError, type Digest, type ObjectSource } from "@rain/protocol";
+import { Agents, type Pin } from "@rain/protocol/tls";
 import { createHash } from "node:crypto";
 import type { GovernorEffect } from "../core/types.ts";
 import type { BlobStore } from "../store/index.ts";
@@ -13,6 +13,8 @@ export interface AcquirerOptions {
   readonly store: BlobStore;
   /** `http://host:port` of the server: where source addresses that start with '/' are. */
   readonly serverUrl: string;
+  /** The certificate that the server must show, with https. */
+  readonly serverPin?: Pin | undefined;
   /** `host:port` of the server as it knows itself, when `serverUrl` is the near end of a tunnel. */
   readonly serverHost?: string;
   /** Objects that are read at once; default 8. */
@@ -28,13 +30,15 @@ export class Acquirer {
   readonly #serverHost: string | undefined;
   readonly #progressMs: number;
   readonly #slots: Slots;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 16, maxFreeSockets: 4 });
+  readonly #serverPin: Pin | undefined;
+  readonly #agents = new Agents({ keepAlive: true, maxSockets: 16, maxFreeSockets: 4 });
   readonly #stopping = new AbortController();
   readonly #running = new Map<Digest, Promise<void>>();
 
   constructor(options: AcquirerOptions) {
     this.#store = options.store;
     this.#serverUrl = options.serverUrl;
+    this.#serverPin = options.serverPin;
     this.#serverHost = options.serverHost;
     this.#progressMs = options.progressMs ?? 30_000;
     this.#slots = new Slots(options.concurrency ?? 8);
@@ -57,7 +61,7 @@ export class Acquirer {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.allSettled(this.#running.values());
-    this.#agent.destroy();
+    this.#agents.destroy();
   }
 
   async #bring(effect: AcquireEffect): Promise<void> {
@@ -87,12 +91,14 @@ export class Acquirer {
     const { sha256, size } = effect;
     if (!URL.canParse(source.url, this.#serverUrl)) return "the address of a source is not a URL";
     const url = new URL(source.url, this.#serverUrl);
-    if (url.protocol !== "http:") return `${url.host}: ${url.protocol} is not supported, only http:`;
     const path = this.#store.incomingPath();
     const patient = source.url.startsWith("/");
     const { signal } = this.#stopping;
     const hostHeader = patient ? this.#serverHost : undefined;
-    const common = { hostHeader, agent: this.#agent, progressMs: this.#progressMs, signal };
+    const { fingerprint } = source;
+    const named = fingerprint === undefined ? undefined : { fingerprint, from: "the server's word" };
+    const pin = patient ? this.#serverPin : named;
+    const common = { hostHeader, agents: this.#agents, pin, progressMs: this.#progressMs, signal };
     try {
       await download({ url, ticket: source.ticket, sha256, size, path, patient, ...common });
     } catch (error) {

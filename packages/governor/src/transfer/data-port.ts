@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer as createTlsServer } from "node:https";
+import type { AddressInfo, Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import {
   asDigest,
@@ -15,7 +16,9 @@ import {
   type SessionId,
   type TaskId,
 } from "@rain/protocol";
+import { Lobby, Notices } from "@rain/protocol/link";
 import { verifyTicket } from "@rain/protocol/tickets";
+import type { Certificate } from "@rain/protocol/tls";
 import { errorCode } from "../monitor/errno.ts";
 import type { Store } from "../store/index.ts";
 
@@ -27,13 +30,14 @@ export interface DataPortOptions {
     task: TaskId,
     stream: Stream,
   ) => { readonly path?: string; readonly data?: Uint8Array; readonly complete: boolean } | undefined;
+  /** What it shows; without one it speaks plain HTTP, for loopback. */
+  readonly certificate?: Certificate | undefined;
   readonly log: (level: "info" | "warn" | "error", text: string) => void;
 }
 
 /** The most of a log that one answer carries, bytes. */
 const LOG_BYTES = 1_048_576;
-/** A reader that takes no byte for so long is cut, milliseconds. */
-const IDLE_MS = 60_000;
+const CONNECTIONS = 512;
 /** Tickets of so many registrations are good: the last one's, and the one before for reads that were under way. */
 const REGISTRATIONS = 2;
 
@@ -46,33 +50,28 @@ export class DataPort {
   readonly #options: DataPortOptions;
   readonly #server: Server;
   readonly #keys = new Map<Epoch, Uint8Array>();
+  readonly #lobby = new Lobby();
+  readonly #notices: Notices;
 
   constructor(options: DataPortOptions) {
     this.#options = options;
-    this.#server = createServer({
-      maxHeaderSize: limits.headerBytes,
-      headersTimeout: limits.headersTimeoutMs,
-      requestTimeout: limits.requestTimeoutMs,
-      connectionsCheckingInterval: 1_000,
-      keepAliveTimeout: 30_000,
-    });
-    this.#server.maxHeadersCount = 64;
-    this.#server.maxConnections = 512;
-    this.#server.setTimeout(IDLE_MS);
+    this.#notices = new Notices((text) => options.log("warn", `data port: ${text}`));
+    this.#server = createHttpServer(options.certificate);
+    this.#lobby.watch(this.#server);
+    this.#server.on("tlsClientError", (_error, socket: Socket) => socket.destroy());
     this.#server.on("clientError", (_error, socket) => socket.destroy());
     this.#server.on("request", (request, response) => {
       this.#answer(request, response).catch((error: unknown) => this.#failed(request, response, error));
     });
   }
 
-  /** Answers its address, `http://host:port`. Rejects with the system's error. */
-  listen(host: string, port = 0): Promise<string> {
+  /** Answers its port. Rejects with the system's error. */
+  listen(host: string, port = 0): Promise<number> {
     return new Promise((resolve, reject) => {
       this.#server.once("error", reject);
       this.#server.listen(port, host, () => {
         this.#server.off("error", reject);
-        const address = this.#server.address() as AddressInfo;
-        resolve(`http://${host.includes(":") ? `[${host}]` : host}:${address.port}`);
+        resolve((this.#server.address() as AddressInfo).port);
       });
     });
   }
@@ -95,8 +94,11 @@ export class DataPort {
     const target = url && parseTarget(url.pathname);
     if (!url || !target) return refuse(response, 404, "no such path");
     if (request.method !== "GET") return refuse(response, 405, "only GET");
-    if (!this.#isAllowed(request, url.pathname))
+    if (!this.#isAllowed(request, url.pathname)) {
+      this.#notices.add(`refused ${request.socket.remoteAddress ?? "unknown"}, which has no valid ticket`);
       return refuse(response, 403, "no valid ticket for this path");
+    }
+    this.#lobby.admit(request.socket);
     if (target.type === "blob") await this.#sendBlob(target.sha256, request, response);
     else await this.#sendLog(target, url.searchParams.get("offset") ?? "0", response);
   }
@@ -174,6 +176,30 @@ export class DataPort {
   }
 }
 
+function createHttpServer(certificate: Certificate | undefined): Server {
+  const options = {
+    maxHeaderSize: limits.headerBytes,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    connectionsCheckingInterval: limits.connectionCheckMs,
+    keepAliveTimeout: 30_000,
+  };
+  const server =
+    certificate === undefined
+      ? createServer(options)
+      : createTlsServer({
+          ...options,
+          key: certificate.keyPem,
+          cert: certificate.certPem,
+          minVersion: "TLSv1.3",
+          handshakeTimeout: limits.tlsHandshakeMs,
+        });
+  server.maxHeadersCount = limits.headerCount;
+  server.maxConnections = CONNECTIONS;
+  server.setTimeout(limits.idleMs);
+  return server;
+}
+
 const commonHeaders = {
   "Content-Type": "application/octet-stream",
   "Cache-Control": "no-store",
@@ -181,7 +207,8 @@ const commonHeaders = {
 } as const;
 
 function refuse(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { "Content-Type": "text/plain" });
+  // What the peer still sends is not read.
+  response.writeHead(status, { "Content-Type": "text/plain", Connection: "close" });
   response.end(text);
 }
 

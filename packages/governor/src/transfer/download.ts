@@ -1,8 +1,9 @@
 import { createHash, type Hash } from "node:crypto";
 import { open, rm, type FileHandle } from "node:fs/promises";
-import type { Agent, IncomingMessage } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Digest } from "@rain/protocol";
+import type { Agents, Pin } from "@rain/protocol/tls";
 import { get, problemOf, SourceProblem, stopping } from "./get.ts";
 
 export interface DownloadOptions {
@@ -14,7 +15,9 @@ export interface DownloadOptions {
   readonly size: number;
   /** Where the bytes go; a file that is not there yet, and is there only after success. */
   readonly path: string;
-  readonly agent: Agent;
+  readonly agents: Agents;
+  /** The certificate that the source must show, with https. */
+  readonly pin: Pin | undefined;
   readonly progressMs: number;
   readonly signal: AbortSignal;
   /** A source that refuses connections is tried again too: it may be starting. */

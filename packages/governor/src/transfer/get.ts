@@ -1,4 +1,6 @@
-import { request, type Agent, type IncomingMessage } from "node:http";
+import { request, type IncomingMessage } from "node:http";
+import { RainError } from "@rain/protocol";
+import type { Agents, Pin } from "@rain/protocol/tls";
 import { errorCode } from "../monitor/errno.ts";
 
 /** May the same request go better in a moment? `patient`: for who waits until the source has started. */
@@ -20,7 +22,8 @@ export interface GetOptions {
   readonly hostHeader?: string | undefined;
   /** First byte that is wanted. */
   readonly from: number;
-  readonly agent: Agent;
+  readonly agents: Agents;
+  readonly pin: Pin | undefined;
   /** Longest time without a byte, milliseconds. */
   readonly progressMs: number;
   readonly signal: AbortSignal;
@@ -28,12 +31,12 @@ export interface GetOptions {
 
 /** Asks a source for the bytes from `from` on. Throws SourceProblem. */
 export function get(options: GetOptions): Promise<IncomingMessage> {
-  const { url, ticket, hostHeader, from, agent, progressMs, signal } = options;
+  const { url, ticket, hostHeader, from, agents, pin, progressMs, signal } = options;
   const headers: Record<string, string> = { Authorization: `Rain-Ticket ${ticket}` };
   if (hostHeader !== undefined) headers["Host"] = hostHeader;
   if (from > 0) headers["Range"] = `bytes=${from}-`;
   return new Promise((resolve, reject) => {
-    const call = request(url, { agent, headers, signal });
+    const call = request(url, { agent: agents.to(url, pin), headers, signal });
     const silent = new SourceProblem(`sent nothing for ${progressMs / 1000} s`, "no");
     // Once there is an answer, it is its reader who must hear of the problem.
     let begun: IncomingMessage | undefined;
@@ -79,6 +82,7 @@ export const stopping = (): SourceProblem =>
 /** An error of the connection in words. */
 export function problemOf(error: unknown): SourceProblem {
   if (error instanceof SourceProblem) return error;
+  if (error instanceof RainError) return new SourceProblem(`is not trusted: ${error.message}`, "no");
   switch (errorCode(error) ?? "") {
     case "ECONNREFUSED":
       return new SourceProblem("refused the connection", "patient");

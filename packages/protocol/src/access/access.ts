@@ -11,9 +11,9 @@ export type RoleKeys = { readonly [R in Role]?: string | undefined };
 export interface Access {
   readonly v: 1;
   readonly clusterId: string;
-  /** `http://host:port` of the server. */
+  /** `http://host:port` of the server on this machine's loopback, `https://host:port` of any other. */
   readonly url: string;
-  /** The server's certificate, where it speaks TLS. */
+  /** The server's certificate: with https, the only one that is taken for it. */
   readonly certPem?: string | undefined;
   /** A file may hold the keys of some roles only. */
   readonly keys: RoleKeys;
@@ -31,17 +31,22 @@ function isServerUrl(text: string): boolean {
   return bare && url.password === "" && (url.protocol === "http:" || url.protocol === "https:");
 }
 
-export const accessSchema: z.ZodType<Access> = z.strictObject({
-  v: z.literal(1),
-  clusterId: z.string().regex(/^[\w-]{1,64}$/, "the id of a cluster"),
-  url: serverUrl,
-  certPem: z.string().max(32_768).optional(),
-  keys: z.strictObject({
-    client: keySchema("client").optional(),
-    governor: keySchema("governor").optional(),
-    viewer: keySchema("viewer").optional(),
-  }),
-});
+export const accessSchema: z.ZodType<Access> = z
+  .strictObject({
+    v: z.literal(1),
+    clusterId: z.string().regex(/^[\w-]{1,64}$/, "the id of a cluster"),
+    url: serverUrl,
+    certPem: z.string().max(32_768).optional(),
+    keys: z.strictObject({
+      client: keySchema("client").optional(),
+      governor: keySchema("governor").optional(),
+      viewer: keySchema("viewer").optional(),
+    }),
+  })
+  .refine(
+    ({ url, certPem }) => certPem !== undefined || !url.startsWith("https:"),
+    "an https address needs certPem, the server's certificate",
+  );
 
 /** The folder of an instance: `$RAIN_HOME/<name>`, or `~/.rain/<name>`. Throws RainError("bad-request") for a bad name. */
 export function instanceDir(name: string = "default"): string {

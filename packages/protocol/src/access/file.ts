@@ -1,21 +1,25 @@
-import { constants } from "node:fs";
-import { link, mkdir, open, rename, stat, unlink, type FileHandle } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { link, mkdir, rename, stat, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
 import { nanoid } from "nanoid";
-import { RainError } from "../errors.ts";
 import { accessSchema, type Access } from "./access.ts";
-import { createKey } from "./roles.ts";
+import { bad, errno, quote, readPrivateFile, withPrivateDraft } from "./private-file.ts";
+import { createKey, type Role } from "./roles.ts";
 
-const { O_CREAT, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_WRONLY } = constants;
-const MAX_BYTES = 65_536;
+/** Where a server is, and what it shows there. */
+export type ServerPlace = Pick<Access, "url" | "certPem">;
+
+const withPlace = (access: Omit<Access, "url" | "certPem">, { url, certPem }: ServerPlace): Access => {
+  const { v, clusterId, keys } = access;
+  return { v, clusterId, url, ...(certPem === undefined ? {} : { certPem }), keys };
+};
 
 /**
  * Makes the access of a new cluster, with a key for each role, and writes it to `path` (mode 0600, in a folder that is
  * made 0700). Throws RainError("bad-file") when there is a file already, or when others may write to the folder.
  */
-export async function createAccess(path: string, options: { readonly url: string }): Promise<Access> {
+export async function createAccess(path: string, place: ServerPlace): Promise<Access> {
   const keys = { client: createKey("client"), governor: createKey("governor"), viewer: createKey("viewer") };
-  const access: Access = { v: 1, clusterId: nanoid(), url: options.url, keys };
+  const access: Access = withPlace({ v: 1, clusterId: nanoid(), keys }, place);
   await writeAccess(path, access);
   return access;
 }
@@ -27,8 +31,8 @@ export async function writeAccess(path: string, access: Access): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   await checkFolder(folder);
   // A link, unlike a rename, fails when there is a file: of two that start at once, one makes the keys.
-  await withTemporary(path, access, async (temporary) => {
-    await link(temporary, path).catch((error: unknown) => {
+  await withPrivateDraft(path, textOf(access), async (draft) => {
+    await link(draft, path).catch((error: unknown) => {
       if (errno(error) === "EEXIST")
         throw bad(
           path,
@@ -36,66 +40,39 @@ export async function writeAccess(path: string, access: Access): Promise<void> {
         );
       throw error;
     });
-    await unlink(temporary);
+    await unlink(draft);
   });
 }
 
-/** Gives the file another server address, in one step; no write when it is the same. Returns the access. */
-export async function saveAccessUrl(path: string, url: string): Promise<Access> {
+/** Gives the file another place of the server, in one step; no write when it is the same. Returns the access. */
+export async function saveAccessPlace(path: string, place: ServerPlace): Promise<Access> {
   const access = await loadAccess(path);
-  if (access.url === url) return access;
-  const changed = { ...access, url };
-  check(path, changed);
-  await withTemporary(path, changed, (temporary) => rename(temporary, path));
-  return changed;
+  if (access.url === place.url && access.certPem === place.certPem) return access;
+  return replace(path, withPlace(access, place));
 }
+
+/** Gives these roles new keys, in one step. Returns the access as it is then. */
+export async function rotateKeys(path: string, changed: readonly Role[]): Promise<Access> {
+  const access = await loadAccess(path);
+  const fresh = Object.fromEntries(changed.map((role) => [role, createKey(role)]));
+  return replace(path, { ...access, keys: { ...access.keys, ...fresh } });
+}
+
+async function replace(path: string, access: Access): Promise<Access> {
+  check(path, access);
+  await withPrivateDraft(path, textOf(access), (draft) => rename(draft, path));
+  return access;
+}
+
+const textOf = (access: Access): string => `${JSON.stringify(access, null, 2)}\n`;
 
 /**
  * Reads an access file. Throws RainError("bad-file") for one that is missing, a symbolic link, open to others, owned by
  * another user, or not valid; the message says what to do and never holds what the file does.
  */
 export async function loadAccess(path: string): Promise<Access> {
-  // O_NONBLOCK: a FIFO in its place must not block.
-  const file = await open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK).catch((error: unknown) => {
-    throw openProblem(path, error);
-  });
-  try {
-    await checkFile(path, file);
-    return parseAccess(path, await file.readFile("utf8"));
-  } finally {
-    await file.close();
-  }
-}
-
-function openProblem(path: string, error: unknown): unknown {
-  const code = errno(error);
-  if (code === "ENOENT")
-    return bad(
-      path,
-      "does not exist. Start a server (rain start --simple), or copy the file from the server's machine",
-    );
-  if (code === "ELOOP" || code === "EMLINK")
-    return bad(path, "is a symbolic link, which is not followed. Name the file itself");
-  if (code === "EACCES")
-    return bad(path, `may not be read by this user. As its owner: chmod 600 ${quote(path)}`);
-  return error;
-}
-
-async function checkFile(path: string, file: FileHandle): Promise<void> {
-  const found = await file.stat();
-  if (!found.isFile()) throw bad(path, "is not a regular file");
-  const user = process.getuid?.();
-  if (user !== undefined && found.uid !== user)
-    throw bad(
-      path,
-      `belongs to user ${found.uid}, not to you (${user}). Make a copy that is yours: chmod 600 the copy`,
-    );
-  if ((found.mode & 0o077) !== 0) {
-    const mode = (found.mode & 0o777).toString(8);
-    throw bad(path, `holds keys but is open to other users (mode ${mode}). Run: chmod 600 ${quote(path)}`);
-  }
-  if (found.size > MAX_BYTES)
-    throw bad(path, `has ${found.size} bytes; an access file has at most ${MAX_BYTES}`);
+  const missing = "Start a server (rain start --simple), or copy the file from the server's machine";
+  return parseAccess(path, await readPrivateFile(path, missing));
 }
 
 async function checkFolder(folder: string): Promise<void> {
@@ -131,44 +108,3 @@ function check(path: string, value: unknown): Access {
     `is not an access file: ${place}${issue?.message ?? "not valid"}. Copy it again from its source`,
   );
 }
-
-/** Writes the access beside `path` in a file of its own, on disk, and lets `place` put it there. */
-async function withTemporary(
-  path: string,
-  access: Access,
-  place: (temporary: string) => Promise<void>,
-): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${nanoid(8)}.tmp`);
-  const file = await open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-  try {
-    try {
-      await file.writeFile(`${JSON.stringify(access, null, 2)}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await place(temporary);
-  } catch (error) {
-    await unlink(temporary).catch((reason: unknown) => {
-      if (errno(reason) !== "ENOENT") throw reason;
-    });
-    throw error;
-  }
-  await syncFolder(dirname(path));
-}
-
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, O_RDONLY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-const errno = (error: unknown): string | undefined =>
-  error instanceof Error && "code" in error ? String(error.code) : undefined;
-const quote = (path: string): string =>
-  /^[\w./~-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
-const bad = (path: string, problem: string): RainError =>
-  new RainError("bad-file", `${path} ${problem}.`, { path });

@@ -1,9 +1,8 @@
 import { createHash, randomBytes } from "node:crypto";
 import { z } from "zod";
+import { roles, type Role } from "../roles.ts";
 
-/** What a key allows: submit and fetch; register and report; look on. */
-export const roles = ["client", "governor", "viewer"] as const;
-export type Role = (typeof roles)[number];
+export { roles, type Role };
 
 /** Prefixes that a scanner for leaked secrets can recognise. */
 const prefixes: Readonly<Record<Role, string>> = { client: "rainc_", governor: "raing_", viewer: "rainv_" };

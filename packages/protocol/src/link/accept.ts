@@ -9,23 +9,33 @@ import {
   type GovernorMessage,
   type ServerToClient,
 } from "../messages.ts";
+import { denied, isDenied, type Role } from "../roles.ts";
 import type { Verdict } from "./connection.ts";
 
 const numbered = z.object({ req: z.int().min(0) });
+const named = z.object({ type: z.string().max(64) });
 const typed = z.object({ type: z.enum(requestTypes) });
 
-/** A request of a client; one that is not valid is answered with its error as long as its number can be read. */
-export function acceptRequest(value: unknown): Verdict<ClientRequest, ServerToClient> {
+/**
+ * A request of a client or viewer; one that is not valid, or not for this role, is answered with its error as long as
+ * its number can be read.
+ */
+export function acceptRequest(value: unknown, role: Role): Verdict<ClientRequest, ServerToClient> {
+  const type = named.safeParse(value).data?.type ?? "";
+  const isForOthers = isDenied(role, type);
   try {
+    if (isForOthers) throw denied();
     return { message: parse(clientRequest, value, typed.safeParse(value).data?.type ?? "request") };
   } catch (error) {
     const req = numbered.safeParse(value).data?.req;
     if (req === undefined || !(error instanceof RainError)) throw error;
-    return { answer: { type: "error", req, error: toWireError(error) } };
+    const answer = { type: "error", req, error: toWireError(error) } as const;
+    return isForOthers ? { answer, denied: type } : { answer };
   }
 }
 
 /** A message of a governor. One that is not valid closes the link: its two sides no longer agree on what was said. */
-export const acceptGovernor = (value: unknown): { readonly message: GovernorMessage } => ({
-  message: parse(governorMessage, value, "message of a governor"),
-});
+export function acceptGovernor(value: unknown): { readonly message: GovernorMessage } {
+  if (isDenied("governor", named.safeParse(value).data?.type ?? "")) throw denied();
+  return { message: parse(governorMessage, value, "message of a governor") };
+}

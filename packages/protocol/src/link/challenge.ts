@@ -1,4 +1,4 @@
-import { request } from "node:http";
+import { request, type Agent } from "node:http";
 import { z } from "zod";
 import { RainError } from "../errors.ts";
 import { challengePath } from "../http.ts";
@@ -28,10 +28,11 @@ const MAX_BYTES = 16_384;
 /** Asks the server at `url` for a challenge. Throws RainError("connection"). */
 export async function fetchChallenge(
   url: string,
+  agent: Agent,
   signal: AbortSignal,
   hostHeader?: string,
 ): Promise<Challenge> {
-  const { status, body } = await get(url, signal, hostHeader).catch((error: unknown) => {
+  const { status, body } = await get(url, agent, signal, hostHeader).catch((error: unknown) => {
     throw connectionProblem(url, error);
   });
   if (status === 200) {
@@ -63,12 +64,13 @@ function readChallenge(body: string): Challenge | undefined {
 
 function get(
   url: string,
+  agent: Agent,
   signal: AbortSignal,
   hostHeader: string | undefined,
 ): Promise<{ readonly status: number; readonly body: string }> {
   const headers = hostHeader === undefined ? {} : { Host: hostHeader };
   return new Promise((resolve, reject) => {
-    const req = request(new URL(challengePath, url), { signal, agent: false, headers }, (res) => {
+    const req = request(new URL(challengePath, url), { signal, agent, headers }, (res) => {
       let body = "";
       res.setEncoding("utf8");
       res.on("error", reject);

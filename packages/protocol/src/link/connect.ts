@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
-import type { ClientRequest as HttpRequest, IncomingMessage } from "node:http";
+import type { Agent, ClientRequest as HttpRequest, IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { WebSocket } from "ws";
 import type { z } from "zod";
 import { keyId } from "../access/index.ts";
@@ -8,6 +9,7 @@ import { parse } from "../codec/index.ts";
 import { RainError } from "../errors.ts";
 import { linkPath } from "../http.ts";
 import { PROTOCOL_MAX, PROTOCOL_MIN } from "../limits.ts";
+import { Agents, type Pin } from "../tls/index.ts";
 import { connectionProblem, fetchChallenge } from "./challenge.ts";
 import { Connection, socketOptions } from "./connection.ts";
 import { formatOffer } from "./offer.ts";
@@ -15,8 +17,10 @@ import { commonVersion, proof, sameProof, versionProblem, type Handshake } from 
 import type { Link, LinkRole, VersionRange, Welcome } from "./types.ts";
 
 export interface ConnectOptions<In> {
-  /** `http://host:port` of the server. */
+  /** `http://host:port` of the server on loopback, `https://host:port` elsewhere. */
   readonly url: string;
+  /** The certificate that the server must show; needed with https. */
+  readonly pin?: Pin | undefined;
   /** `host:port` of the server as it knows itself, when `url` is the near end of a tunnel to it. */
   readonly hostHeader?: string | undefined;
   readonly role: LinkRole;
@@ -35,14 +39,35 @@ export interface ConnectOptions<In> {
 /**
  * Opens a link to a server, each side proving to the other that it knows the role's key.
  * Throws RainError: "connection" when there is no server, "unauthorized" when a proof fails or the cluster is another
- * one, "version-mismatch" when no version of the protocol is common.
+ * one or the certificate another, "version-mismatch" when no version of the protocol is common.
  */
 export async function connectLink<In, Out extends object>(
   options: ConnectOptions<In>,
 ): Promise<Link<In, Out>> {
-  const { url, role, key } = options;
   const signal = AbortSignal.timeout(options.timeoutMs ?? 10_000);
-  const challenge = await fetchChallenge(url, signal, options.hostHeader);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await connectOnce<In, Out>(options, signal);
+    } catch (error) {
+      // A server that a crowd runs into cuts those for whom it has no room: they come a little later.
+      const wasCut = error instanceof RainError && error.facts["errno"] === "ECONNRESET";
+      if (!wasCut || attempt === MAX_ATTEMPTS || signal.aborted) throw error;
+      await delay(Math.random() * CROWD_MS * attempt);
+    }
+  }
+}
+
+const MAX_ATTEMPTS = 5;
+const CROWD_MS = 100;
+
+async function connectOnce<In, Out extends object>(
+  options: ConnectOptions<In>,
+  signal: AbortSignal,
+): Promise<Link<In, Out>> {
+  const { url, role, key } = options;
+  // A connection of its own for each step: nothing is kept.
+  const agent = new Agents().to(new URL(url), options.pin);
+  const challenge = await fetchChallenge(url, agent, signal, options.hostHeader);
   const { clusterId, serverInstance: instance, nonce } = challenge;
   if (options.clusterId !== undefined && options.clusterId !== clusterId)
     throw new RainError(
@@ -56,7 +81,7 @@ export async function connectLink<In, Out extends object>(
   if (commonVersion(client, server) === undefined) throw mismatch(url, versionProblem(role, client, server));
   const cnonce = randomBytes(32).toString("base64url");
   const handshake: Handshake = { nonce, clusterId, instance, server, role, id: keyId(key), cnonce, client };
-  return new Promise((resolve, reject) => open(options, handshake, signal, { resolve, reject }));
+  return new Promise((resolve, reject) => open(options, agent, handshake, signal, { resolve, reject }));
 }
 
 interface Settle<In, Out> {
@@ -67,6 +92,7 @@ interface Settle<In, Out> {
 /** Everything here hangs on events: what follows `open` must happen in its tick, or frames would be lost. */
 function open<In, Out extends object>(
   options: ConnectOptions<In>,
+  agent: Agent,
   handshake: Handshake,
   signal: AbortSignal,
   { resolve, reject }: Settle<In, Out>,
@@ -76,6 +102,7 @@ function open<In, Out extends object>(
   const { id, nonce, cnonce, client: proto } = handshake;
   const ws = new WebSocket(new URL(linkPath, url.replace(/^http/, "ws")), {
     ...socketOptions,
+    agent,
     headers: {
       Authorization: formatOffer({ role, id, nonce, cnonce, proto, mac }),
       ...(hostHeader === undefined ? {} : { Host: hostHeader }),

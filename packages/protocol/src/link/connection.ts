@@ -6,7 +6,10 @@ import { limits } from "../limits.ts";
 import type { Closed, Link, LinkRole, Welcome } from "./types.ts";
 
 /** What to do with a value that arrived: hand it on, or answer it here. */
-export type Verdict<In, Out> = { readonly message: In } | { readonly answer: Out };
+export type Verdict<In, Out> =
+  | { readonly message: In }
+  /** `denied`: the type of the message, which the peer's role may not send. */
+  | { readonly answer: Out; readonly denied?: string };
 
 export interface Wiring<In, Out> {
   readonly role: LinkRole;
@@ -15,6 +18,8 @@ export interface Wiring<In, Out> {
   readonly accept: (value: unknown) => Verdict<In, Out>;
   /** Told of what the peer sent that closes the link. */
   readonly refused: (problem: string) => void;
+  /** Told of a message that was answered only with a refusal. */
+  readonly denied?: (type: string) => void;
   /** Time between pings, ms. */
   readonly keepaliveMs?: number | undefined;
 }
@@ -160,8 +165,10 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
       if (!(error instanceof RainError)) throw error;
       return this.#refuse(POLICY, error.message);
     }
-    if ("answer" in verdict) this.send(verdict.answer);
-    else if (this.#onMessage !== undefined) this.#onMessage(verdict.message);
+    if ("answer" in verdict) {
+      if (verdict.denied !== undefined) this.#wiring.denied?.(verdict.denied);
+      this.send(verdict.answer);
+    } else if (this.#onMessage !== undefined) this.#onMessage(verdict.message);
     else this.#keep(verdict.message, data.length);
   }
 

@@ -4,17 +4,20 @@ import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { WebSocketServer, type WebSocket } from "ws";
 import { keyId, type RoleKeys } from "../access/index.ts";
-import { challengePath, linkPath } from "../http.ts";
+import { challengePath, isLoopbackHost, linkPath } from "../http.ts";
 import { PROTOCOL_MAX, PROTOCOL_MIN } from "../limits.ts";
 import type { ClientRequest, GovernorMessage } from "../messages.ts";
 import type { ServerToClient, ServerToGovernor } from "../messages.ts";
+import { ruleOf } from "../roles.ts";
 import { acceptGovernor, acceptRequest } from "./accept.ts";
 import { Connection, socketOptions, type Wiring } from "./connection.ts";
 import { FailureLimit } from "./failures.ts";
 import { foreignRequest, localHostNames } from "./hosts.ts";
+import type { Lobby } from "./lobby.ts";
 import { NonceTable } from "./nonces.ts";
 import { parseOffer, type Offer } from "./offer.ts";
 import { refuseUpgrade } from "./refusal.ts";
+import { targetOf } from "./target.ts";
 import { commonVersion, proof, sameProof, versionProblem, type Handshake } from "./transcript.ts";
 import type { AuditEntry, LinkRole, ServerLink, VersionRange, Welcome } from "./types.ts";
 
@@ -26,6 +29,8 @@ export interface GateOptions {
   readonly keys: RoleKeys;
   /** Names that a `Host` header may have, in lower case. Default: those of this machine for itself. */
   readonly hostNames?: (() => readonly string[]) | undefined;
+  /** Told of peers that have proved who they are. */
+  readonly lobby?: Lobby | undefined;
   /** Called in the tick in which the link opened. */
   readonly onLink: (link: ServerLink) => void;
   readonly audit: (entry: AuditEntry) => void;
@@ -38,9 +43,17 @@ export interface GateOptions {
 type ClientConnection = Connection<ClientRequest, ServerToClient>;
 type GovernorConnection = Connection<GovernorMessage, ServerToGovernor>;
 type AnyConnection = ClientConnection | GovernorConnection;
+/** Who sends an HTTP request. */
+export interface Caller {
+  readonly role: LinkRole;
+  /** Number of the link that it belongs to. */
+  readonly connection: number;
+  readonly keyId: string;
+}
 interface Held {
   readonly id: number;
   readonly role: LinkRole;
+  readonly keyId: string;
   readonly connection: AnyConnection;
 }
 const CLOSE_WAIT_MS = 1_000;
@@ -51,6 +64,7 @@ export class Gate {
   readonly #protocol: VersionRange;
   readonly #nonces: NonceTable;
   readonly #failures: FailureLimit;
+  #keys: RoleKeys;
   readonly #sockets: WebSocketServer;
   /** Headers to add to the answer of an upgrade. */
   readonly #answers: WeakMap<IncomingMessage, readonly string[]> = new WeakMap();
@@ -64,6 +78,7 @@ export class Gate {
     for (const name of [options.clusterId, options.instance])
       if (!/^[\w-]{1,64}$/.test(name)) throw new TypeError(`not an id of a cluster or server: ${name}`);
     this.#options = options;
+    this.#keys = options.keys;
     this.#protocol = options.protocol ?? { min: PROTOCOL_MIN, max: PROTOCOL_MAX };
     const now = options.now ?? (() => performance.now());
     this.#nonces = new NonceTable(now);
@@ -100,7 +115,8 @@ export class Gate {
     if (this.#closing) return refuseUpgrade(socket, 503, "The server is stopping.");
     const foreign = this.check(req);
     if (foreign !== undefined) return this.#refuse(req, socket, 403, { detail: foreign }, "Forbidden.");
-    if (pathOf(req) !== linkPath) return refuseUpgrade(socket, 404, "There is nothing here.");
+    if (pathOf(req) !== linkPath)
+      return this.#refuse(req, socket, 404, { verb: "route" }, "There is nothing here.");
     const offer = parseOffer(req.headers.authorization);
     const problem = this.#verify(offer);
     // The same answer whatever was wrong: it tells nothing.
@@ -118,12 +134,29 @@ export class Gate {
    * Who sends an HTTP request with `Authorization: Rain-Token T`: the role and number of the link whose token it is.
    * Undefined without such a header, or when that link is closed.
    */
-  authorize(req: IncomingMessage): { readonly role: LinkRole; readonly connection: number } | undefined {
+  authorize(req: IncomingMessage): Caller | undefined {
     const token = /^Rain-Token ([A-Za-z0-9_-]{43})$/.exec(req.headers.authorization ?? "")?.[1];
     const held = token === undefined ? undefined : this.#byToken.get(digestOf(token));
-    if (held !== undefined) return { role: held.role, connection: held.id };
-    if (req.headers.authorization !== undefined) this.#countFailure(req, { verb: "token" });
-    return undefined;
+    if (held === undefined) return undefined;
+    this.#options.lobby?.admit(req.socket);
+    return { role: held.role, connection: held.id, keyId: held.keyId };
+  }
+
+  /** Writes down that an HTTP request was refused; false when its address has had so many that it gets no answer. */
+  refused(req: IncomingMessage, entry: Partial<AuditEntry>): boolean {
+    return this.#countFailure(req, { verb: "route", target: targetPath(req), ...entry });
+  }
+
+  /**
+   * Takes other keys from now on. Links of a role whose key changed are closed: their peers come back with the new key,
+   * or not at all.
+   */
+  setKeys(keys: RoleKeys): void {
+    this.#keys = keys;
+    for (const { role, keyId: id, connection } of this.#links) {
+      const key = keys[role];
+      if (key === undefined || keyId(key) !== id) connection.close(1000, `the ${role} key was changed`);
+    }
   }
 
   /** Takes no more links and closes those that are open; resolves when all are closed. */
@@ -141,7 +174,7 @@ export class Gate {
   #verify(offer: Offer | undefined): string | undefined {
     if (offer === undefined) return "no proof, or not one of ours";
     if (!this.#nonces.take(offer.nonce)) return "the challenge is unknown, used or too old";
-    const key = this.#options.keys[offer.role];
+    const key = this.#keys[offer.role];
     if (key === undefined) return "this server has no key for the role";
     return sameProof(offer.mac, proof(key, "client", this.#handshake(offer)))
       ? undefined
@@ -155,7 +188,7 @@ export class Gate {
   }
 
   #admit(req: IncomingMessage, socket: Socket, head: Buffer, offer: Offer, version: number): void {
-    const key = this.#options.keys[offer.role] ?? "";
+    const key = this.#keys[offer.role] ?? "";
     const handshake = this.#handshake(offer);
     const mac = proof(key, "server", handshake, version);
     this.#answers.set(req, [`Rain-Protocol: ${version}`, `Rain-Proof: ${mac}`]);
@@ -169,19 +202,33 @@ export class Gate {
   }
 
   #open(ws: WebSocket, socket: Socket, offer: Offer, key: string, welcome: Welcome): void {
+    this.#options.lobby?.admit(socket);
     const id = ++this.#lastId;
     const { role } = offer;
     const remote = addressOf(socket);
+    const address = socket.remoteAddress ?? "unknown";
     const entry = { remote, connection: id, role, keyId: keyId(key) };
-    const common = {
+    const common: CommonWiring = {
       welcome,
       keepaliveMs: this.#options.keepaliveMs,
-      refused: (detail: string) =>
-        this.#options.audit({ verb: "message", result: "refused", ...entry, detail }),
+      refused: (detail) => this.#options.audit({ verb: "message", result: "refused", ...entry, detail }),
+      denied: (type) => {
+        const suppressed = this.#failures.count(address);
+        if (suppressed !== undefined)
+          this.#options.audit({ verb: type, result: "refused", ...entry, ...more(suppressed) });
+      },
+      heard: (message) => {
+        const target = targetOf(message);
+        if (ruleOf(role, message.type)?.audit === true && !isPart(message))
+          this.#options.audit({ verb: message.type, result: "accepted", ...entry, target });
+      },
     };
+    const place = { id, isLocal: isLocal(socket) };
     const { connection, link } =
-      role === "client" ? openClient(ws, socket, id, common) : openGovernor(ws, socket, id, common);
-    const held: Held = { id, role, connection };
+      role === "governor"
+        ? openGovernor(ws, socket, place, common)
+        : openClient(ws, socket, role, place, common);
+    const held: Held = { id, role, keyId: keyId(key), connection };
     const token = digestOf(welcome.token);
     this.#links.add(held);
     this.#byToken.set(token, held);
@@ -209,35 +256,67 @@ export class Gate {
   #countFailure(req: IncomingMessage, entry: Partial<AuditEntry> & Pick<AuditEntry, "verb">): boolean {
     const suppressed = this.#failures.count(req.socket.remoteAddress ?? "unknown");
     if (suppressed === undefined) return false;
-    const more = suppressed > 0 ? { suppressed } : {};
-    this.#options.audit({ result: "refused", remote: addressOf(req.socket), ...entry, ...more });
+    this.#options.audit({ result: "refused", remote: addressOf(req.socket), ...entry, ...more(suppressed) });
     return true;
   }
 }
 
-type CommonWiring = Pick<Wiring<unknown, unknown>, "welcome" | "refused" | "keepaliveMs">;
+type CommonWiring = Pick<Wiring<unknown, unknown>, "welcome" | "refused" | "denied" | "keepaliveMs"> & {
+  /** Told of every message that is allowed and valid. */
+  readonly heard: (message: ClientRequest | GovernorMessage) => void;
+};
 interface Opened {
   readonly connection: AnyConnection;
   readonly link: ServerLink;
 }
+type Place = Pick<ServerLink, "id" | "isLocal">;
 
-function openClient(ws: WebSocket, socket: Socket, id: number, common: CommonWiring): Opened {
+function openClient(
+  ws: WebSocket,
+  socket: Socket,
+  role: "client" | "viewer",
+  place: Place,
+  { heard, ...common }: CommonWiring,
+): Opened {
   const connection: ClientConnection = new Connection(ws, socket, {
     ...common,
-    role: "client",
-    accept: acceptRequest,
+    role,
+    accept: (value) => {
+      const verdict = acceptRequest(value, role);
+      if ("message" in verdict) heard(verdict.message);
+      return verdict;
+    },
   });
-  return { connection, link: Object.assign(connection, { id, role: "client" as const }) };
+  return { connection, link: Object.assign(connection, { ...place, role }) };
 }
-function openGovernor(ws: WebSocket, socket: Socket, id: number, common: CommonWiring): Opened {
+function openGovernor(
+  ws: WebSocket,
+  socket: Socket,
+  place: Place,
+  { heard, ...common }: CommonWiring,
+): Opened {
   const connection: GovernorConnection = new Connection(ws, socket, {
     ...common,
     role: "governor",
-    accept: acceptGovernor,
+    accept: (value) => {
+      const verdict = acceptGovernor(value);
+      heard(verdict.message);
+      return verdict;
+    },
   });
-  return { connection, link: Object.assign(connection, { id, role: "governor" as const }) };
+  return { connection, link: Object.assign(connection, { ...place, role: "governor" as const }) };
 }
 
+/** Of a submit in parts, the last one is written down. */
+const isPart = (message: ClientRequest | GovernorMessage): boolean =>
+  message.type === "submit" && !message.last;
+const more = (suppressed: number): Pick<AuditEntry, "suppressed"> => (suppressed > 0 ? { suppressed } : {});
+/** The same machine also when it was reached by its own outer address. */
+const isLocal = ({ remoteAddress, localAddress }: Socket): boolean =>
+  remoteAddress === localAddress || isLoopbackHost((remoteAddress ?? "").replace(/^::ffff:/, ""));
+/** A path as far as it is plain: what a stranger sends is not copied into a log as it comes. */
+const targetPath = (req: IncomingMessage): string =>
+  `${req.method ?? ""} ${(pathOf(req) ?? "").replaceAll(/[^\w/.-]/g, "?").slice(0, 200)}`;
 const claimed = (offer: Offer | undefined): Partial<AuditEntry> =>
   offer === undefined ? {} : { role: offer.role, keyId: offer.id };
 const pathOf = (req: IncomingMessage): string | undefined => req.url?.split("?")[0];

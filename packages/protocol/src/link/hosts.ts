@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http";
+import { limits } from "../limits.ts";
 
 /** Names that a browser on the same machine uses for a server there. */
 export const localHostNames: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
@@ -8,6 +9,7 @@ export const localHostNames: readonly string[] = ["localhost", "127.0.0.1", "[::
  * server (DNS rebinding); an `Origin` that is not ours is a page of another site in a user's browser.
  */
 export function foreignRequest(req: IncomingMessage, hostNames: readonly string[]): string | undefined {
+  if (req.rawHeaders.length > 2 * limits.headerCount) return "there are too many headers";
   const host = soleHeader(req, "host");
   if (host === undefined) return "there must be exactly one Host header";
   const split = /^(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,255})(?::(\d{1,5}))?$/.exec(host.toLowerCase());

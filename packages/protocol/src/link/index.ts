@@ -1,5 +1,7 @@
 export { connectLink, type ConnectOptions } from "./connect.ts";
-export { Gate, type GateOptions } from "./gate.ts";
+export { Gate, type Caller, type GateOptions } from "./gate.ts";
+export { Lobby } from "./lobby.ts";
+export { Notices } from "./notices.ts";
 export type {
   AuditEntry,
   ClientPeer,

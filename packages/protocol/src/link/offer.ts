@@ -1,4 +1,5 @@
 import type { LinkRole, VersionRange } from "./types.ts";
+import { roles } from "../roles.ts";
 import { formatRange, parseRange } from "./transcript.ts";
 
 /** What a peer says in the `Authorization` header of its upgrade. */
@@ -16,7 +17,7 @@ const MAX_LENGTH = 1_024;
 /** 32 bytes in base64url. */
 export const secret32: RegExp = /^[A-Za-z0-9_-]{43}$/;
 const patterns: Readonly<Record<keyof Offer, RegExp>> = {
-  role: /^(client|governor)$/,
+  role: /^(client|governor|viewer)$/,
   id: /^[0-9a-f]{8}$/,
   nonce: secret32,
   cnonce: secret32,
@@ -44,7 +45,7 @@ export function parseOffer(header: string | undefined): Offer | undefined {
   if (proto === undefined) return undefined;
   const field = (name: keyof Offer): string => fields.get(name) ?? "";
   return {
-    role: field("role") === "client" ? "client" : "governor",
+    role: roles.find((role) => role === field("role")) ?? "viewer",
     id: field("id"),
     nonce: field("nonce"),
     cnonce: field("cnonce"),

@@ -1,8 +1,8 @@
 import type { Role } from "../access/index.ts";
 import type { ClientRequest, GovernorMessage, ServerToClient, ServerToGovernor } from "../messages.ts";
 
-/** Roles that talk over a link; a viewer only reads over HTTP. */
-export type LinkRole = Exclude<Role, "viewer">;
+/** Roles that talk over a link: a viewer asks as a client does, for less. */
+export type LinkRole = Role;
 
 /** What both sides of a link know once it is open. */
 export interface Welcome {
@@ -44,16 +44,22 @@ export interface Link<In, Out> {
 interface ServerSide {
   /** Number of the connection, never used again by this server process. */
   readonly id: number;
+  /** The peer is on this machine, or its tunnel ends here. */
+  readonly isLocal: boolean;
 }
-export type ClientPeer = Link<ClientRequest, ServerToClient> & ServerSide & { readonly role: "client" };
+export type ClientPeer = Link<ClientRequest, ServerToClient> &
+  ServerSide & { readonly role: "client" | "viewer" };
 export type GovernorPeer = Link<GovernorMessage, ServerToGovernor> &
   ServerSide & { readonly role: "governor" };
 /** A link as the server holds it. */
 export type ServerLink = ClientPeer | GovernorPeer;
 
-/** One line of the audit log; who writes it adds the time. Never a key, a token or a MAC. */
+/** One line of the audit log; who writes it adds the time. Never a key, a token, a MAC, a header or an argument. */
 export interface AuditEntry {
-  readonly verb: "handshake" | "token" | "message";
+  /** "handshake", "token", "route", "message" (one that closed its link), or the type of a message. */
+  readonly verb: string;
+  /** Numbers of what it was about: `3` a session, `3/17` a task, `3/o4` an object, `g2` a governor; or a path. */
+  readonly target?: string | undefined;
   readonly result: "accepted" | "refused";
   readonly remote: string;
   readonly connection?: number | undefined;

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { RainError } from "../errors.ts";
 
+export { secureFolder } from "./secure.ts";
+
 /** Who holds a folder. Pid, start time and boot together never name two processes. */
 interface Holder {
   readonly pid: number;

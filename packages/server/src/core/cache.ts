@@ -17,7 +17,7 @@ export interface CachedOutput {
   readonly user?: UserAttributes | undefined;
   /** Small ones stay as long as the entry does. */
   readonly data?: Uint8Array | undefined;
-  /** It is large and was not needed when its task finished: there were no bytes to keep. */
+  /** It is large, and its task does not have the bytes: nobody needed them, or it has those of an earlier run. */
   readonly gone?: boolean | undefined;
 }
 
@@ -165,7 +165,10 @@ export class Cache {
   }
 }
 
-/** The outputs of a task that just finished, as an entry keeps them; undefined when one of them is not known. */
+/**
+ * The outputs of a run as an entry keeps them; undefined when one of them was not reported. Those of the run, and not
+ * the task's objects: where it ran again for one lost output, the others are of an earlier run, perhaps of other inputs.
+ */
 export function cachedOutputs(
   task: Task,
   reports: readonly (Omit<CachedOutput, "gone"> & { readonly object: ObjectId })[],
@@ -173,17 +176,16 @@ export function cachedOutputs(
   const outputs: CachedOutput[] = [];
   for (const { object: id } of task.spec.outputs) {
     const state = task.session.objects.get(id)?.state;
-    const known = state?.kind === "finished" ? state : reports.find(({ object }) => object === id);
-    if (!known) return undefined;
-    const { size, sha256, contentType, user, data } = known;
-    const gone = data === undefined && state?.kind !== "finished";
+    const report = reports.find(({ object }) => object === id);
+    if (!report) return undefined;
+    const { size, sha256, contentType, user, data } = report;
+    const isThere = state?.kind === "finished" && state.sha256 === sha256;
     outputs.push({
       size,
       sha256,
       contentType,
       ...(user && { user }),
-      ...(data && { data }),
-      ...(gone && { gone }),
+      ...(data ? { data } : isThere ? {} : { gone: true }),
     });
   }
   return outputs;

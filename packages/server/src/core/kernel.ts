@@ -10,7 +10,8 @@ import {
   type ServerToGovernor,
 } from "@rain/protocol";
 import { promote } from "./ahead.ts";
-import { type Changes, type DurableState } from "./apply.ts";
+import type { DurableState } from "./apply.ts";
+import type { Changes } from "./apply-tasks.ts";
 import { CacheUse } from "./cache-use.ts";
 import { Copies } from "./copies.ts";
 import { demandKey, demandOf } from "./demand.ts";

@@ -1,4 +1,4 @@
-import { outputsOf } from "./apply.ts";
+import { outputsOf } from "./apply-tasks.ts";
 import type { Live, LiveTask } from "./live.ts";
 import type { Task } from "./state.ts";
 

@@ -9,7 +9,7 @@ import {
   type SessionId,
   type TaskId,
 } from "@rain/protocol";
-import { outputsOf } from "./apply.ts";
+import { outputsOf } from "./apply-tasks.ts";
 import { createDatastore, deleteDatastore } from "./datastore-requests.ts";
 import { clearCache, listCache } from "./cache-use.ts";
 import { drainGovernor, stopGovernor } from "./drain.ts";

@@ -7,7 +7,7 @@ import {
   type TaskFailure,
   type TaskInfo,
 } from "@rain/protocol";
-import { outputsOf } from "./apply.ts";
+import { outputsOf } from "./apply-tasks.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Session, Task } from "./state.ts";
 import { objectState, taskState, taskView } from "./views.ts";

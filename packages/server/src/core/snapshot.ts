@@ -7,7 +7,8 @@ import type {
   TaskId,
   TaskSpec,
 } from "@rain/protocol";
-import { addTask, type DurableState } from "./apply.ts";
+import type { DurableState } from "./apply.ts";
+import { addTask } from "./apply-tasks.ts";
 import { Curves, type CurveColumns } from "./curves.ts";
 import type { CacheEntry } from "./cache.ts";
 import type { DataObject, DurableObjectState, DurableTaskState, KnownGovernor, Session } from "./state.ts";

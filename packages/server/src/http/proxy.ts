@@ -1,13 +1,39 @@
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
 import { pipeline } from "node:stream/promises";
+import { isLoopbackHost } from "@rain/protocol";
 import { signTicket } from "@rain/protocol/tickets";
+import type { Agents } from "@rain/protocol/tls";
 import { respondBytes } from "./respond.ts";
 
 /** Where a governor's data port is, and the key of its tickets. */
 export interface DataPort {
   readonly url: string;
+  /** Of the certificate that it shows; absent on loopback. */
+  readonly fingerprint: string | undefined;
   readonly ticketKey: Uint8Array;
   readonly epoch: number;
+}
+
+/** Why a data port cannot be used, in words for who started the governor; undefined when it can. */
+export function dataPortProblem(
+  dataUrl: string,
+  fingerprint: string | undefined,
+  isNear: boolean,
+): string | undefined {
+  const url = URL.canParse(dataUrl) ? new URL(dataUrl) : undefined;
+  if (url === undefined || url.href !== `${url.origin}/`)
+    return "the address of the data port is not http(s)://host:port";
+  if (url.protocol === "https:")
+    return fingerprint === undefined
+      ? "the data port speaks TLS, but its certificate was not told"
+      : undefined;
+  if (url.protocol !== "http:" || !isLoopbackHost(url.hostname))
+    return `the data port ${dataUrl} is not encrypted and not on loopback`;
+  if (isNear) return undefined;
+  return (
+    `the data port ${dataUrl} is on the loopback of another machine than the server's, where nobody can read from it: ` +
+    "start the governor with --listen and an address of its machine (0.0.0.0 for all)"
+  );
 }
 
 /** How long a governor may take to begin its answer, milliseconds. */
@@ -22,13 +48,14 @@ const FORWARDED = ["content-length", "content-range", "accept-ranges", "rain-com
  * and the client reads on from where it was.
  */
 export async function passThrough(
+  agents: Agents,
   port: DataPort,
   path: string,
   query: string,
   range: string | undefined,
   response: ServerResponse,
 ): Promise<boolean> {
-  const answer = await open(port, path, query, range);
+  const answer = await open(agents, port, path, query, range);
   if (!answer) return false;
   if (answer.statusCode !== 200 && answer.statusCode !== 206) {
     answer.resume();
@@ -50,6 +77,7 @@ export async function passThrough(
 }
 
 function open(
+  agents: Agents,
   port: DataPort,
   path: string,
   query: string,
@@ -57,7 +85,11 @@ function open(
 ): Promise<IncomingMessage | undefined> {
   const ticket = signTicket(port.ticketKey, { method: "GET", path, epoch: port.epoch });
   return new Promise((resolve) => {
-    const request = httpRequest(new URL(path + query, port.url), {
+    const url = new URL(path + query, port.url);
+    const { fingerprint } = port;
+    const pin = fingerprint === undefined ? undefined : { fingerprint, from: "the governor's registration" };
+    const request = httpRequest(url, {
+      agent: agents.to(url, pin),
       headers: { Authorization: `Rain-Ticket ${ticket}`, ...(range === undefined ? {} : { Range: range }) },
       timeout: ANSWER_MS,
     });

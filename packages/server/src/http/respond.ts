@@ -16,6 +16,14 @@ export function respondText(response: ServerResponse, status: number, text: stri
   response.end(`${text}\n`);
 }
 
+/** A refusal ends its connection: what the peer still sends is not read. */
+export function respondRefusal(response: ServerResponse, status: number, text: string): void {
+  response.setHeader("Connection", "close");
+  respondText(response, status, text);
+  const { socket } = response;
+  response.once("finish", () => socket?.destroySoon());
+}
+
 export function respondBytes(
   response: ServerResponse,
   status: number,

@@ -6,25 +6,36 @@ import {
   asSessionId,
   asTaskId,
   blobPath,
+  deniedText,
   logPath,
   parseRange,
   RainError,
   rangeHeaders,
   type GovernorId,
   type ObjectRef,
+  type Rule,
 } from "@rain/protocol";
+import type { AuditEntry, Caller } from "@rain/protocol/link";
 import { verifyTicket } from "@rain/protocol/tickets";
+import type { Agents } from "@rain/protocol/tls";
 import type { ServerCore } from "../core/index.ts";
 import type { BlobFolder } from "../objects/blobs.ts";
 import { passThrough, type DataPort } from "./proxy.ts";
-import { respondBytes, respondText } from "./respond.ts";
+import { respondBytes, respondRefusal, respondText } from "./respond.ts";
 
 /** What the routes need of the server. */
 export interface RouteContext {
   readonly core: ServerCore;
   readonly blobs: BlobFolder;
-  /** Is this request of a connected client? */
-  isClient(request: IncomingMessage): boolean;
+  /** Who sends this: the owner of the link whose token it carries. */
+  callerOf(request: IncomingMessage): Caller | undefined;
+  /** The sender has proved by a ticket that it may be here. */
+  admit(request: IncomingMessage): void;
+  /** Writes down what was done. */
+  audit(request: IncomingMessage, caller: Caller | undefined, target: string): void;
+  /** Writes down what was refused; false when it shall get no answer. */
+  refused(request: IncomingMessage, entry: Partial<AuditEntry>): boolean;
+  readonly agents: Agents;
   /** Key of the tickets for this server's own bytes. */
   readonly ticketKey: Uint8Array;
   dataPort(governor: GovernorId): DataPort | undefined;
@@ -39,30 +50,48 @@ interface Call {
   readonly path: string;
   readonly query: string;
   readonly parts: readonly string[];
+  readonly caller: Caller | undefined;
+}
+
+interface Route {
+  readonly method: string;
+  readonly pattern: RegExp;
+  /** A path that it serves, for the test that walks the table. */
+  readonly example: string;
+  readonly rule: Rule;
+  /** Whoever has a ticket for the path may call it too. */
+  readonly ticket: boolean;
+  readonly handler: Handler;
 }
 
 /**
- * The HTTP surface beside the handshake, one row a route: anything else is 404, and a caller without the right that
- * the row names is answered 403 before the handler runs.
+ * The HTTP surface beside the handshake, one row a route: anything else is denied, and so is a caller whose role the
+ * row does not name, before the handler runs.
  */
-const routes: readonly {
-  readonly method: string;
-  readonly pattern: RegExp;
-  /** `ticket`: a governor with a ticket may call it too. */
-  readonly allow: "client" | "client-or-ticket";
-  readonly handler: Handler;
-}[] = [
-  { method: "PUT", pattern: /^\/rain\/v1\/blobs\/([0-9a-f]{64})$/, allow: "client", handler: putBlob },
+export const routes: readonly Route[] = [
+  {
+    method: "PUT",
+    pattern: /^\/rain\/v1\/blobs\/([0-9a-f]{64})$/,
+    example: `/rain/v1/blobs/${"0".repeat(64)}`,
+    rule: { roles: ["client"], audit: true },
+    ticket: false,
+    handler: putBlob,
+  },
   {
     method: "GET",
     pattern: /^\/rain\/v1\/sessions\/(\d{1,9})\/objects\/(\d{1,9})$/,
-    allow: "client-or-ticket",
+    example: "/rain/v1/sessions/1/objects/1",
+    rule: { roles: ["client"], audit: true },
+    ticket: true,
     handler: getObject,
   },
   {
     method: "GET",
     pattern: /^\/rain\/v1\/sessions\/(\d{1,9})\/tasks\/(\d{1,9})\/(stdout|stderr)$/,
-    allow: "client",
+    example: "/rain/v1/sessions/1/tasks/1/stdout",
+    // Read again and again by who follows it.
+    rule: { roles: ["client"], audit: false },
+    ticket: false,
     handler: getLog,
   },
 ];
@@ -78,17 +107,25 @@ export async function handleRequest(
   const path = mark < 0 ? target : target.slice(0, mark);
   const query = mark < 0 ? "" : target.slice(mark);
   const row = routes.find((each) => each.method === request.method && each.pattern.test(path));
-  if (!row) return respondText(response, 404, "there is nothing here");
-  if (!isAllowed(context, request, path, row.allow)) {
-    return respondText(response, 403, "not allowed: this needs the token of a connected client, or a ticket");
+  const caller = context.callerOf(request);
+  const mayCall =
+    row !== undefined &&
+    ((caller !== undefined && row.rule.roles.includes(caller.role)) ||
+      (row.ticket && hasTicket(context, request, path)));
+  if (!mayCall) {
+    // 401: a token that died with its link is followed by another one.
+    const status = caller === undefined ? 401 : 403;
+    if (context.refused(request, caller ?? {})) respondRefusal(response, status, deniedText);
+    else request.socket.destroy();
+    return;
   }
+  if (caller === undefined) context.admit(request);
+  if (row.rule.audit) context.audit(request, caller, `${row.method} ${path}`);
   const parts = row.pattern.exec(path)?.slice(1) ?? [];
-  await row.handler(context, { request, response, path, query, parts });
+  await row.handler(context, { request, response, path, query, parts, caller });
 }
 
-function isAllowed(context: RouteContext, request: IncomingMessage, path: string, allow: string): boolean {
-  if (context.isClient(request)) return true;
-  if (allow !== "client-or-ticket") return false;
+function hasTicket(context: RouteContext, request: IncomingMessage, path: string): boolean {
   const header = request.headers.authorization ?? "";
   if (!header.startsWith("Rain-Ticket ")) return false;
   return verifyTicket(context.ticketKey, header.slice("Rain-Ticket ".length), {
@@ -109,11 +146,11 @@ async function putBlob(context: RouteContext, { request, response, parts }: Call
 }
 
 async function getObject(context: RouteContext, call: Call): Promise<void> {
-  const { request, response, parts } = call;
+  const { request, response, parts, caller } = call;
   const ref = { session: asSessionId(Number(parts[0])), object: asObjectId(Number(parts[1])) };
   const location = context.core.locate(ref.session, ref.object);
   const { range: wanted } = request.headers;
-  if (!location || (!location.keep && context.isClient(request))) {
+  if (!location || (!location.keep && caller !== undefined)) {
     return respondText(
       response,
       404,
@@ -123,7 +160,10 @@ async function getObject(context: RouteContext, call: Call): Promise<void> {
   if (location.kind === "governors") {
     for (const holder of location.holders) {
       const port = context.dataPort(holder);
-      if (port && (await passThrough(port, blobPath(asDigest(location.sha256)), "", wanted, response)))
+      if (
+        port &&
+        (await passThrough(context.agents, port, blobPath(asDigest(location.sha256)), "", wanted, response))
+      )
         return;
       context.onMissing(ref, holder);
     }
@@ -157,7 +197,7 @@ async function getLog(context: RouteContext, { response, query, parts }: Call): 
   }
   const port = context.dataPort(governor);
   const path = logPath(session, task, stream);
-  if (port && (await passThrough(port, path, query, undefined, response))) return;
+  if (port && (await passThrough(context.agents, port, path, query, undefined, response))) return;
   respondText(
     response,
     404,

@@ -1,0 +1,3 @@
+export { fingerprintOf, openCertificate, type Certificate } from "./certificate.ts";
+export { isWildcard, machineNames, publicHost, urlHost } from "./names.ts";
+export { Agents, pinOf, type Pin } from "./pinned.ts";

@@ -1,0 +1,85 @@
+import { randomBytes } from "node:crypto";
+import {
+  blobPath,
+  objectPath,
+  type AssignedInput,
+  type GovernorId,
+  type GovernorMessageOf,
+  type ObjectSource,
+  type SessionId,
+} from "@rain/protocol";
+import type { GovernorPeer } from "@rain/protocol/link";
+import { signTicket } from "@rain/protocol/tickets";
+import type { ConnectionId, DraftInput, ServerEffect } from "./core/index.ts";
+import { dataPortProblem, type DataPort } from "./http/proxy.ts";
+
+interface Port extends DataPort {
+  readonly connection: ConnectionId;
+  readonly relay: boolean;
+  /** It is on this machine, or its tunnel ends here. */
+  readonly isLocal: boolean;
+}
+
+/** The data ports of connected governors: where each is, what it shows, and who may read from it. */
+export class DataPorts {
+  readonly #ports: Map<GovernorId, Port> = new Map();
+  /** What governors said when they asked to be registered. */
+  readonly #hellos: Map<ConnectionId, Pick<Port, "fingerprint" | "isLocal">> = new Map();
+  /** Key of the tickets for bytes that this server itself serves; new at each start. */
+  readonly ownKey: Uint8Array = new Uint8Array(randomBytes(32));
+
+  /** Why the port of a governor that asks to be registered cannot be used; undefined when it can. */
+  introduce(link: GovernorPeer, hello: GovernorMessageOf<"register">): string | undefined {
+    const { id, isLocal } = link;
+    this.#hellos.set(id, { fingerprint: hello.fingerprint, isLocal });
+    return dataPortProblem(hello.dataUrl, hello.fingerprint, isLocal);
+  }
+
+  /** The governor is registered: the key of the tickets for its port. */
+  register(effect: Extract<ServerEffect, { type: "registered" }>): Uint8Array {
+    const { connection, governor, epoch, dataUrl: url, relay } = effect;
+    const ticketKey = new Uint8Array(randomBytes(32));
+    const { fingerprint, isLocal } = this.#hellos.get(connection) ?? {
+      fingerprint: undefined,
+      isLocal: false,
+    };
+    this.#ports.set(governor, { url, fingerprint, ticketKey, epoch, connection, relay, isLocal });
+    return ticketKey;
+  }
+
+  gone(connection: ConnectionId): void {
+    this.#hellos.delete(connection);
+    for (const [id, port] of this.#ports) if (port.connection === connection) this.#ports.delete(id);
+  }
+
+  get(governor: GovernorId): DataPort | undefined {
+    return this.#ports.get(governor);
+  }
+
+  /** Turns the holders of an input into addresses with tickets, for the governor that is to read it. */
+  address(input: DraftInput, session: SessionId, reader: GovernorId): AssignedInput {
+    const { holders, onServer, ...rest } = input;
+    if (rest.data) return { ...rest, sources: [] };
+    const sources = this.#direct(input, this.#ports.get(reader));
+    // The server comes last: for its own bytes, and to pass on those of a governor that cannot be reached directly.
+    if (onServer || holders.length > 0) {
+      const path = objectPath(session, rest.object);
+      sources.push({ url: path, ticket: signTicket(this.ownKey, { method: "GET", path, epoch: 0 }) });
+    }
+    return { ...rest, sources };
+  }
+
+  #direct({ holders, sha256 }: DraftInput, reader: Port | undefined): ObjectSource[] {
+    const sources: ObjectSource[] = [];
+    for (const holder of reader?.relay === true ? [] : holders) {
+      const port = this.#ports.get(holder);
+      // A loopback address means another machine to a reader elsewhere.
+      if (!port || (port.fingerprint === undefined && reader?.isLocal !== true)) continue;
+      const { url, fingerprint, ticketKey, epoch } = port;
+      const path = blobPath(sha256);
+      const ticket = signTicket(ticketKey, { method: "GET", path, epoch });
+      sources.push({ url: url + path, ticket, ...(fingerprint === undefined ? {} : { fingerprint }) });
+    }
+    return sources;
+  }
+}
