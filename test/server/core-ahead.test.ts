@@ -212,6 +212,24 @@ describe("work ahead", () => {
     expect(crashes[3]).toBe(1);
   });
 
+  it("has no room before what runs, when its governor comes back to a server that forgot what runs", () => {
+    bench.join(1);
+    bench.submit(4);
+    const again = new DurableState();
+    for (const item of [...bench.durable.dump()]) again.load(item);
+    bench.durable = again;
+    bench.core = new ServerCore(config, again, bench.now);
+    bench.join(1, {}, [
+      [0, false],
+      [1, false],
+      [2, true],
+      [3, true],
+    ]);
+    expect([bench.waiting(1), bench.free(1)]).toEqual([2, 0]);
+    bench.finish(1, 0);
+    expect([bench.waiting(1), bench.free(1)]).toEqual([1, 0]);
+  });
+
   it("is known again after a restart of the server, by its record and by what the governor says", () => {
     bench.join(1);
     bench.submit(6);

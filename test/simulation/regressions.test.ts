@@ -14,6 +14,7 @@ const regressions: readonly (readonly [seed: number, what: string])[] = [
   [2656, "a random program with two outputs that ran again for one displaced the other, for ever"],
   [3281, "a drop that was meant for an older version of an object removed the new one"],
   [116666, "a drop that was meant for a stale version removed the one copied meanwhile"],
+  [3386, "what waits on a governor that comes back was given room before all that runs there was known"],
   [103988, "an entry of the cache had outputs of two runs, over different inputs"],
   [13096, "an object was given up before a task that needs it was opened again"],
 ];

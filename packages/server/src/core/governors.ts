@@ -103,7 +103,6 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   governor.uncopied.clear();
   for (const object of governor.replicas) k.copies.update(object);
   governor.capacity = capacity;
-  countAnew(governor, attempts);
   governor.lastHeard = k.now;
   governor.leaving = false;
   governor.waits = false;
@@ -164,7 +163,8 @@ function reconcile(
       movePhase(entry, { kind: "running", governor, since: k.now, startTime: 0 });
     }
   }
-  promote(governor);
+  // Only now is it known what runs: what waits has the rest.
+  countAnew(governor, attempts);
 }
 
 /** The task, if this attempt on this governor is the one that counts: fencing by number. */
