@@ -27,6 +27,7 @@ class Machine {
       heartbeatMs: 2_000,
       sessionLeaseMs: 300_000,
       crashLimit: 3,
+      aheadMs: 0,
     },
     this.durable,
     this.now,

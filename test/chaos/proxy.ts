@@ -2,6 +2,12 @@ import { createServer, connect, type Server, type Socket } from "node:net";
 import type { AddressInfo } from "node:net";
 import type { PRNG } from "seedrandom";
 
+type Direction = "up" | "down";
+interface Gate {
+  readonly opened: Promise<void>;
+  readonly open: () => void;
+}
+
 /**
  * A TCP proxy that is bad at it: it delays bytes, cuts connections, and lets some hang half open, where nothing comes
  * through any more and nobody is told.
@@ -18,6 +24,8 @@ export class BadProxy {
     halfOpen: 0,
   };
   #isBad = true;
+  /** While bytes of a direction are held back: resolves when they may go on. */
+  readonly #gates: { up: Gate | undefined; down: Gate | undefined } = { up: undefined, down: undefined };
 
   /** `target`: port of the real server on 127.0.0.1. */
   constructor(target: () => number, random: PRNG) {
@@ -37,7 +45,24 @@ export class BadProxy {
     for (const socket of this.#sockets) socket.destroy();
   }
 
+  /** Holds bytes back, to the server (`up`), from it or both, on all connections that are and will be. */
+  hold(...directions: readonly Direction[]): void {
+    for (const direction of directions) {
+      let open: () => void = () => undefined;
+      const opened = new Promise<void>((resolve) => (open = resolve));
+      this.#gates[direction] ??= { opened, open };
+    }
+  }
+  /** What was held back goes on. */
+  heal(): void {
+    for (const direction of ["up", "down"] as const) {
+      this.#gates[direction]?.open();
+      this.#gates[direction] = undefined;
+    }
+  }
+
   async close(): Promise<void> {
+    this.heal();
     this.behave();
     await new Promise((done) => this.#server.close(done));
   }
@@ -45,9 +70,9 @@ export class BadProxy {
   #accept(near: Socket): void {
     this.counts.connections += 1;
     const far = connect(this.#target(), "127.0.0.1");
-    for (const [from, to] of [
-      [near, far],
-      [far, near],
+    for (const [from, to, direction] of [
+      [near, far, "up"],
+      [far, near, "down"],
     ] as const) {
       this.#sockets.add(from);
       from.on("error", () => to.destroy()); // a cut is what this is here for
@@ -55,21 +80,37 @@ export class BadProxy {
         this.#sockets.delete(from);
         to.destroy();
       });
-      this.#pass(from, to);
+      this.#pass(from, to, direction);
     }
     if (this.#isBad) this.#plan(near, far);
   }
 
   /** Bytes in their order, each piece perhaps later. */
-  #pass(from: Socket, to: Socket): void {
+  #pass(from: Socket, to: Socket, direction: Direction): void {
     let before: Promise<void> = Promise.resolve();
     from.on("data", (chunk) => {
       const late = this.#isBad && this.#random() < 0.1;
       if (late) this.counts.delays += 1;
       const wait = late ? this.#random() * 150 : 0;
-      before = after(before, wait, () => void (to.destroyed || to.write(chunk)));
+      before = after(
+        before,
+        () => this.#gates[direction]?.opened,
+        wait,
+        () => {
+          if (!to.destroyed) to.write(chunk);
+        },
+      );
     });
-    from.on("end", () => void after(before, 0, () => to.end()));
+    from.on(
+      "end",
+      () =>
+        void after(
+          before,
+          () => undefined,
+          0,
+          () => to.end(),
+        ),
+    );
   }
 
   /** Every other connection comes to a bad end within seconds. */
@@ -92,9 +133,15 @@ export class BadProxy {
   }
 }
 
-/** Does something when what came before is done, and so many milliseconds later. */
-async function after(before: Promise<void>, wait: number, then: () => unknown): Promise<void> {
+/** Does something when what came before is done, a gate is open, and so many milliseconds later. */
+async function after(
+  before: Promise<void>,
+  gate: () => Promise<void> | undefined,
+  wait: number,
+  then: () => void,
+): Promise<void> {
   await before;
+  await gate();
   if (wait > 0) await new Promise((done) => setTimeout(done, wait));
   then();
 }

@@ -74,7 +74,7 @@ describe("the configuration of a governor", () => {
   });
 
   test.each([
-    ["nmae = 'x'", ":1: nmae is not known; known here: name, cost_per_hour, pin_cpus, labels"],
+    ["nmae = 'x'", ":1: nmae is not known; known here: name, cost_per_hour, pin_cpus, on_lost, labels"],
     [
       "\n\n[resources]\n# many\ncpu = 4",
       ":5: resources.cpu is not known; known here: cpus, gpus, memory, named",

@@ -49,7 +49,7 @@ describe("tables", () => {
     expect(table(columns, [["1", "a name", "open"]], memoryIo(5))).toContain("open");
   });
 
-  test("names are inert: no escape, line break or direction character passes", () => {
+  test("case 50: names are inert: no escape, line break or direction character passes", () => {
     const name = "\u001b[31mred\u001b]0;title\u0007\nnext\u202Erev\u009b2J";
     const text = table(columns, [["1", name, "open"]], memoryIo());
     expect(text.split("\n")).toHaveLength(2);
@@ -137,6 +137,9 @@ test("the status of an empty server, and of one with work", () => {
           executors: [],
           costPerHour: null,
           draining: false,
+          drainStatus: null,
+          memoryLimit: "watch",
+          processLimit: 10_000,
           tasks: ["1/0"],
           objects: 3,
         },

@@ -62,7 +62,7 @@ describe("fetch", () => {
     expect((await task.output.fetch()).bytes().length).toBe(0);
   });
 
-  test("a cut transfer goes on where it stopped, also over a cut of everything", async () => {
+  test("case 43: a cut transfer goes on where it stopped, also over a cut of everything", async () => {
     const data = pattern(3_000_000);
     offer(data);
     const starts: (string | undefined)[] = [];

@@ -31,7 +31,7 @@ async function failure(build: (session: Session) => { wait(): Promise<unknown> }
 }
 
 describe("programs that fail", () => {
-  it("a program that does not exist", async () => {
+  it("case 31: a program that does not exist", async () => {
     const error = await failure((session) => session.execute("no-such-program --x", { stdout: true }));
     expect(error.message).toContain("no-such-program");
     expect(error.message).toContain("/bin");
@@ -79,7 +79,7 @@ describe("programs that fail", () => {
 });
 
 describe("graphs that cannot be", () => {
-  it("an output path that leaves the folder is refused where it is written", async () => {
+  it("case 30: an output path that leaves the folder is refused where it is written", async () => {
     const session = await client.newSession("paths");
     for (const path of ["../x", "/abs", "a/../../b", "a\0b", "x".repeat(5_000)]) {
       expect(() => session.execute("true", { outputPaths: [path] })).toThrow(/path/);

@@ -122,6 +122,11 @@ export class Cluster {
     this.#daemons.delete(name);
   }
 
+  /** STOP, CONT, TERM: sent, and nothing awaited. */
+  signal(name: string, signal: NodeJS.Signals): void {
+    this.#daemons.get(name)?.kill(signal);
+  }
+
   /** What a daemon that ended printed, and how it ended. */
   async ended(name: string): Promise<{ exitCode: number | undefined; output: string }> {
     const result = await this.#daemons.get(name);
@@ -136,6 +141,7 @@ export class Cluster {
   async stop(): Promise<void> {
     // Governors first, so that they end their programs themselves.
     for (const [name, daemon] of [...this.#daemons].toReversed()) {
+      daemon.kill("SIGCONT");
       daemon.kill("SIGTERM", new Error(`stopping ${name}`));
       await daemon;
     }

@@ -42,7 +42,7 @@ it("what ran on a killed governor runs again on another, what finished does not"
   await client.close();
 }, 120_000);
 
-it("an object that only the killed governor had is made again", async () => {
+it("case 12: an object that only the killed governor had is made again, and the log says by which task and why", async () => {
   cluster = await Cluster.start([1], { leaseS: 2 });
   const client = await cluster.connect();
   const session = await client.newSession("lineage");
@@ -55,8 +55,12 @@ it("an object that only the killed governor had is made again", async () => {
   await cluster.startGovernor("g1", 1);
   await until(async () => (await client.serverInfo()).governors.every((each) => each.name === "g1"));
   expect((await bigger.output.fetch()).bytes().length).toBe(400_000);
+  const number = session.id;
   await session.close();
   await client.close();
+  cluster.signal("server", "SIGTERM");
+  const { output } = await cluster.ended("server");
+  expect(output).toMatch(new RegExp(`task ${number}/\\d+ runs again: lost every copy of ${number}/o\\d+`));
 }, 120_000);
 
 it("a governor started again in its work folder does not wait for the lease", async () => {

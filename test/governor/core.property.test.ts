@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { asObjectId } from "@rain/protocol";
-import { ADOPTED, capacity, session, World } from "./core.world.ts";
+import { ADOPTED, capacity, COPIED, session, World } from "./core.world.ts";
 
 const seeds = Number(process.env["RAIN_SEEDS"] ?? 60);
 const STEPS = 1_500;
@@ -8,13 +8,16 @@ const STEPS = 1_500;
 describe("the governor's core in a hostile world", () => {
   it("keeps its promises under faults, and finishes everything once they stop", { timeout: 120_000 }, () => {
     const seen = new Map<string, number>();
-    let worldsWithAdopted = 0;
+    let [worldsWithAdopted, worldsWithCopied, resets] = [0, 0, 0];
     for (let seed = 1; seed <= seeds; seed += 1) {
       const world = new World(`governor ${seed}`);
       try {
         for (let step = 0; step < STEPS; step += 1) world.step();
         world.settle();
-        if (world.core.objects().some(({ object }) => object >= ADOPTED)) worldsWithAdopted += 1;
+        const numbers = world.core.objects().map(({ object }) => Number(object));
+        if (numbers.some((number) => number >= ADOPTED && number < COPIED)) worldsWithAdopted += 1;
+        if (numbers.some((number) => number >= COPIED)) worldsWithCopied += 1;
+        resets += world.resets;
         checkEnd(world);
       } catch (cause) {
         throw new Error(`seed ${seed} at ${world.now} ms: ${String(cause)}`, { cause });
@@ -29,6 +32,8 @@ describe("the governor's core in a hostile world", () => {
       expect(seen.get(kind), kind).toBeGreaterThan(seeds);
     }
     expect(worldsWithAdopted).toBeGreaterThan(seeds / 2);
+    expect(worldsWithCopied).toBeGreaterThan(seeds / 4);
+    expect(resets).toBeGreaterThan(seeds / 2);
   });
 
   it("leaves in order when it is told to, whatever is going on", { timeout: 60_000 }, () => {

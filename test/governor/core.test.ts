@@ -11,10 +11,14 @@ import { assignment, config, digestOf, refOf, registered, session } from "./core
 
 /** A core with its clock, and what it asked for since the last look. */
 class Bench {
-  readonly core = new GovernorCore(config);
+  readonly core: GovernorCore;
   now = 0;
   wakeAt: number | undefined;
   effects: GovernorEffect[] = [];
+
+  constructor(core = new GovernorCore(config)) {
+    this.core = core;
+  }
 
   give(input: GovernorInput): this {
     const step = this.core.handle(input, this.now);
@@ -55,6 +59,158 @@ const output = (object: number, digest: number) => ({
   size: 1,
   sha256: digestOf(digest),
   contentType: "",
+});
+
+describe("the lease", () => {
+  const policy = (onLost: "kill" | "finish"): Bench => {
+    const bench = new Bench(new GovernorCore({ ...config, onLost })).link();
+    bench.hear(assignment(1, { cpus: 4 })).hear(assignment(2));
+    bench.give({ type: "run.started", ref: refOf(1), at: 1 }).tickAt(20); // then the server is told of it
+    bench.take();
+    return bench;
+  };
+  const kinds = (bench: Bench): string[] => bench.take().map(({ type }) => type);
+
+  it("cases 14 and 16: without an answer for 0.8 of it, `kill` ends programs before the server gives them away", () => {
+    const bench = policy("kill");
+    for (const at of [1_000, 2_000, 3_000]) bench.tickAt(at);
+    expect(kinds(bench)).toEqual(["send", "send", "send"]); // heartbeats
+    bench.tickAt(4_000);
+    expect(bench.take()).toMatchObject([
+      { type: "log" },
+      { type: "reconnect" },
+      { type: "terminate", ref: refOf(1), force: false },
+    ]);
+    expect(bench.core.attempts().map(({ ref }) => Number(ref.task))).toEqual([1]); // the queued one is gone
+    expect(bench.wakeAt).toBe(4_500); // a tenth of the lease after TERM comes KILL
+    bench.tickAt(4_500);
+    expect(bench.take()).toMatchObject([{ type: "terminate", force: true }]);
+    // Connected again, it says nothing before the program is dead, and then does not know of it.
+    bench.give({ type: "link.down" }).give({ type: "link.up" });
+    expect(bench.said()).toEqual([]);
+    bench.end(1, { ok: false, failure: { reason: "signal", message: "killed" }, info: {} });
+    expect(bench.said()).toMatchObject([{ type: "register", attempts: [] }]);
+    bench.hear(registered(2));
+    expect(bench.said()).toMatchObject([{ type: "holding" }]);
+    expect(bench.core.free()).toMatchObject({ cpus: 4 });
+  });
+
+  it("cases 14 and 16: `finish` lets them go on, and makes a new connection", () => {
+    const bench = policy("finish");
+    for (const at of [1_000, 2_000, 3_000, 4_000]) bench.tickAt(at);
+    expect(kinds(bench)).toEqual(["send", "send", "send", "log", "reconnect"]);
+    bench.give({ type: "link.down" }).give({ type: "link.up" });
+    expect(bench.said()).toMatchObject([
+      { type: "register", attempts: [{ task: 1, running: true }, { task: 2 }] },
+    ]);
+  });
+
+  it("case 15: an answer renews it from the time of the question", () => {
+    const bench = policy("kill");
+    for (const at of [1_000, 2_000, 3_000]) bench.tickAt(at);
+    bench.now = 3_900;
+    bench.give({ type: "server.heard", since: 2_000 });
+    bench.tickAt(4_000).tickAt(5_900);
+    expect(kinds(bench)).not.toContain("reconnect");
+    bench.tickAt(6_000);
+    expect(kinds(bench)).toContain("terminate");
+  });
+
+  it("case 15: an interruption shorter than it ends nothing", () => {
+    const bench = policy("kill");
+    bench.tickAt(1_000).give({ type: "link.down" }).tickAt(3_500).give({ type: "link.up" });
+    expect(bench.said().at(-1)).toMatchObject({ type: "register", attempts: [{ task: 1 }, { task: 2 }] });
+    bench.hear(registered(2)).tickAt(4_500);
+    expect(kinds(bench)).not.toContain("terminate");
+  });
+
+  it("without a connection, `kill` ends programs too; `finish` does nothing", () => {
+    const killing = policy("kill").give({ type: "link.down" });
+    expect(killing.wakeAt).toBe(4_000);
+    expect(kinds(killing.tickAt(4_000))).toEqual(["log", "terminate"]);
+    const finishing = policy("finish").give({ type: "link.down" });
+    expect(finishing.wakeAt).toBeUndefined();
+  });
+
+  it("case 17: a step that comes seconds too late makes a new connection, whatever the lease", () => {
+    for (const onLost of ["kill", "finish"] as const) {
+      const bench = policy(onLost);
+      bench.tickAt(5_900); // late by less than that: a busy machine
+      bench.give({ type: "server.heard", since: 5_900 });
+      bench.take();
+      const late = policy(onLost);
+      late.now = 6_001;
+      late.give({ type: "server.heard", since: 6_000 });
+      expect(kinds(late)).toEqual(
+        onLost === "kill" ? ["log", "reconnect", "terminate"] : ["log", "reconnect"],
+      );
+    }
+  });
+
+  it("an attempt that ended is reported, whatever becomes of the lease", () => {
+    const bench = new Bench(new GovernorCore({ ...config, onLost: "kill" }))
+      .link()
+      .hear(assignment(1))
+      .end(1);
+    bench.take();
+    bench.tickAt(4_000).give({ type: "link.down" }).give({ type: "link.up" });
+    expect(bench.said()).toMatchObject([{ type: "register", attempts: [{ task: 1 }] }]);
+    expect(bench.hear(registered(2)).said()).toMatchObject([
+      { type: "finish", task: 1 },
+      { type: "holding" },
+    ]);
+  });
+});
+
+describe("a report that the protocol does not allow", () => {
+  it("becomes a failure, once, and its outputs go", () => {
+    const bench = linked().hear(assignment(1, { outputs: [7] }));
+    bench.end(1, { ok: true, outputs: [output(7, 3)], info: {} });
+    bench.take();
+    bench.give({ type: "report.refused", ref: refOf(1), why: "outputs[0].size: too large" });
+    const [, removed, said] = bench.take();
+    expect(removed).toMatchObject({ type: "remove", sha256: digestOf(3) });
+    expect(said).toMatchObject({
+      type: "send",
+      message: { type: "fail", task: 1, failure: { reason: "internal" } },
+    });
+    bench.give({ type: "link.down" }).link(2);
+    expect(bench.said().map(({ type }) => type)).toEqual(["register", "fail", "holding"]);
+  });
+});
+
+describe("copies for a governor that is drained", () => {
+  const copyOf = (object: number, digest: number): ServerToGovernor => {
+    const sources = [{ url: "http://127.0.0.1:2/x", ticket: "t" }];
+    const copy = {
+      session,
+      object: asObjectId(object),
+      kind: "blob",
+      size: 1,
+      sha256: digestOf(digest),
+    } as const;
+    return { type: "copy", objects: [{ ...copy, sources }] };
+  };
+
+  it("case 21: are brought once, told, and stay until they are dropped", () => {
+    const bench = linked().hear(copyOf(7, 3)).hear(copyOf(7, 3)).hear(copyOf(8, 3));
+    expect(bench.take().map(({ type }) => type)).toEqual(["acquire"]);
+    bench.give({ type: "acquired", sha256: digestOf(3) });
+    expect(bench.said()).toMatchObject([{ type: "holding", objects: [{ object: 7 }, { object: 8 }] }]);
+    const drop = (object: number): ServerToGovernor => ({
+      type: "drop",
+      objects: [{ session, object: asObjectId(object) }],
+    });
+    expect(bench.hear(drop(7)).take()).toEqual([]);
+    expect(bench.hear(drop(8)).take()).toMatchObject([{ type: "remove" }]);
+  });
+
+  it("that cannot be brought are told with why", () => {
+    const bench = linked().hear(copyOf(7, 3));
+    bench.take();
+    bench.give({ type: "acquire.failed", sha256: digestOf(3), why: "ENOSPC" });
+    expect(bench.said()).toMatchObject([{ type: "uncopied", objects: [{ object: 7, why: "ENOSPC" }] }]);
+  });
 });
 
 describe("registration", () => {
@@ -277,6 +433,20 @@ describe("resources", () => {
   });
 });
 
+describe("an attempt that the server wants back", () => {
+  it("is given back while it waits, and goes on once it runs", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { cpus: 4 })).hear(assignment(2));
+    bench.take();
+    bench.hear({ type: "retract", ...refOf(1) }).hear({ type: "retract", ...refOf(2) });
+    bench.hear({ type: "retract", ...refOf(3) });
+    expect(bench.take()).toEqual([{ type: "send", message: { type: "stopped", ...refOf(2) } }]);
+    bench.end(1);
+    bench.hear({ type: "retract", ...refOf(1) });
+    expect(bench.said()).toMatchObject([{ type: "finish", ...refOf(1) }]);
+  });
+});
+
 describe("ends", () => {
   const failed: RunOutcome = {
     ok: false,
@@ -287,10 +457,11 @@ describe("ends", () => {
   it("reports the start, success and failure", () => {
     const bench = linked();
     bench.hear(assignment(1)).hear(assignment(2));
-    bench
-      .give({ type: "run.started", ref: refOf(1), at: 5 })
-      .end(1)
-      .end(2, failed);
+    bench.give({ type: "run.started", ref: refOf(1), at: 5 });
+    expect(bench.wakeAt).toBe(20);
+    bench.tickAt(20);
+    bench.give({ type: "run.started", ref: refOf(2), at: 25 }); // it is over before that is worth a message
+    bench.end(1).end(2, failed);
     expect(bench.said()).toMatchObject([
       { type: "started", at: 5 },
       { type: "finish", ...refOf(1) },
@@ -316,6 +487,7 @@ describe("ends", () => {
   it("ends a program after its time: TERM, then KILL, then a failure that names the limit", () => {
     const bench = linked();
     bench.hear(assignment(1, { timeoutS: 0.25 })).give({ type: "run.started", ref: refOf(1), at: 5 });
+    bench.tickAt(20);
     expect(bench.wakeAt).toBe(250);
     bench.take();
     bench.tickAt(250);

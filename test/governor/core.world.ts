@@ -101,6 +101,8 @@ export const registered = (epoch: number): ServerToGovernor => ({
 
 /** Objects that come to be by `adopt` have numbers from here on. */
 export const ADOPTED = 1_000_000;
+/** And those that come by `copy`. */
+export const COPIED = 2_000_000;
 
 type RunEffect = Extract<GovernorEffect, { type: "run" }>;
 interface Run {
@@ -127,7 +129,7 @@ const pointsOf = (from: number, to: number): MetricPoint[] =>
  */
 export class World {
   readonly random: () => number;
-  readonly core = new GovernorCore(config);
+  readonly core: GovernorCore;
   now = 0;
   wakeAt: number | undefined;
   exited: Extract<GovernorEffect, { type: "exit" }> | undefined;
@@ -150,6 +152,13 @@ export class World {
   readonly shapes = new Map<string, ServerToGovernor>();
   readonly replicas = new Map<string, Digest>();
   adopted = 0;
+  copies = 0;
+  /** Heartbeats that the server has not answered: when each left. */
+  beats: number[] = [];
+  resetting = false;
+  resets = 0;
+  /** Nothing proves to the governor that it is heard: as when one direction is cut. */
+  deaf = false;
   /** Points that the server has of each attempt, by their numbers. */
   readonly points = new Map<string, number>();
 
@@ -161,6 +170,7 @@ export class World {
 
   constructor(seed: string) {
     this.random = seedrandom(seed);
+    this.core = new GovernorCore({ ...config, onLost: this.chance(0.5) ? "kill" : "finish" });
   }
 
   below(n: number): number {
@@ -179,6 +189,12 @@ export class World {
     const step = this.core.handle(input, this.now);
     for (const effect of step.effects) this.perform(effect);
     this.wakeAt = step.wakeAt;
+    if (this.resetting) {
+      this.resetting = false;
+      this.resets += 1;
+      this.cut();
+      return;
+    }
     if (step.wakeAt !== undefined && input.type === "tick") expect(step.wakeAt).toBeGreaterThan(this.now);
     this.checkRuns();
   }
@@ -214,6 +230,9 @@ export class World {
       case "exit":
         this.exited = effect;
         break;
+      case "reconnect":
+        this.resetting = true;
+        break;
       case "forget":
       case "tickets":
       case "log":
@@ -229,6 +248,7 @@ export class World {
     } else {
       expect(this.mayTalk, `${message.type} before registered`).toBe(true);
     }
+    if (message.type === "heartbeat") this.beats.push(this.now);
     this.toServer.push(message);
   }
 
@@ -321,6 +341,7 @@ export class World {
 
   connect(): void {
     this.up = true;
+    this.deaf = this.faults && this.chance(0.5);
     this.handle({ type: "link.up" });
   }
 
@@ -332,6 +353,7 @@ export class World {
     this.synced = false;
     this.toServer = [];
     this.toGovernor = [];
+    this.beats = [];
     this.handle({ type: "link.down" });
   }
 
@@ -407,9 +429,30 @@ export class World {
     this.toGovernor.push({ type: "adopt", objects: [{ ...ref, sha256 }] });
   }
 
+  /** Another governor is drained: some of its objects are to be here. */
+  copySome(): void {
+    const object = asObjectId(COPIED + this.copies++);
+    const sources = [{ url: "http://127.0.0.1:2/x", ticket: "t" }];
+    const copy = {
+      session,
+      object,
+      kind: "blob",
+      size: 1,
+      sha256: digestOf(this.below(12)),
+      sources,
+    } as const;
+    this.toGovernor.push({ type: "copy", objects: this.chance(0.2) ? [copy, copy] : [copy] });
+  }
+
   serverHears(): void {
     const message = this.toServer.shift();
     if (!message) return;
+    if (message.type === "heartbeat") {
+      const since = this.beats.shift();
+      if (since === undefined) throw new Error("a heartbeat that never left");
+      if (!this.deaf) this.handle({ type: "server.heard", since });
+      return;
+    }
     if (message.type === "register") {
       this.register(message.attempts);
     } else if (message.type === "holding") {
@@ -486,6 +529,7 @@ export class World {
         add(3, () => this.assignNew());
         add(1, () => this.cancelSome());
         add(1, () => this.dropSome());
+        add(1, () => this.copySome());
         if (this.replicas.size > 0) add(1, () => this.adoptSome());
         if (this.shapes.size > 0) add(1, () => this.assignAgain());
       }

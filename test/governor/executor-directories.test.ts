@@ -46,7 +46,8 @@ const namesIn = async (outcome: RunOutcome, index: number): Promise<string[]> =>
   const sha256 = outcome.outputs[index]?.sha256;
   if (sha256 === undefined) throw new Error("no output");
   const names: string[] = [];
-  for await (const entry of listTree(createReadStream(kit.store.path(sha256)))) names.push(entry.path);
+  for await (const entry of listTree(createReadStream(await kit.store.onDisk(sha256))))
+    names.push(entry.path);
   return names.toSorted();
 };
 

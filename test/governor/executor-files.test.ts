@@ -154,7 +154,7 @@ describe("outputs", () => {
     expect(outcome.outputs.map((output) => output.data?.length)).toEqual([limits.inlineBytes, undefined, 0]);
     expect(outcome.outputs.map((output) => output.contentType)).toEqual(["text", "text", "text"]);
     for (const output of outcome.outputs) {
-      const found = statSync(kit.store.path(output.sha256));
+      const found = statSync(await kit.store.onDisk(output.sha256));
       expect([found.size, found.mode & 0o777]).toEqual([output.size, 0o444]);
     }
   });
@@ -176,7 +176,7 @@ describe("outputs", () => {
     expect(outcome.outputs.map(({ sha256 }) => statSync(kit.store.path(sha256)).size)).toEqual([100_000]);
   });
 
-  it("that are missing are all listed, with the end of stderr", async () => {
+  it("case 29: that are missing are all listed, with the end of stderr", async () => {
     const outputs = [{ path: "a" }, { path: "made" }, { path: "sub/b" }, { path: "made/c" }];
     const outcome = failure(await kit.shell("touch made; echo why >&2", { outputs }));
     expect(outcome.reason).toBe("output-missing");
@@ -193,19 +193,19 @@ describe("outputs", () => {
     ["a FIFO", "mkfifo out", "found a FIFO"],
     ["a link to a foreign file", "ln -s /etc/passwd out", 'found a symbolic link to "/etc/passwd"'],
     ["a link to nothing", "ln -s nowhere out", 'found a symbolic link to "nowhere"'],
-  ])("that are %s are refused", async (_, line, message) => {
+  ])("case 29: that are %s are refused", async (_, line, message) => {
     const found = failure(await kit.shell(line, { outputs: [{ path: "out" }] }));
     expect(found.reason).toBe("output-kind");
     expect(found.message).toContain(message);
   });
 
-  it("that are a device are refused", async () => {
+  it("case 29: that are a device are refused", async () => {
     const found = await kit.shell("mknod out c 1 3", { outputs: [{ path: "out" }] });
     if (failure(found).reason === "exit") return; // only root may make one
     expect(failure(found).message).toContain("found a device");
   });
 
-  it("below a link out of the folder are refused", async () => {
+  it("case 29: below a link out of the folder are refused", async () => {
     const outside = join(kit.root, "outside");
     await mkdir(outside);
     await writeFile(join(outside, "secret"), "secret");

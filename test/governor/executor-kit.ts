@@ -38,13 +38,15 @@ export interface Request {
   readonly outputs?: readonly Output[];
   readonly allocation?: Partial<Allocation>;
   readonly metrics?: boolean;
+  /** Bytes that the task asks for. */
+  readonly memory?: number;
 }
 
 /** An executor in a temporary folder, and what it reported. */
 export class Kit {
   readonly root: string;
   readonly store: BlobStore;
-  readonly #runStore: RunStore;
+  readonly #runStores = new Map<string, RunStore>();
   readonly executor: Executor;
   readonly started: AttemptRef[] = [];
   readonly ended: { readonly ref: AttemptRef; readonly outcome: RunOutcome }[] = [];
@@ -57,14 +59,16 @@ export class Kit {
   private constructor(root: string, store: BlobStore, options: Partial<ExecutorOptions>) {
     this.root = root;
     this.store = store;
-    this.#runStore = new RunStore(store);
     this.executor = new Executor({
       workdir: this.workdir,
-      store: this.#runStore,
+      store,
       onStarted: (ref) => this.started.push(ref),
       onEnded: (ref, outcome) => {
         this.ended.push({ ref, outcome });
-        this.#runStore.end().catch((error: unknown) => this.logged.push(`end of run: ${String(error)}`));
+        this.#runStores
+          .get(keyOf(ref))
+          ?.end()
+          .catch((error: unknown) => this.logged.push(`end of run: ${String(error)}`));
         this.#waiting.get(keyOf(ref))?.(outcome);
       },
       onMetrics: (ref, news) => this.news.push({ ref, ...news }),
@@ -115,7 +119,7 @@ export class Kit {
       keep: false,
       ...output,
     }));
-    const cpus = { cpus: 1, gpus: 0, memory: 0, named: {} };
+    const cpus = { cpus: 1, gpus: 0, memory: request.memory ?? 0, named: {} };
     return {
       type: "run",
       ref: { session: asSessionId(1), task, attempt: 1 },
@@ -129,7 +133,9 @@ export class Kit {
   begin(effect: RunEffect): Promise<RunOutcome> {
     return new Promise((resolve) => {
       this.#waiting.set(keyOf(effect.ref), resolve);
-      this.#runStore.run(() => this.executor.run(effect));
+      const store = new RunStore(this.store);
+      this.#runStores.set(keyOf(effect.ref), store);
+      this.executor.run(effect, store);
     });
   }
 

@@ -50,7 +50,7 @@ const entriesOf = async (outcome: RunOutcome, index = 0): Promise<Record<string,
   const sha256 = outcome.outputs[index]?.sha256;
   if (sha256 === undefined) throw new Error("no output");
   const found: Record<string, string> = {};
-  for await (const entry of listTree(createReadStream(kit.store.path(sha256))))
+  for await (const entry of listTree(createReadStream(await kit.store.onDisk(sha256))))
     found[entry.path] =
       entry.kind === "link" ? `-> ${entry.target}` : entry.kind === "file" ? String(entry.size) : "/";
   return found;
@@ -203,10 +203,10 @@ describe("all files that a program made", () => {
     expect(await entriesOf(first)).toEqual({});
     if (!first.ok) throw new Error("failed");
     const [output] = first.outputs;
-    const before = statSync(kit.store.path(output?.sha256 ?? ("" as never))).mtimeMs;
+    const before = statSync(await kit.store.onDisk(output?.sha256 ?? ("" as never))).mtimeMs;
     const second = await shell("cat train.py", { inputs: [own()], outputs: [files] });
     expect(second).toMatchObject({ outputs: [{ sha256: output?.sha256, size: 1_024 }] });
-    expect(statSync(kit.store.path(output?.sha256 ?? ("" as never))).mtimeMs).toBe(before);
+    expect(statSync(await kit.store.onDisk(output?.sha256 ?? ("" as never))).mtimeMs).toBe(before);
   });
 
   it("leave mapped directories out that are read-only, and see changes in private ones", async () => {

@@ -94,7 +94,7 @@ const broken = async (name: string, bytes: string | Buffer, args: string[] = [])
 };
 
 describe("a program that cannot be started", () => {
-  it("is not found, and the searched PATH is named", async () => {
+  it("case 31: is not found, and the searched PATH is named", async () => {
     const work = { type: "execute", args: ["no-such-program"], env: { PATH: "/usr/bin:/nowhere" } } as const;
     const found = failure(await kit.run({ work }));
     expect(found.reason).toBe("program-not-found");
@@ -102,14 +102,14 @@ describe("a program that cannot be started", () => {
     expect(failure(await kit.run({ work: execute("./absent") })).reason).toBe("program-not-found");
   });
 
-  it("is not executable", async () => {
+  it("case 31: is not executable", async () => {
     const inputs = [{ bytes: "echo hi", path: "prog" }];
     const found = failure(await kit.run({ work: execute("./prog"), inputs }));
     expect(found).toMatchObject({ reason: "launch" });
     expect(found.message).toContain("EACCES");
   });
 
-  it("has a bad interpreter", async () => {
+  it("case 31: has a bad interpreter", async () => {
     expect(await broken("interpreter", "#!/no/such/thing -x\n")).toContain("bad interpreter /no/such/thing");
   });
   it("is for another machine", async () => {
@@ -117,7 +117,7 @@ describe("a program that cannot be started", () => {
     own.writeUInt16LE(0x1234, 18);
     expect(await broken("machine", own)).toContain("exec format error");
   });
-  it("has too many arguments for the system", async () => {
+  it("case 31: has too many arguments for the system", async () => {
     const script = await broken(
       "many",
       "#!/bin/sh\n",
@@ -243,11 +243,11 @@ describe("the other shells", () => {
 });
 
 describe("limits and logs", () => {
-  it("stops a program that writes too much", async () => {
+  it("case 27: stops a program that writes too much of an output", async () => {
     const small = await Kit.start({ captureBytes: 100_000 });
-    const endless = failure(await small.shell("yes"));
-    const short = failure(await small.shell("head -c 100001 /dev/zero >&2"));
-    const exact = await small.shell("head -c 100000 /dev/zero");
+    const endless = failure(await small.shell("yes", { outputs: [stdout] }));
+    const short = failure(await small.shell("head -c 100001 /dev/zero >&2", { outputs: [stderr] }));
+    const exact = await small.shell("head -c 100000 /dev/zero", { outputs: [stdout] });
     await small.stop();
     expect(endless).toMatchObject({ reason: "capture-limit" });
     expect(endless.message).toContain("more than 100000 bytes to stdout");
@@ -289,10 +289,13 @@ describe("limits and logs", () => {
     const line = `echo early; while ! [ -e ${go} ]; do sleep 0.05; done; echo late`;
     const effect = await kit.effect({ work: { type: "execute", shell: true, args: [line] } });
     const outcome = kit.begin(effect);
-    const look = (): { path: string; complete: boolean } | undefined =>
+    const look = (): ReturnType<typeof kit.executor.logFile> =>
       kit.executor.logFile(effect.ref.session, effect.ref.task, "stdout");
-    const read = (): string =>
-      existsSync(look()?.path ?? "") ? readFileSync(look()?.path ?? "", "utf8") : "";
+    const read = (): string => {
+      const { path = "", data } = look() ?? {};
+      if (data !== undefined) return Buffer.from(data).toString();
+      return existsSync(path) ? readFileSync(path, "utf8") : "";
+    };
     await expect.poll(read, { timeout: 20_000 }).toBe("early\n");
     expect(look()?.complete).toBe(false);
     await writeFile(go, "");
@@ -313,7 +316,7 @@ describe("limits and logs", () => {
 });
 
 it("a run script is what the launcher reads", () => {
-  const script = runScript({
+  const command = {
     program: "/bin/a b",
     args: ["it's"],
     cwd: "/w",
@@ -321,8 +324,10 @@ it("a run script is what the launcher reads", () => {
     stdin: "/dev/null",
     stdout: "/o",
     stderr: "/e",
-  });
-  expect(script).toBe(
-    "cd '/w' || exit 1\nA='1' /usr/bin/env IFS=',' '/bin/a b' 'it'\\''s' <'/dev/null' >'/o' 2>'/e'\nreturn\n",
-  );
+  };
+  const line = (out: string, err: string): string =>
+    "cd '/w' || exit 1\necho >&9\n" +
+    `A='1' /usr/bin/env IFS=',' '/bin/a b' 'it'\\''s' <'/dev/null' ${out}'/o' ${err}'/e' 9>&-\nreturn\n`;
+  expect(runScript(command)).toBe(line(">", "2>"));
+  expect(runScript({ ...command, isPrepared: true })).toBe(line("1<>", "2<>"));
 });

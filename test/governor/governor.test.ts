@@ -103,7 +103,9 @@ describe("a governor", () => {
     const governor = await start();
     expect(await governor.registered()).toBe(5);
     expect(await server.nextOf("holding")).toMatchObject({ objects: [], done: true });
-    server.send(shell(1, "tr a-z A-Z < in", { inputs: [inlineInput(7, "hello\n")], inputPaths: ["in"] }));
+    server.send(
+      shell(1, "sleep 0.1; tr a-z A-Z < in", { inputs: [inlineInput(7, "hello\n")], inputPaths: ["in"] }),
+    );
     expect(await server.nextOf("holding")).toMatchObject({ objects: [{ object: 7 }] });
     expect(await server.nextOf("started")).toMatchObject(refOf(1));
     const report = await server.report(refOf(1));
@@ -157,7 +159,7 @@ describe("a governor", () => {
       const [one, two] = [round * 2 + 1, round * 2 + 2];
       server.send(shell(one, "echo same"));
       await server.report(refOf(one));
-      server.send(shell(two, "echo same"));
+      server.send(shell(two, "sleep 0.1; echo same"));
       await server.nextOf("started");
       server.send({ type: "drop", objects: [{ session, object: asObjectId(1_000 + one) }] });
       expect((await server.report(refOf(two))).type).toBe("finish");
@@ -186,7 +188,7 @@ describe("a governor", () => {
     expect(await server.nextOf("register")).toMatchObject({ attempts: [] });
   });
 
-  it("cancels: TERM, then KILL for a program that ignores it", async () => {
+  it("case 25: cancels: TERM, then KILL for a program that ignores it", async () => {
     const governor = await start();
     await governor.registered();
     server.send(shell(1, "trap '' TERM; echo up; while :; do sleep 0.05; done"));

@@ -5,7 +5,8 @@ import { parseTimes } from "../../packages/governor/src/executor/launcher.ts";
 import {
   parseStat,
   ProcessTable,
-  readPeakRss,
+  readMemory,
+  readSharedMemory,
   readStat,
   signalProcess,
 } from "../../packages/governor/src/monitor/processes.ts";
@@ -41,9 +42,12 @@ describe("/proc", () => {
   });
   it("knows this process, and not one that is gone", () => {
     expect(readStat(process.pid)?.pid).toBe(process.pid);
-    expect(readPeakRss(process.pid)).toBeGreaterThan(1_000_000);
+    const { peak = 0, now = 0 } = readMemory(process.pid) ?? {};
+    expect(now).toBeGreaterThan(1_000_000);
+    expect(peak).toBeGreaterThanOrEqual(now);
+    expect(readSharedMemory([process.pid, 2 ** 22 + 1])).toBeGreaterThan(1_000_000);
     expect(readStat(2 ** 22 + 1)).toBeUndefined();
-    expect(readPeakRss(2 ** 22 + 1)).toBeUndefined();
+    expect(readMemory(2 ** 22 + 1)).toBeUndefined();
   });
 });
 

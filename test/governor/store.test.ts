@@ -44,7 +44,7 @@ describe("the store", () => {
       expect(await store.adoptFile(path)).toEqual({ sha256: digestOf(text), size: 5 });
       await expect(stat(path)).rejects.toThrow("ENOENT");
       expect(store.has(digestOf(text))).toBe(true);
-      expect(await readFile(store.path(digestOf(text)), "utf8")).toBe(text);
+      expect(await readFile(await store.onDisk(digestOf(text)), "utf8")).toBe(text);
       expect((await stat(store.path(digestOf(text)))).mode & 0o777).toBe(0o444);
     }
     expect(store.path(hello)).toBe(join(root, "store", hello.slice(0, 2), hello));
@@ -54,6 +54,40 @@ describe("the store", () => {
     expect(store.has(hello)).toBe(false);
     expect(await files("store")).toEqual([digestOf("other")]);
     expect(await files("incoming")).toEqual([]);
+  });
+
+  it("gives small bytes a file when somebody asks for it, once", async () => {
+    const store = await BlobStore.open(root);
+    const { sha256 } = await store.putBytes(Buffer.from("small"));
+    const large = await store.putBytes(Buffer.alloc(100_000, "x"));
+    expect(Buffer.from(store.bytes(sha256) ?? []).toString()).toBe("small");
+    expect([await files("store"), store.bytes(large.sha256)]).toEqual([[large.sha256], undefined]);
+    const paths = await Promise.all([
+      store.onDisk(sha256),
+      store.onDisk(sha256),
+      store.putBytes(Buffer.from("small")),
+    ]);
+    expect(paths.slice(0, 2)).toEqual([store.path(sha256), store.path(sha256)]);
+    expect(store.bytes(sha256)).toBeUndefined();
+    expect(await readFile(store.path(sha256), "utf8")).toBe("small");
+    await store.remove(sha256);
+    await store.putBytes(Buffer.from("small"));
+    await Promise.all([store.onDisk(sha256), store.remove(sha256)]);
+    expect([await files("store"), store.bytes(sha256), store.has(sha256)]).toEqual([
+      [large.sha256],
+      undefined,
+      false,
+    ]);
+  });
+
+  it("keeps no more in memory than is good", async () => {
+    const store = await BlobStore.open(root);
+    const count = 33_554_432 / 65_536;
+    for (let i = 0; i <= count; i += 1) await store.putBytes(Buffer.alloc(65_536, `${i}.`));
+    expect((await files("store")).length).toBe(1);
+    await store.remove(digestOf(Buffer.alloc(65_536, "0.")));
+    await store.putBytes(Buffer.from("fits again"));
+    expect((await files("store")).length).toBe(1);
   });
 
   it("takes large and empty files", async () => {
@@ -87,7 +121,7 @@ describe("the store", () => {
         if (i % 2 === round % 2) work.push(store.remove(sha256));
       }
       await Promise.all(work);
-      if (store.has(sha256)) expect(await readFile(store.path(sha256), "utf8")).toBe("same");
+      if (store.has(sha256)) expect(await readFile(await store.onDisk(sha256), "utf8")).toBe("same");
       else expect(await files("store")).toEqual([]);
       expect(await files("incoming")).toEqual([]);
     }
@@ -130,6 +164,7 @@ describe("pins", () => {
   it("hold a blob until the last is gone", async () => {
     const store = await BlobStore.open(root);
     const { sha256 } = await store.putBytes(Buffer.from("x"));
+    await store.onDisk(sha256);
     store.pin(sha256);
     store.pin(sha256);
     await store.remove(sha256);
@@ -143,6 +178,7 @@ describe("pins", () => {
   it("let a blob stay when it came in again meanwhile", async () => {
     const store = await BlobStore.open(root);
     const { sha256 } = await store.putBytes(Buffer.from("x"));
+    await store.onDisk(sha256);
     for (const again of [async () => store.keep(sha256), () => store.putBytes(Buffer.from("x"))]) {
       store.pin(sha256);
       await store.remove(sha256);
@@ -155,30 +191,14 @@ describe("pins", () => {
 
   it("are set by what a run takes in, until it ends", async () => {
     const store = await BlobStore.open(root);
-    const runs = new RunStore(store);
+    const run = new RunStore(store);
     const { sha256 } = await store.putBytes(Buffer.from("x"));
-    let proceed = (): void => undefined;
-    let tell = (): void => undefined;
-    const taken = new Promise<void>((resolve) => (tell = resolve));
-    const collected = new Promise<void>((resolve) => (proceed = resolve));
-    const ended = new Promise<void>((resolve, reject) => {
-      runs.run(() => {
-        const run = async (): Promise<void> => {
-          await runs.putBytes(Buffer.from("x"));
-          tell();
-          await collected;
-          expect(await readFile(runs.path(sha256), "utf8")).toBe("x");
-          await runs.end();
-        };
-        run().then(resolve, reject);
-      });
-    });
-    await taken;
+    await run.putBytes(Buffer.from("x"));
     await store.remove(sha256);
-    proceed();
-    await ended;
+    expect(await readFile(await run.onDisk(sha256), "utf8")).toBe("x");
+    await run.end();
     expect(await files("store")).toEqual([]);
-    await expect(runs.putBytes(Buffer.of())).rejects.toThrow(/outside RunStore.run/);
+    await expect(run.putBytes(Buffer.of())).rejects.toThrow(/after its end/);
   });
 });
 

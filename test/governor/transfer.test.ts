@@ -81,7 +81,7 @@ const effectOf = (bytes: Uint8Array, sources: readonly ObjectSource[], data?: Ui
 const at = (url: string, ticket = "T"): ObjectSource => ({ url, ticket });
 
 async function expectStored(bytes: Buffer): Promise<void> {
-  expect((await readFile(store.path(digestOf(bytes)))).equals(bytes)).toBe(true);
+  expect((await readFile(await store.onDisk(digestOf(bytes)))).equals(bytes)).toBe(true);
   expect(await incoming()).toEqual([]);
 }
 
@@ -155,7 +155,7 @@ describe("acquire", () => {
     await expectStored(bytes);
   });
 
-  it("tries the sources in turn, and never lets wrong bytes in", async () => {
+  it("case 32: tries the sources in turn, and never lets wrong bytes in", async () => {
     const bytes = randomBytes(1_000);
     const corrupt = Buffer.from(bytes);
     corrupt[500] = (corrupt[500] ?? 0) ^ 1;
@@ -314,7 +314,7 @@ describe("the data port", () => {
     expect([nothing.status, nothing.body.length]).toEqual([200, 0]);
   });
 
-  it("serves nothing without the right ticket", async () => {
+  it("case 36: serves nothing without the right ticket", async () => {
     const { sha256 } = await store.putBytes(Buffer.from("secret"));
     const path = blobPath(sha256);
     const other = blobPath(digestOf("another"));
@@ -345,7 +345,7 @@ describe("the data port", () => {
     expect((await ask(path, ticket(path))).status).toBe(404);
   });
 
-  it("takes tickets of this registration and the one before", async () => {
+  it("case 36: takes tickets of this registration and the one before", async () => {
     const { sha256 } = await store.putBytes(Buffer.from("x"));
     const path = blobPath(sha256);
     const keyOf = (epoch: number): Uint8Array => new Uint8Array(32).fill(epoch);

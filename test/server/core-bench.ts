@@ -156,6 +156,7 @@ const newCore = (instance: string, durable: DurableState, now: number): ServerCo
       heartbeatMs: 2_000,
       sessionLeaseMs: 60_000,
       crashLimit: 3,
+      aheadMs: 0,
     },
     durable,
     now,

@@ -34,6 +34,7 @@ const config = {
   heartbeatMs: 2_000,
   sessionLeaseMs: 60_000,
   crashLimit: 3,
+  aheadMs: 0,
 };
 const LARGE = limits.inlineBytes + 1;
 

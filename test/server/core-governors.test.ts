@@ -21,6 +21,7 @@ const config = {
   heartbeatMs: 2_000,
   sessionLeaseMs: 60_000,
   crashLimit: 3,
+  aheadMs: 100,
 };
 
 class Bench {
@@ -47,7 +48,7 @@ class Bench {
   governor(connection: number, message: GovernorMessage): ServerEffect[] {
     return this.input({ type: "governor.message", connection, message });
   }
-  join(connection: number, traits: Partial<GovernorHello> = {}): void {
+  join(connection: number, traits: Partial<GovernorHello> = {}): ServerEffect[] {
     const hello = {
       identity: `identity-${connection}`,
       incarnation: "incarnation-1",
@@ -57,8 +58,10 @@ class Bench {
       labels: {},
       ...traits,
     };
-    this.governor(connection, { type: "register", ...hello, attempts: [] });
-    this.governor(connection, { type: "holding", objects: [], done: true });
+    return [
+      ...this.governor(connection, { type: "register", ...hello, attempts: [] }),
+      ...this.governor(connection, { type: "holding", objects: [], done: true }),
+    ];
   }
   open(): void {
     this.request({ type: "session.open", key: "session-key-1", name: "s", onError: "fail", detached: false });
@@ -177,8 +180,7 @@ describe("drain and stop", () => {
     expect(bench.views().at(-1)?.draining).toBeUndefined();
   });
 
-  it("an object that its task can make again does not hold it", () => {
-    bench.join(100);
+  const finishBig = (connection: number): ServerEffect[] => {
     const output = {
       object: asObjectId(0),
       label: "out",
@@ -190,10 +192,137 @@ describe("drain and stop", () => {
     const ref = { session: bench.session, task: asTaskId(0), attempt: 1 };
     const sha256 = "ab".repeat(32) as never;
     const big = { object: asObjectId(0), size: 100_000, sha256, contentType: "" };
-    bench.governor(100, { type: "finish", ...ref, outputs: [big], info: {} });
-    expect(stops(bench.request({ type: "governor.drain", governor: 1 }))).toEqual([100]);
+    return bench.governor(connection, { type: "finish", ...ref, outputs: [big], info: {} });
+  };
+  const copies = (effects: readonly ServerEffect[]) =>
+    effects.flatMap((each) => (each.type === "copy" ? [each] : []));
+  const held = (): GovernorMessage => ({
+    type: "holding",
+    objects: [{ session: bench.session, object: asObjectId(0), sha256: "ab".repeat(32) as never }],
+    done: true,
   });
 
+  it("case 21: what only a drained governor has is copied to another first, and then it stops", () => {
+    bench.join(100, { dataUrl: "http://127.0.0.1:1" });
+    finishBig(100);
+    bench.join(101, { dataUrl: "http://127.0.0.1:2" });
+    const drained = bench.request({ type: "governor.drain", governor: 1 });
+    const asked = [...drained, ...bench.tick(), ...bench.tick()];
+    expect(stops(asked)).toEqual([]);
+    expect(copies(asked)).toMatchObject([
+      { connection: 101, objects: [{ session: bench.session, object: 0, size: 100_000, holders: [1] }] },
+    ]); // once
+    expect(bench.views()[0]).toMatchObject({
+      drainStatus: "1 objects (100000 bytes) that are needed are nowhere else, and others are copying them",
+    });
+    const there = [...bench.governor(101, held()), ...bench.tick()];
+    expect(stops(there)).toEqual([100]);
+    // It waits for a word when its programs have ended.
+    expect(stops([...bench.governor(100, { type: "leaving" }), ...bench.tick()])).toEqual([100]);
+    bench.input({ type: "governor.gone", connection: 100 });
+    const made = bench.core.durable.session(bench.session).tasks.get(asTaskId(0));
+    expect(made).toMatchObject({ state: { kind: "finished" }, crashes: 0 });
+  });
+
+  it("case 21: one that was told to stop may go when others have copies, or when there is nobody to copy", () => {
+    bench.join(100);
+    finishBig(100);
+    bench.join(101);
+    const left = bench.governor(100, { type: "leaving" });
+    expect(copies(left)).toMatchObject([{ connection: 101 }]);
+    expect(stops([...left, ...bench.tick()])).toEqual([]);
+    expect(stops(bench.governor(101, held()))).toEqual([100]);
+    expect(stops(bench.tick())).toEqual([]);
+    bench.input({ type: "governor.gone", connection: 100 });
+    expect(stops(bench.governor(101, { type: "leaving" }))).toEqual([101]);
+  });
+
+  it("without another governor it stays, says why, and goes when there is one", () => {
+    bench.join(100);
+    finishBig(100);
+    bench.request({ type: "governor.drain", governor: 1 });
+    const alone = [...bench.tick(), ...bench.tick()];
+    expect([...stops(alone), ...copies(alone)]).toEqual([]);
+    expect(bench.views()[0]).toMatchObject({
+      drainStatus:
+        "1 objects (100000 bytes) that are needed are nowhere else, and no other governor takes them: " +
+        "start one (rain governor)",
+    });
+    expect(copies([...bench.join(101), ...bench.tick()])).toMatchObject([{ connection: 101 }]);
+    expect(stops(bench.governor(101, held()))).toEqual([100]);
+  });
+
+  it("a governor that cannot copy an object is asked again after the others, and why is told", () => {
+    bench.join(100);
+    finishBig(100);
+    bench.join(101);
+    bench.request({ type: "governor.drain", governor: 1 });
+    const why = "ENOSPC: the disk is full";
+    const ref = { session: bench.session, object: asObjectId(0) };
+    bench.governor(101, { type: "uncopied", objects: [{ ...ref, why }] });
+    expect(copies(bench.tick())).toEqual([]);
+    expect(bench.views()[0]).toMatchObject({ drainStatus: expect.stringContaining(why) as string });
+    expect(copies([...bench.join(102), ...bench.tick()])).toMatchObject([{ connection: 102 }]);
+    bench.governor(102, { type: "uncopied", objects: [{ ...ref, why }] });
+    const later = Array.from({ length: 25 }, () => {
+      for (const connection of [100, 101, 102])
+        bench.governor(connection, { type: "heartbeat", loopDelayMs: 0 });
+      return copies(bench.tick());
+    }).flat();
+    expect(later).toMatchObject([{ connection: 101 }]);
+  });
+
+  it("an object that nobody needs any more does not hold it", () => {
+    bench.join(100);
+    finishBig(100);
+    bench.request({ type: "governor.drain", governor: 1 });
+    const { session } = bench;
+    const gone = bench.request({ type: "unkeep", session, objects: [asObjectId(0)] });
+    expect([...stops(gone), ...stops(bench.tick())]).toEqual([100]);
+  });
+});
+
+describe("a report of inputs that could not be brought", () => {
+  it("takes away only the copies that were tried", () => {
+    const copiesOf = (): number[] => {
+      const object = bench.core.durable.session(bench.session).objects.get(asObjectId(0));
+      return [...((object && bench.core.kernel.live.replicas.get(object)) ?? [])].map(({ id }) => id);
+    };
+    const output = { object: asObjectId(0), label: "", kind: "blob", contentType: "", keep: true } as const;
+    const sha256 = "ab".repeat(32) as never;
+    bench.join(100, { dataUrl: "http://127.0.0.1:1" });
+    bench.submit(
+      task(0, { outputs: [{ ...output, capture: "stdout" }] }),
+      task(1, { inputs: [{ object: asObjectId(0) }], environment: "e" } as never, "e"),
+    );
+    const ref = (id: number): { session: SessionId; task: TaskSpec["id"]; attempt: number } => ({
+      session: bench.session,
+      task: asTaskId(id),
+      attempt: 1,
+    });
+    const made = { object: asObjectId(0), size: 100_000, sha256, contentType: "" };
+    bench.governor(100, { type: "finish", ...ref(0), outputs: [made], info: {} });
+    bench.join(101, { dataUrl: "http://127.0.0.1:11" });
+    const objects = [{ session: bench.session, object: asObjectId(0), sha256 }];
+    bench.governor(101, { type: "holding", objects, done: true });
+    expect(copiesOf()).toEqual([1, 2]);
+    bench.join(102, { environments: ["e"] });
+    const tried = ["http://127.0.0.1:1/rain/v1/blobs/ab", "/rain/v1/objects/1/0"];
+    const missing = [{ object: asObjectId(0), why: "not there", tried }];
+    bench.governor(102, { type: "starved", ...ref(1), missing });
+    expect(copiesOf()).toEqual([2]);
+    // An older governor does not tell: then none of them can be trusted, and the task of the object runs again.
+    bench.governor(102, {
+      type: "starved",
+      ...ref(1),
+      attempt: 2,
+      missing: [{ object: asObjectId(0), why: "not there" }],
+    });
+    expect(copiesOf()).toEqual([]);
+  });
+});
+
+describe("stop", () => {
   it("a stopped governor is told once, and unknown ones are an error", () => {
     bench.join(100);
     bench.submit(task(0));

@@ -34,6 +34,7 @@ class Bench {
       heartbeatMs: 2_000,
       sessionLeaseMs: 60_000,
       crashLimit: 3,
+      aheadMs: 0,
     };
     this.core = new ServerCore(config, durable, this.now);
   }
@@ -161,7 +162,7 @@ describe("tasks and objects", () => {
     expect(errorOf(bench.request({ type: "fetch", session, object: 0 }))).toBe("object-removed");
   });
 
-  it("does a repeated submit and a repeated report once", () => {
+  it("cases 2 and 3: does a repeated submit and a repeated report once", () => {
     bench.join();
     const session = bench.open();
     bench.submit(session, [task(0, [], {}, true)]);
@@ -309,7 +310,7 @@ describe("scheduling", () => {
 });
 
 describe("losing a governor", () => {
-  it("runs again what ran there, not what finished, and drops a late report", () => {
+  it("case 14: runs again what ran there, not what finished, and drops a late report", () => {
     bench.join(100, 2);
     const session = bench.open();
     bench.submit(session, [task(0, [], {}, true), task(1, [], {}, true), task(2, [], {}, true)]);
@@ -374,7 +375,7 @@ describe("losing a governor", () => {
     });
   });
 
-  it("fails a task that kills its governors", () => {
+  it("case 13: fails a task that kills its governors", () => {
     const session = bench.open();
     bench.submit(session, [task(0)]);
     for (const n of [1, 2, 3]) {
@@ -394,7 +395,7 @@ describe("losing a governor", () => {
     }
   });
 
-  it("is not held against anybody when the server itself stood still", () => {
+  it("case 19: is not held against anybody when the server itself stood still", () => {
     bench.join();
     const session = bench.open();
     bench.submit(session, [task(0)]);
@@ -441,7 +442,7 @@ describe("restart", () => {
 });
 
 describe("sessions", () => {
-  it("closes one whose client stays away, and forgets everything of it", () => {
+  it("case 44: closes one whose client stays away, and forgets everything of it", () => {
     bench.join();
     const session = bench.open();
     bench.submit(session, [task(0)]);

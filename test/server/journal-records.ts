@@ -184,6 +184,7 @@ export const everyRecord: readonly ServerRecord[] = [
     info: { user: { accuracy: 0.5 }, debug: "note" },
   },
   { type: "governor.draining", governor: asGovernorId(2) },
+  { type: "assigned", session, task: asTaskId(12), attempt: 1, governor: asGovernorId(2), ahead: true },
   { type: "assigned", session, task: asTaskId(10), attempt: 2, governor: asGovernorId(2), adopted: true },
   {
     type: "cached",

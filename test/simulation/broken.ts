@@ -58,6 +58,12 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
       k.durable.sessions.get(input.request.session)?.submitKeys.delete(input.request.key);
     };
   }
+  if (bugs.waitingCrashes) {
+    core.before = () => {
+      for (const governor of k.live.governors.values())
+        for (const held of governor.attempts.values()) held.started = true;
+    };
+  }
   if (bugs.leaseNeverEnds) {
     core.before = () => {
       for (const governor of k.live.governors.values()) governor.lastHeard = k.now;
@@ -83,6 +89,17 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
       return key === undefined
         ? undefined
         : known.find((entry) => exceptInputs(entry.key) === exceptInputs(key));
+    };
+  }
+  if (bugs.drainAtOnce) {
+    core.before = (input) => {
+      if (input.type !== "tick") return;
+      for (const governor of k.live.governors.values()) {
+        const isDraining = k.durable.governors.get(governor.id)?.draining === true;
+        if (!isDraining || governor.leaving || !governor.synced || governor.attempts.size > 0) continue;
+        governor.leaving = true;
+        k.send(governor, { type: "stop" });
+      }
     };
   }
   if (bugs.metricsTwice) {

@@ -17,12 +17,16 @@ const planted: readonly (readonly [bug: keyof Bugs, rules: readonly string[]])[]
   ["ignoreCancel", ["cancel-in-time"]],
   ["registerWithout", ["attempt-wasted"]],
   ["reuseGpu", ["gpu-twice"]],
+  ["retractKills", ["retract-spares-running"]],
+  ["waitingCrashes", ["crash-within-capacity"]],
   ["metricsTwice", ["metrics-once"]],
   ["ignoreParallelism", ["parallelism"]],
   ["forgetDatastoreKey", ["datastore-changed"]],
   ["shortSnapshot", ["replay-equals-live"]],
   ["forgetGovernorsAtRestart", ["attempt-wasted"]],
   ["cacheIgnoresInputs", ["cached-wrong"]],
+  ["drainAtOnce", ["drained-loses"]],
+  ["keepsLost", ["run-twice"]],
 ];
 const MAX_SEEDS = 300;
 

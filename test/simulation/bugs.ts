@@ -28,6 +28,10 @@ export interface Bugs {
   readonly registerWithout?: boolean;
   /** Every attempt gets the first GPUs. */
   readonly reuseGpu?: boolean;
+  /** A governor takes "give it back" for "stop it". */
+  readonly retractKills?: boolean;
+  /** Every attempt that a lost governor had counts as a crash, also one that only waited there. */
+  readonly waitingCrashes?: boolean;
   /** The server takes metrics without a look at their numbers. */
   readonly metricsTwice?: boolean;
   /** A session's limit of attempts at once counts for nothing. */
@@ -36,6 +40,10 @@ export interface Bugs {
   readonly forgetDatastoreKey?: boolean;
   /** Snapshots of the journal lose the settled logs. */
   readonly shortSnapshot?: boolean;
+  /** A drained governor is told to stop whatever only it has. */
+  readonly drainAtOnce?: boolean;
+  /** A governor with the policy "kill" does not give up its programs when its lease is lost. */
+  readonly keepsLost?: boolean;
   /** Tasks are the same for the cache whatever their inputs are. */
   readonly cacheIgnoresInputs?: boolean;
 }

@@ -5,7 +5,7 @@ import type { Timer } from "./loop.ts";
 import { behaviourOf, produce, type Behaviour } from "./programs.ts";
 import type { World } from "./world.ts";
 
-type Run = Extract<GovernorEffect, { type: "run" }>;
+export type Run = Extract<GovernorEffect, { type: "run" }>;
 interface Running {
   readonly run: Run;
   readonly behaviour: Behaviour;
@@ -66,6 +66,7 @@ export class Executor {
       told: 0,
     };
     this.#running.set(key, running);
+    for (const each of this.#world.onRun) each(run, name);
     this.#checkCapacity();
     running.timer = loop.after(random.skewed(0.5, 10), () => {
       this.#process.awake(() => {
@@ -74,7 +75,8 @@ export class Executor {
         this.#process.input({ type: "run.started", ref: run.ref, at: 1.7e12 + loop.now });
       });
       this.#measure(running);
-      running.timer = loop.after(running.behaviour.ms, () => this.#end(running, this.#outcome(running)));
+      const ms = this.#world.stretched.get(run) ?? running.behaviour.ms;
+      running.timer = loop.after(ms, () => this.#end(running, this.#outcome(running)));
     });
   }
 

@@ -1,5 +1,7 @@
+import { timing } from "@rain/protocol";
 import { SERVER, type GovernorNode } from "./governor-node.ts";
 import type { Network } from "./network.ts";
+import { Random } from "./random.ts";
 import type { ServerNode } from "./server-node.ts";
 import type { Cluster } from "./store.ts";
 import type { World } from "./world.ts";
@@ -38,6 +40,7 @@ const faults: Readonly<Record<string, Fault>> = {
   },
   serverPower: ({ server, world }) => {
     server.end(false);
+    world.lostPower = true;
     server.startAfter(world.random.skewed(100, 20_000));
     return "the server's machine loses power";
   },
@@ -153,8 +156,55 @@ export function scheduleFaults(targets: Targets, duration: number): void {
   }
 }
 
+/** Operators drain governors, in some histories; chance of its own. */
+export function scheduleDrains({ world, server, governors }: Targets, duration: number): void {
+  const random = new Random(`drain ${world.seed}`);
+  if (!random.chance(0.4)) return;
+  for (let count = random.int(1, 4); count > 0; count--) {
+    const { name } = random.pick(governors);
+    world.loop.at(random.between(0, duration), () => {
+      const known = [...(server.process?.core?.durable.governors.values() ?? [])];
+      const governor = known.find((each) => each.name === name);
+      if (!governor) return;
+      world.log(`an operator drains ${name}`);
+      world.drainAsked.add(name);
+      server.process?.drain(governor.id);
+    });
+  }
+}
+
+/**
+ * In some histories programs take long, and the server does not hear, or is not heard by, who has just started one.
+ * Answers whether that is all that goes wrong.
+ */
+export function scheduleLongCuts({ world, network, governors }: Targets, duration: number): boolean {
+  const random = new Random(`long cut ${world.seed}`);
+  if (governors.length < 2 || !random.chance(0.3)) return false;
+  let left = random.int(1, 3);
+  world.onRun.push((run, name) => {
+    if (left === 0 || world.loop.now > duration || !random.chance(0.2)) return;
+    left -= 1;
+    world.stretched.set(run, 2 * timing.leaseMs);
+    const paths = random.pick([
+      [[name, SERVER]],
+      [[SERVER, name]],
+      [
+        [name, SERVER],
+        [SERVER, name],
+      ],
+    ] as const);
+    world.faults++;
+    world.log(`FAULT ${name} has a long program, and nothing gets through on ${paths.length} ways`);
+    for (const [from, to] of paths) network.cut(from, to);
+    world.loop.after(random.between(timing.leaseMs, 3 * timing.leaseMs), () => {
+      for (const [from, to] of paths) network.heal(from, to);
+    });
+  });
+  return random.chance(0.3);
+}
+
 /** Faults are over: everything runs and every path is open. */
-export function endFaults({ network, server, governors, twins, cluster }: Targets): void {
+export function endFaults({ world, network, server, governors, twins, cluster }: Targets): void {
   network.healAll();
   server.disk.slowness = 0;
   server.disk.failNext = undefined;
@@ -162,5 +212,7 @@ export function endFaults({ network, server, governors, twins, cluster }: Target
   cluster.forgetfulness = 0;
   server.start();
   for (const twin of twins) twin.takeOut();
+  // Whoever drained a governor that nobody can take over from starts it anew.
+  for (const governor of governors) if (world.drainAsked.has(governor.name)) governor.end(true);
   for (const governor of governors) governor.start();
 }

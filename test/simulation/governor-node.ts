@@ -6,10 +6,11 @@ import {
   type Resources,
   type Digest,
 } from "@rain/protocol";
-import { GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
+import { attemptKey, GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
 import { Executor } from "./executor.ts";
 import type { Timer } from "./loop.ts";
 import type { Network, Socket } from "./network.ts";
+import { Random } from "./random.ts";
 import { Stall } from "./stall.ts";
 import { Store, type Cluster } from "./store.ts";
 import { hear, say } from "./wire.ts";
@@ -25,6 +26,8 @@ export class GovernorNode {
   readonly name: string;
   readonly capacity: Resources;
   readonly identity: string;
+  /** From a source of its own, as everything that came to the histories later. */
+  readonly onLost: "kill" | "finish";
   readonly #world: World;
   readonly #network: Network;
   readonly #cluster: Cluster;
@@ -35,6 +38,10 @@ export class GovernorNode {
   #isOut = false;
   /** It never comes back. */
   isLost = false;
+  /** It ran at some time. */
+  hasRun = false;
+  /** Attempts that any of its processes began to run. */
+  readonly ran: Set<string> = new Set();
 
   constructor(
     world: World,
@@ -50,6 +57,7 @@ export class GovernorNode {
     this.name = name;
     this.capacity = capacity;
     this.identity = twinOf?.identity ?? world.random.token(name);
+    this.onLost = new Random(`policy ${name} ${world.seed}`).chance(0.5) ? "kill" : "finish";
   }
 
   /** Ends it for good, until `start`. */
@@ -61,6 +69,7 @@ export class GovernorNode {
     this.#starting = false;
     if (this.process || this.isLost) return;
     this.#isOut = false;
+    this.hasRun = true;
     this.#network.setUp(this.name, true);
     const again = (ms: number): void => {
       this.end(true);
@@ -93,8 +102,10 @@ export class GovernorProcess {
   readonly store: Store;
   readonly executor: Executor;
   readonly name: string;
+  readonly node: GovernorNode;
   readonly #world: World;
   readonly #network: Network;
+  readonly #ran: Set<string>;
   readonly #exit: (restartAfterMs: number) => void;
   /** Its monotonic clock started anywhere. */
   readonly #clockBase: number;
@@ -107,6 +118,8 @@ export class GovernorProcess {
   leaving = false;
   /** Does nothing until then: stopped by a signal, or a long pause of its loop. */
   readonly stall: Stall;
+  /** The attempt that the server asks for back right now. */
+  #sparing: string | undefined;
   /** Reports that were sent once; only for a planted bug. */
   readonly #reported: Set<string> = new Set();
 
@@ -120,17 +133,22 @@ export class GovernorProcess {
     this.#world = world;
     this.#network = network;
     this.#exit = exit;
+    this.#ran = node.ran;
     this.stall = new Stall(world.loop);
     this.name = node.name;
+    this.node = node;
     this.incarnation = world.random.token("run");
     this.#clockBase = world.random.between(0, 1e9);
     this.store = new Store(world, network, cluster, node.name);
     this.executor = new Executor(world, this, node.capacity);
     const { identity, name, capacity } = node;
+    // Some are of a release that takes no work ahead.
+    const older = /[0-3]$/.test(identity) ? {} : { ahead: true };
     const { incarnation } = this;
     this.core = new GovernorCore({
-      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {} },
+      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {}, ...older },
       killGraceMs: KILL_GRACE_MS,
+      onLost: world.bugs.keepsLost ? "finish" : node.onLost,
     });
   }
 
@@ -151,6 +169,8 @@ export class GovernorProcess {
       this.socket = socket;
       socket.ears = {
         onMessage: (bytes) => this.awake(() => this.#message(socket, bytes)),
+        onPong: (since) =>
+          this.awake(() => socket === this.socket && this.input({ type: "server.heard", since })),
         onClose: () => this.awake(() => this.#lost(socket)),
       };
       this.awake(() => socket === this.socket && this.input({ type: "link.up" }));
@@ -166,6 +186,15 @@ export class GovernorProcess {
     if (socket !== this.socket) return;
     const message = hear(serverToGovernor, bytes, "message of the server");
     this.#world.log(`${this.name} hears ${JSON.stringify(message, brief)}`);
+    if (message.type === "retract") {
+      // The time limit of a program goes on.
+      const run = [...this.executor.runs()].find(({ ref }) => attemptKey(ref) === attemptKey(message));
+      if (run?.spec.timeoutS === undefined) this.#sparing = attemptKey(message);
+      const kills = this.#world.bugs.retractKills === true;
+      this.input({ type: "message", message: kills ? { ...message, type: "cancel" } : message });
+      this.#sparing = undefined;
+      return;
+    }
     if (message.type === "cancel") {
       this.#checkStopped(message, CANCEL_MS);
       if (this.#world.bugs.ignoreCancel) return;
@@ -220,20 +249,34 @@ export class GovernorProcess {
           this.#world.loop.after(0, () => this.input({ type: "acquired", sha256 }));
           break;
         }
+        const tried = effect.sources.map(({ url }) => url);
         this.store.acquire(effect, (why) => {
-          this.awake(() => this.#acquired(sha256, why));
+          this.awake(() => this.#acquired(sha256, why, tried));
         });
         break;
       }
       case "run":
+        this.#ran.add(attemptKey(effect.ref));
         this.executor.run(this.#world.bugs.reuseGpu ? onFirstGpus(effect) : effect);
         break;
       case "terminate":
+        this.#world.check(
+          attemptKey(effect.ref) !== this.#sparing,
+          "retract-spares-running",
+          () => `${this.name} ends ${attemptKey(effect.ref)}, which it was only asked to give back`,
+        );
         this.executor.terminate(effect.ref, effect.force);
         break;
       case "remove":
         this.store.remove(effect.sha256);
         break;
+      case "reconnect": {
+        this.#world.log(`${this.name} makes a new connection: ${effect.reason}`);
+        const { socket } = this;
+        socket?.close();
+        if (socket) this.#world.loop.after(0, () => this.alive && this.awake(() => this.#lost(socket)));
+        break;
+      }
       case "exit":
         this.#world.log(`${this.name} exits: ${effect.reason}`);
         this.#exit(effect.refused ? 3_000 : 500);
@@ -244,11 +287,11 @@ export class GovernorProcess {
         break;
     }
   }
-  #acquired(sha256: Digest, why: string | undefined): void {
+  #acquired(sha256: Digest, why: string | undefined, tried: readonly string[]): void {
     if (why === undefined) {
       this.store.add(sha256);
       this.input({ type: "acquired", sha256 });
-    } else this.input({ type: "acquire.failed", sha256, why });
+    } else this.input({ type: "acquire.failed", sha256, why, tried });
   }
 
   #send(message: GovernorMessage): void {
@@ -261,6 +304,7 @@ export class GovernorProcess {
       return say(this.socket, { ...message, attempts: [] });
     }
     if (message.type === "leaving") this.leaving = true;
+    if (message.type === "heartbeat") this.socket?.ping(this.#clockBase + this.#world.loop.now);
     if (message.type !== "heartbeat") this.#world.log(`${this.name} says ${JSON.stringify(message, brief)}`);
     say(this.socket, message);
   }

@@ -1,7 +1,7 @@
 import { asDigest, type Digest } from "@rain/protocol";
 import type { Bugs } from "./bugs.ts";
 import { ClientNode, type Http } from "./client-node.ts";
-import { endFaults, scheduleFaults, type Targets } from "./faults.ts";
+import { endFaults, scheduleDrains, scheduleFaults, scheduleLongCuts, type Targets } from "./faults.ts";
 import { GovernorNode, SERVER } from "./governor-node.ts";
 import { Network } from "./network.ts";
 import { Random } from "./random.ts";
@@ -9,6 +9,7 @@ import { planCapacity, planClient } from "./plan.ts";
 import { planRun } from "./run-plan.ts";
 import { ServerNode } from "./server-node.ts";
 import type { Cluster } from "./store.ts";
+import { watchKilled } from "./watch/killed.ts";
 import { Watch } from "./watch/watch.ts";
 import { Violation, World } from "./world.ts";
 
@@ -22,6 +23,8 @@ export interface HistoryResult {
   readonly faults: number;
   /** Tasks that were taken from the cache. */
   readonly cached: number;
+  /** Governors that were drained and told to stop. */
+  readonly drained: number;
   readonly events: number;
   /** Digest of the whole log: the same for the same seed and code. */
   readonly digest: string;
@@ -48,8 +51,9 @@ export function runHistory(options: HistoryOptions): HistoryResult {
       world.log(`VIOLATION exception: ${text.split("\n")[0]}`);
     }
   }
-  const { seed, faults, cached, violation, lastLines } = world;
-  return { seed, faults, cached, events: world.loop.events, digest: world.digest(), violation, lastLines };
+  const { seed, faults, cached, drained, violation, lastLines } = world;
+  const { events } = world.loop;
+  return { seed, faults, cached, drained, events, digest: world.digest(), violation, lastLines };
 }
 
 class History {
@@ -93,6 +97,7 @@ class History {
       return new GovernorNode(world, network, cluster, name, planCapacity(random, 2), governor);
     });
     for (const twin of twins) nodes.set(twin.name, twin);
+    watchKilled(world, governors, twins);
     const http = this.#http(network, server, governors);
     const cacheRandom = new Random(`cache ${world.seed}`);
     const cached = cacheRandom.chance(0.4) ? cacheRandom : undefined;
@@ -147,7 +152,9 @@ class History {
       const later = client === this.#late ? this.#safetyMs / 4 : 0;
       loop.after(random.skewed(later, later + 2_000), () => client.start());
     }
-    scheduleFaults(this.#targets, this.#safetyMs);
+    // Where everything else goes wrong too, hardly any program lives until its governor is given up.
+    if (!scheduleLongCuts(this.#targets, this.#safetyMs)) scheduleFaults(this.#targets, this.#safetyMs);
+    scheduleDrains(this.#targets, this.#safetyMs);
     this.#until(this.#safetyMs, () => false);
     this.#world.log("faults are over");
     endFaults(this.#targets);

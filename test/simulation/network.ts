@@ -6,6 +6,10 @@ const path = (from: string, to: string): string => `${from}>${to}`;
 /** What a process does with a connection. */
 export interface Ears {
   onMessage(bytes: Uint8Array): void;
+  /** The other side answered a ping. */
+  onPong?(value: number): void;
+  /** The other side wants a sign of life. */
+  onPing?(answer: () => void): void;
   /** The other side closed it, or it was found dead. Never called after the own `close`. */
   onClose(): void;
 }
@@ -34,6 +38,15 @@ export class Socket {
 
   send(bytes: Uint8Array): void {
     if (this.open) this.#network.carry(this, () => this.#deliver(bytes));
+  }
+  /** Asks the process at the other end for a sign of life. */
+  ping(value: number): void {
+    if (!this.open) return;
+    this.#network.carry(this, () => {
+      const { other } = this;
+      if (!other?.open) return;
+      other.ears?.onPing?.(() => this.#network.carry(other, () => this.open && this.ears?.onPong?.(value)));
+    });
   }
   /** Closes this end; the other end learns of it when the news gets there. */
   close(): void {

@@ -122,7 +122,8 @@ class Builder {
     let layer = objects.slice();
     let next: ObjectId[] = [];
     for (let at = 0; at < size; at++) {
-      const from = this.#from(shape, at, tasks, layer, objects);
+      const all = this.#from(shape, at, tasks, layer, objects);
+      const from = this.#alike ? all.filter((id) => constants.some((constant) => constant.id === id)) : all;
       const task = this.#taskOver(from);
       tasks.push(task);
       for (const { object } of task.outputs) {
@@ -242,8 +243,14 @@ class Builder {
     };
   }
 
+  /** Many tasks of one kind that are ready at once, as a sweep has them: governors get them ahead. */
+  get #alike(): boolean {
+    return this.#mood.fanIn === 1;
+  }
+
   #request(): Resources {
     const random = this.#random;
+    if (this.#alike) return { cpus: 2, gpus: 0, memory: 0, named: {} };
     const greedy = random.chance(this.#mood.greedy);
     return {
       cpus: greedy ? random.pick([2, 4]) : random.pick([0, 0.1, 0.5, 1]),

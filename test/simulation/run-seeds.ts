@@ -2,16 +2,21 @@ import { expect } from "vitest";
 import { runHistory } from "./history.ts";
 import { describeFailure } from "./main.ts";
 
-/** Runs `count` histories from seed `from`; the test fails with the story of the first that breaks a rule. */
+/** A history with fewer faults than this is about few long ones. */
+const MANY_FAULTS = 20;
+
+/**
+ * Runs histories from seed `from` until `count` of them had many faults; the test fails with the story of the first that
+ * breaks a rule. With `count` 1 it is that one history, whatever goes wrong in it.
+ */
 export function runSeeds(from: number, count: number): void {
-  let [faults, cached] = [0, 0];
-  for (let seed = from; seed < from + count; seed++) {
+  let [rich, cached] = [0, 0];
+  for (let seed = from; rich < count; seed++) {
     const result = runHistory({ seed });
     if (result.violation) expect.unreachable(describeFailure(result));
-    faults += result.faults;
+    if (count === 1 || result.faults >= MANY_FAULTS) rich += 1;
     cached += result.cached;
   }
-  expect(faults).toBeGreaterThanOrEqual(20 * count);
   // A history is worth something for the cache only if tasks are taken from it.
   if (count > 10) expect(cached).toBeGreaterThan(count);
 }

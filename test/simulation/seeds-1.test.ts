@@ -1,7 +1,7 @@
 import { test } from "vitest";
 import { runSeeds } from "./run-seeds.ts";
 
-// In files of their own, so that they run at the same time. 1,000 seeds in all.
-test.each([0, 1, 2, 3, 4])("100 histories, part %i of 1", { timeout: 300_000 }, (part) => {
-  runSeeds(1_000 + 100 * part, 100);
+// In files of their own, so that they run at the same time. 2,000 histories with many faults in all.
+test.each([0, 1, 2, 3, 4])("200 histories, part %i of 1", { timeout: 600_000 }, (part) => {
+  runSeeds(10_000 + 1_000 * part, 200);
 });

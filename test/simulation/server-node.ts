@@ -6,6 +6,7 @@ import {
   limits,
   timing,
   type Digest,
+  type GovernorId,
   type ObjectId,
   type ServerToGovernor,
   type SessionId,
@@ -174,6 +175,7 @@ export class ServerProcess {
       heartbeatMs: timing.heartbeatMs,
       sessionLeaseMs: timing.sessionLeaseMs,
       crashLimit: limits.crashLimit,
+      aheadMs: 120_000, // simulated programs are longer than those that it is made for
     };
     const core = new WatchedCore(config, state, this.now, this.#watch);
     breakCore(core, bugs);
@@ -225,6 +227,7 @@ export class ServerProcess {
           if (isGovernor) this.#governorSays(connection, socket, bytes);
           else this.#clientSays(connection, socket, bytes);
         }),
+      onPing: (answer) => this.awake(answer),
       onClose: () =>
         this.awake(() => {
           if (!this.#sockets.delete(connection)) return;
@@ -288,6 +291,9 @@ export class ServerProcess {
       case "assign":
         this.#assign(effect);
         break;
+      case "copy":
+        this.#copy(effect);
+        break;
       case "close": {
         const socket = this.#sockets.get(effect.connection);
         this.#sockets.delete(effect.connection);
@@ -321,6 +327,27 @@ export class ServerProcess {
       return { ...input, sources };
     });
     this.#tell(effect.connection, { type: "assign", session, task, attempt, spec, inputs });
+  }
+
+  #copy({ connection, objects }: Extract<ServerEffect, { type: "copy" }>): void {
+    const addressed = objects.map(({ holders, ...object }) => ({
+      ...object,
+      sources: holders.map((id) => ({
+        url: sourceUrl(this.core?.durable.governors.get(id)?.name ?? "", object.sha256),
+        ticket: "ticket",
+      })),
+    }));
+    this.#tell(connection, { type: "copy", objects: addressed });
+  }
+
+  /** An operator drains a governor. */
+  drain(governor: GovernorId): void {
+    if (this.stall.until > this.#world.loop.now) return; // nobody answers the operator
+    this.input({
+      type: "client.request",
+      connection: 0,
+      request: { type: "governor.drain", req: 0, governor },
+    });
   }
 
   // ------------------------------------------------------------------------------------------------------- http

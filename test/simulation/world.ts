@@ -1,5 +1,6 @@
 import { createHash, type Hash } from "node:crypto";
 import type { Bugs } from "./bugs.ts";
+import type { Run } from "./executor.ts";
 import { Loop } from "./loop.ts";
 import { Random } from "./random.ts";
 
@@ -33,6 +34,16 @@ export class World {
   readonly loop: Loop = new Loop();
   readonly bugs: Bugs;
   violation: Violation | undefined;
+  /** Told of every program that starts. */
+  readonly onRun: ((run: Run, governor: string) => void)[] = [];
+  /** Runs that take longer than their programs say, ms. */
+  readonly stretched: Map<Run, number> = new Map();
+  /** The server's machine lost its power at some time: hints may be gone. */
+  lostPower = false;
+  /** Governors that were drained and told to stop. */
+  drained = 0;
+  /** Names of governors that an operator wanted to drain. */
+  readonly drainAsked: Set<string> = new Set();
   faults = 0;
   /** Which request made each version of a datastore, as clients were told. */
   readonly datastores: Map<string, string> = new Map();

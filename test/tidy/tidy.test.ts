@@ -39,6 +39,26 @@ describe("documentation", () => {
   });
 });
 
+describe("the cases of docs/failures.md", () => {
+  const rows = [...read("docs/failures.md").matchAll(/^\| (\d+) +\| (.*?) *\| (.*?) *\|$/gm)];
+  it("are all of 1 to 52, in order", () => {
+    expect(rows.map(([, number]) => Number(number))).toEqual(Array.from({ length: 52 }, (_, at) => at + 1));
+  });
+  it("are named by the tests that show them, or say why there is none", () => {
+    const wrong = rows.flatMap(([, number = "", , shown = ""]) => {
+      // The table's own files come first; what is said after them may name others.
+      const named = [...shown.matchAll(/(?:^|, )`(test\/[\w/.-]+\.test\.ts)`/g)].map(([, file = ""]) => file);
+      if (named.length === 0 && !shown.startsWith("not tested: "))
+        return [`case ${number}: no test, no reason`];
+      const title = new RegExp(`\\bcases? (?:\\d+, |\\d+ and )*${number}\\b`);
+      return named
+        .filter((file) => !existsSync(join(root, file)) || !title.test(read(file)))
+        .map((file) => `case ${number}: ${file}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+});
+
 describe("protocol", () => {
   it("has no limit and no error code that nothing uses", () => {
     const text = without(/protocol\/src\/limits\.ts$/);

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { OwnExecutor } from "@rain/governor";
+import { memoryLimits, type MemoryLimit } from "@rain/protocol";
 import { parse, TomlError } from "smol-toml";
 import { z } from "zod";
 import { exitCodes } from "./exit-codes.ts";
@@ -12,6 +13,7 @@ export interface GovernorConfigFile {
   readonly name?: string | undefined;
   readonly costPerHour?: number | undefined;
   readonly pinCpus?: boolean | undefined;
+  readonly onLost?: "kill" | "finish" | undefined;
   readonly labels: Readonly<Record<string, string>>;
   readonly cpus?: Cpus | undefined;
   readonly gpus?: number | undefined;
@@ -23,6 +25,8 @@ export interface GovernorConfigFile {
   readonly logdir?: string | undefined;
   readonly killGraceMs?: number | undefined;
   readonly captureBytes?: number | undefined;
+  readonly memoryLimit?: "auto" | MemoryLimit | undefined;
+  readonly taskProcesses?: number | undefined;
   readonly cacheBytes?: number | undefined;
   readonly transfers?: number | undefined;
 }
@@ -91,16 +95,20 @@ const executor = z.strictObject({
   idle_s: number(0, 1e6, "must be seconds from 0 to 1,000,000").optional(),
 });
 const folders = z.strictObject({ work: text.optional(), logs: text.optional() });
+const memoryChoices = ["auto", ...memoryLimits] as const;
 const limits = z.strictObject({
   kill_grace_s: number(0, 3_600, "must be seconds from 0 to 3,600").optional(),
   capture: either(sizeText, isSize).optional(),
   cache_size: either(sizeText, isSize).optional(),
+  memory: z.enum(memoryChoices, 'must be "auto", "cgroup", "watch" or "off"').optional(),
+  task_processes: whole(1, 1_000_000, "must be a whole number from 1 to 1,000,000").optional(),
   transfers: whole(1, 256, "must be a whole number from 1 to 256").optional(),
 });
 const schema = z.strictObject({
   name: name("the name").optional(),
   cost_per_hour: number(0, 1e9, "must be a number from 0").optional(),
   pin_cpus: z.boolean("must be true or false").optional(),
+  on_lost: z.enum(["kill", "finish"], 'must be "kill" or "finish"').optional(),
   labels: z.record(z.string().min(1).max(128), text).optional(),
   resources: resources.optional(),
   environments: z.record(name("an environment's name"), environment).optional(),
@@ -140,6 +148,7 @@ export function parseGovernorConfig(source: string, file: string): GovernorConfi
     name: data.name,
     costPerHour: data.cost_per_hour,
     pinCpus: data.pin_cpus,
+    onLost: data.on_lost,
     labels: data.labels ?? {},
     cpus: given.cpus as Cpus | undefined,
     gpus: typeof given.gpus === "number" ? given.gpus : undefined,
@@ -155,6 +164,8 @@ export function parseGovernorConfig(source: string, file: string): GovernorConfi
     logdir: beside(data.folders?.logs),
     killGraceMs: graceS === undefined ? undefined : graceS * 1_000,
     captureBytes: bytes(data.limits?.capture),
+    memoryLimit: data.limits?.memory,
+    taskProcesses: data.limits?.task_processes,
     cacheBytes: bytes(data.limits?.cache_size),
     transfers: data.limits?.transfers,
   };

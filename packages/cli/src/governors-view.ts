@@ -1,4 +1,5 @@
 import type { GovernorView, Resources } from "@rain/protocol";
+import { escapeText } from "./escape.ts";
 import { formatAmount, formatBytes, table, type Column, type Io } from "./output.ts";
 
 /** A governor in `-o json`. */
@@ -16,6 +17,12 @@ export interface GovernorJson {
   readonly costPerHour: number | null;
   /** It gets no new tasks. */
   readonly draining: boolean;
+  /** Why it has not stopped yet; null when it is not draining. */
+  readonly drainStatus: string | null;
+  /** How it holds tasks to the memory that they asked for; null when it does not say. */
+  readonly memoryLimit: GovernorView["memoryLimit"] | null;
+  /** Processes that one task may have; null when it does not say. */
+  readonly processLimit: number | null;
   /** Assigned and running ones, as SESSION/TASK. */
   readonly tasks: readonly string[];
   /** How many data objects it holds. */
@@ -33,6 +40,9 @@ export const governorJson = (view: GovernorView): GovernorJson => ({
   executors: view.executors ?? [],
   costPerHour: view.costPerHour ?? null,
   draining: view.draining === true,
+  drainStatus: view.drainStatus ?? null,
+  memoryLimit: view.memoryLimit ?? null,
+  processLimit: view.processLimit ?? null,
   tasks: view.tasks.map(({ session, task }) => `${session}/${task}`),
   objects: view.objects.length,
 });
@@ -64,7 +74,10 @@ export function governorTable(governors: readonly GovernorJson[], io: Io): strin
     String(objects),
     labelText(labels),
   ]);
-  return table(columns, rows, io);
+  const waits = governors
+    .filter(({ drainStatus }) => drainStatus !== null)
+    .map(({ id, name, drainStatus }) => escapeText(`governor ${id} (${name}) is drained: ${drainStatus}`));
+  return [table(columns, rows, io), ...waits].join("\n");
 }
 
 const labelText = (labels: GovernorView["labels"]): string =>

@@ -43,6 +43,12 @@ const leaseOption = (): Option =>
     by(read.parseSeconds, "--lease"),
   );
 
+const onLostOption = (): Option =>
+  new Option("--on-lost <WHAT>", "programs of a governor without a server (finish)").choices([
+    "finish",
+    "kill",
+  ]);
+
 /** Options for starting governors over ssh; docs/cluster.md has them. */
 const tunnelOption = (flags: string, text: string): Option => new Option(flags, text).hideHelp();
 const sshOptionOption = (): Option =>
@@ -132,6 +138,7 @@ function addClusterCommands(program: Command, context: () => Context, done: Done
     .option("--workdir <DIR>", "folder for the governors' data, on a fast disk")
     .addOption(journalOption())
     .addOption(leaseOption())
+    .addOption(onLostOption())
     .option(
       "--timeout <SECONDS>",
       "give up after so long (default: 120)",
@@ -221,6 +228,15 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
       by(read.parseMemory, "--cache-size"),
     )
     .option("--pin-cpus", "give each task whole cpus of its own (taskset)")
+    .addOption(onLostOption())
+    .addOption(
+      new Option("--memory-limit <HOW>", "hold tasks to their memory (auto)").choices([
+        "auto",
+        "cgroup",
+        "watch",
+        "off",
+      ]),
+    )
     .option("--background", "return when it is registered, leave a daemon", false)
     .addOption(logdirOption("log to governor-NAME.log there instead of stderr"))
     .addOption(readyFileOption())
@@ -337,7 +353,8 @@ function addGovernorsCommand(program: Command, context: () => Context, done: Don
   add(
     "drain",
     "give them no new tasks, and stop them when idle",
-    "Gives governors no new tasks; each stops when what it runs has ended.",
+    "Gives governors no new tasks; each stops when what it runs has ended, and others\n" +
+      "have copied what only it has. rain governors says what one waits for.",
   );
   add("stop", "stop them now", "Stops governors now; others get the tasks that they run.");
 }

@@ -9,6 +9,7 @@ import {
   type AttemptRef,
   type GovernorHello,
   type GovernorId,
+  type GovernorMessage,
   type Resources,
 } from "@rain/protocol";
 import { lockFolder, secureFolder } from "@rain/protocol/lock";
@@ -23,7 +24,10 @@ import {
 import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
 import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
-import { Executor, type OwnExecutor } from "./executor/index.ts";
+import { attemptKey } from "./core/types.ts";
+import { Executor, type MemoryLimitChoice, type OwnExecutor } from "./executor/index.ts";
+import type { RunEffect } from "./executor/types.ts";
+import { SteadyClock } from "./clock.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
 import { BlobStore, RunStore, Trees } from "./store/index.ts";
@@ -67,8 +71,12 @@ export interface GovernorOptions {
    * of other governors cannot be reached then: the server passes their objects on.
    */
   readonly tunnelTo?: string;
-  /** A program that writes more than this to stdout or stderr is stopped, bytes. */
+  /** A program that writes more than this to an stdout or stderr that is an output is stopped, bytes. */
   readonly captureBytes?: number;
+  /** How programs are held to the memory that their tasks asked for; default "auto": by control groups if they can be had. */
+  readonly memoryLimit?: MemoryLimitChoice;
+  /** Processes that one program and its children may be at once. */
+  readonly taskProcesses?: number;
   /**
    * Bytes of objects that are kept although nobody needs them any more, in case that somebody does; 0 for none.
    * Default: 2 GiB, but no more than a tenth of the disk that is free.
@@ -79,6 +87,11 @@ export interface GovernorOptions {
   readonly log: Log;
   /** From TERM to KILL, milliseconds. */
   readonly killGraceMs?: number;
+  /**
+   * What becomes of programs when the server may have given this governor up: "finish" (the default) lets them end, and
+   * their results are dropped if others have made them meanwhile; "kill" ends them before others can run them.
+   */
+  readonly onLost?: "kill" | "finish";
   /** Environment that tasks start from; default: this process's own. */
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -179,12 +192,14 @@ class Shell implements Governor {
   readonly #self: Self;
   readonly #store: BlobStore;
   readonly #trees: Trees;
-  readonly #runStore: RunStore;
+  /** What each run has of the store, by attempt. */
+  readonly #runStores = new Map<string, RunStore>();
   readonly #executor: Executor;
   readonly #acquirer: Acquirer;
   readonly #port: DataPort;
   readonly #uplink: Uplink;
   readonly #unlock: () => Promise<void>;
+  readonly #clock = new SteadyClock();
   readonly #loopDelay: IntervalHistogram = monitorEventLoopDelay({ resolution: DELAY_RESOLUTION_MS });
   readonly #registered: Promise<GovernorId>;
   #resolveRegistered: (governor: GovernorId) => void = () => undefined;
@@ -216,16 +231,17 @@ class Shell implements Governor {
     this.#registered.catch(() => undefined); // `exited` tells it too: nobody has to ask for this one
     this.#store = store;
     this.#trees = trees;
-    this.#runStore = new RunStore(store);
     this.#executor = new Executor({
       workdir: join(workdir, "executor"),
-      store: this.#runStore,
+      store,
       trees,
       ...(env === undefined ? {} : { baseEnv: env }),
       gpus: capacity.gpus,
       environments: new Map(Object.entries(options.environments ?? {})),
       executors: new Map(Object.entries(options.executors ?? {})),
       ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
+      ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
+      ...(options.taskProcesses === undefined ? {} : { taskProcesses: options.taskProcesses }),
       onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
       onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
       onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
@@ -256,6 +272,8 @@ class Shell implements Governor {
         if (message.type === "registered") this.#noteRegistration(message.governor);
         this.#input({ type: "message", message });
       },
+      onRefused: ({ session, task, attempt }, why) =>
+        this.#input({ type: "report.refused", ref: { session, task, attempt }, why }),
       onHopeless: (error) => this.#hopeless(error),
       log,
     });
@@ -266,6 +284,7 @@ class Shell implements Governor {
     const { environments = {}, executors = {}, costPerHour, pinCpus, dataPort, tunnelTo } = this.#options;
     const cpuIds = pinCpus === true ? cpusToPin(capacity.cpus) : undefined;
     await this.#executor.start();
+    const held = this.#executor.limits;
     const { identity, certificate, host } = this.#self;
     const port = await this.#port.listen(listenHost, dataPort);
     const scheme = certificate === undefined ? "http" : "https";
@@ -281,10 +300,14 @@ class Shell implements Governor {
       labels,
       environments: Object.keys(environments),
       executors: Object.keys(executors),
+      memoryLimit: held.memory,
+      processLimit: held.processes,
+      ahead: true,
       ...(costPerHour === undefined ? {} : { costPerHour }),
       ...(tunnelTo === undefined ? {} : { relay: true }),
     };
-    this.#core = new GovernorCore({ hello, killGraceMs, cpuIds });
+    const { onLost } = this.#options;
+    this.#core = new GovernorCore({ hello, killGraceMs, onLost, cpuIds });
     this.#loopDelay.enable();
     this.#uplink.start();
   }
@@ -330,12 +353,12 @@ class Shell implements Governor {
 
   #step(input: GovernorInput): void {
     if (!this.#core) throw new Error(`${input.type} before the core was there`);
-    const { effects, wakeAt } = this.#core.handle(input, performance.now());
+    const { effects, wakeAt } = this.#core.handle(input, this.#clock.now());
     for (const effect of effects) this.#perform(effect);
     clearTimeout(this.#timer);
     if (wakeAt === undefined || this.#isEnding) return;
     // A timer may fire a little early; the core asks again then.
-    const wait = Math.min(Math.max(1, Math.ceil(wakeAt - performance.now())), LONGEST_TIMER_MS);
+    const wait = Math.min(Math.max(1, Math.ceil(wakeAt - this.#clock.now())), LONGEST_TIMER_MS);
     this.#timer = setTimeout(() => this.#input({ type: "tick", loopDelayMs: this.#takeLoopDelay() }), wait);
   }
 
@@ -350,10 +373,18 @@ class Shell implements Governor {
     this.#resolveRegistered(governor);
   }
 
-  /** Within the run's chain of calls, so that the store knows whose pins to release. */
   #runEnded(ref: AttemptRef, outcome: RunOutcome): void {
     this.#input({ type: "run.ended", ref, outcome: this.#keepOutputs(outcome) });
-    this.#background(this.#runStore.end());
+    const key = attemptKey(ref);
+    const store = this.#runStores.get(key);
+    this.#runStores.delete(key);
+    if (store !== undefined) this.#background(store.end());
+  }
+
+  #run(effect: RunEffect): void {
+    const store = new RunStore(this.#store);
+    this.#runStores.set(attemptKey(effect.ref), store);
+    this.#executor.run(effect, store);
   }
 
   /** Outputs of a run that ended well stay, even if the bytes were to be removed when they were another object's. */
@@ -376,13 +407,16 @@ class Shell implements Governor {
   #perform(effect: GovernorEffect): void {
     switch (effect.type) {
       case "send":
-        this.#uplink.send(effect.message);
+        this.#send(effect.message);
+        break;
+      case "reconnect":
+        this.#uplink.reset(effect.reason);
         break;
       case "acquire":
         this.#background(this.#acquire(effect));
         break;
       case "run":
-        this.#runStore.run(() => this.#executor.run(effect));
+        this.#run(effect);
         break;
       case "terminate":
         this.#executor.terminate(effect.ref, effect.force);
@@ -405,6 +439,13 @@ class Shell implements Governor {
     }
   }
 
+  #send(message: GovernorMessage): void {
+    this.#uplink.send(message);
+    if (message.type !== "heartbeat") return;
+    const since = this.#clock.now();
+    this.#uplink.probe(() => this.#input({ type: "server.heard", since }));
+  }
+
   async #acquire(effect: AcquireEffect): Promise<void> {
     const { sha256 } = effect;
     try {
@@ -413,7 +454,8 @@ class Shell implements Governor {
       // A problem of the sources, or of this machine's disk; anything else is a bug.
       if (!(error instanceof RainError) && errorCode(error) === undefined) throw error;
       const why = error instanceof Error ? error.message : String(error);
-      this.#input({ type: "acquire.failed", sha256, why });
+      const tried = effect.sources.map(({ url }) => url);
+      this.#input({ type: "acquire.failed", sha256, why, tried });
       return;
     }
     this.#input({ type: "acquired", sha256 });

@@ -1,11 +1,15 @@
 import { setTimeout as delay } from "node:timers/promises";
 import {
+  governorMessage,
+  isReport,
   RainError,
   serverToGovernor,
   type ErrorCode,
   type GovernorMessage,
+  type Report,
   type ServerToGovernor,
 } from "@rain/protocol";
+import { parse } from "@rain/protocol/codec";
 import { connectLink, type Link } from "@rain/protocol/link";
 import type { Pin } from "@rain/protocol/tls";
 
@@ -21,6 +25,8 @@ export interface UplinkOptions {
   readonly onUp: () => void;
   readonly onDown: () => void;
   readonly onMessage: (message: ServerToGovernor) => void;
+  /** A report cannot be said: the server would refuse it, whenever it is sent. */
+  readonly onRefused: (report: Report, why: string) => void;
   /** No connection can be: there is no further try. */
   readonly onHopeless: (error: unknown) => void;
   readonly log: (level: "info" | "warn" | "error", text: string) => void;
@@ -50,7 +56,27 @@ export class Uplink {
 
   /** Does nothing while there is no connection. */
   send(message: GovernorMessage): void {
-    this.#link?.send(message);
+    const link = this.#link;
+    if (link === undefined) return;
+    if (!("attempt" in message)) return link.send(message);
+    // What is told of an attempt is told again after a reconnect: if it ended the connection, it would do so for ever.
+    try {
+      link.send(parse(governorMessage, message, message.type));
+    } catch (error) {
+      if (!(error instanceof RainError)) throw error;
+      if (isReport(message)) this.#options.onRefused(message, error.message);
+      else this.#options.log("error", `not told to the server: ${error.message}`);
+    }
+  }
+
+  /** Calls `heard` when the server has answered a question that leaves now. */
+  probe(heard: () => void): void {
+    this.#link?.probe(heard);
+  }
+
+  /** Ends the connection at once, and makes a new one. */
+  reset(reason: string): void {
+    this.#link?.terminate(reason);
   }
 
   /** The server accepted this governor on the present connection. */

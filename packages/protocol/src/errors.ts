@@ -109,7 +109,10 @@ export function toWireError(error: unknown): WireError {
 export const fromWireError = (error: WireError): RainError =>
   new RainError(error.code, error.message, error.facts ?? {});
 
-/** Why a task failed. `launch` is a program that could not be started; `crash` a governor lost under it too often. */
+/**
+ * Why a task failed. `launch` is a program that could not be started; `crash-limit` a governor lost under it too often;
+ * `oom-killed` and `process-limit` more memory, or more processes, than it may have.
+ */
 export const failureReasons = [
   "exit",
   "signal",
@@ -119,6 +122,8 @@ export const failureReasons = [
   "output-missing",
   "output-kind",
   "capture-limit",
+  "oom-killed",
+  "process-limit",
   "input-unavailable",
   "input-modified",
   "content-type",

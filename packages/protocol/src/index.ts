@@ -28,6 +28,8 @@ export {
   type DatastoreVersion,
   type CacheEntry,
   type GovernorView,
+  memoryLimits,
+  type MemoryLimit,
   type SettledItem,
 } from "./views.ts";
 export * from "./messages.ts";

@@ -21,6 +21,8 @@ export const limits = {
   nextItems: 1_000,
   inputsPerTask: 10_000,
   outputsPerTask: 1_000,
+  /** Addresses that a report of a missing input names. */
+  triedSources: 100,
   /** Arguments and environment of a task together, and the longest single one (the system's MAX_ARG_STRLEN). */
   argsBytes: 1_048_576,
   argBytes: 131_071,
@@ -49,6 +51,8 @@ export const limits = {
   stderrTailBytes: 8_192,
   /** Captured stdout or stderr of one attempt; a program that writes more is stopped. */
   captureBytes: 1_073_741_824,
+  /** Processes that one task may have at once; less where the system allows fewer. */
+  taskProcesses: 10_000,
   /** Objects of one `holding` message of a governor. */
   holdingChunk: 5_000,
   headerBytes: 16_384,
@@ -81,4 +85,6 @@ export const timing = {
   leaseMs: 15_000,
   sessionLeaseMs: 300_000,
   killGraceMs: 2_000,
+  /** Work that a governor is given ahead of room for it. */
+  aheadMs: 100,
 } as const;

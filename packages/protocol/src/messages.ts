@@ -73,6 +73,7 @@ import {
   type CacheEntry,
   cacheEntry,
   type GovernorView,
+  type MemoryLimit,
   governorTraits,
   governorView,
   type SettledItem,
@@ -468,6 +469,13 @@ export const outputReport: z.ZodType<OutputReport> = z.strictObject({
   user: userAttributes.optional(),
 });
 
+/** An input that could not be brought. `tried`: the addresses that did not give it; absent when that is not known. */
+export interface MissingInput {
+  readonly object: ObjectId;
+  readonly why: string;
+  readonly tried?: readonly string[] | undefined;
+}
+
 /** Who a governor is. */
 export interface GovernorHello {
   /** Random, kept in its work folder: the same after a restart. */
@@ -486,6 +494,12 @@ export interface GovernorHello {
   /** Names of its own executors: tasks of another one do not come here. */
   readonly executors?: readonly string[] | undefined;
   readonly costPerHour?: number | undefined;
+  /** How it holds tasks to the memory that they asked for. */
+  readonly memoryLimit?: MemoryLimit | undefined;
+  /** Processes that one task may have at once. */
+  readonly processLimit?: number | undefined;
+  /** It understands `retract`, and may be given tasks for which it has no room yet. */
+  readonly ahead?: boolean | undefined;
   /** It is behind a tunnel and reaches no data port of others: the server passes their objects on to it. */
   readonly relay?: boolean | undefined;
 }
@@ -529,8 +543,10 @@ export type GovernorMessage =
   /** Report: the attempt could not get its inputs; `missing` says which and why. */
   | (AttemptRef & {
       readonly type: "starved";
-      readonly missing: readonly { readonly object: ObjectId; readonly why: string }[];
+      readonly missing: readonly MissingInput[];
     })
+  /** Of what a `copy` asked for: this could not be brought. */
+  | { readonly type: "uncopied"; readonly objects: readonly (ObjectRef & { readonly why: string })[] }
   /** Sign of life; `loopDelayMs` is the worst delay of its event loop since the last one. */
   | { readonly type: "heartbeat"; readonly loopDelayMs: number }
   /** A deliberate stop: what it runs is given to others at once and is not counted as a crash. */
@@ -550,6 +566,7 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     capacity: resources,
     labels,
     ...governorTraits,
+    ahead: z.boolean().optional(),
     relay: z.boolean().optional(),
     attempts: z.array(z.strictObject({ ...attemptRef, running: z.boolean() })),
   }),
@@ -585,8 +602,18 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     type: z.literal("starved"),
     ...attemptRef,
     missing: z
-      .array(z.strictObject({ object: objectId, why: z.string().max(4_096) }))
+      .array(
+        z.strictObject({
+          object: objectId,
+          why: z.string().max(4_096),
+          tried: z.array(z.string().max(4_096)).max(limits.triedSources).optional(),
+        }),
+      )
       .max(limits.inputsPerTask),
+  }),
+  z.strictObject({
+    type: z.literal("uncopied"),
+    objects: z.array(z.strictObject({ ...objectRef, why: z.string().max(4_096) })).max(limits.holdingChunk),
   }),
   z.strictObject({ type: z.literal("heartbeat"), loopDelayMs: z.number().min(0) }),
   z.strictObject({ type: z.literal("leaving") }),
@@ -634,6 +661,21 @@ const assignedInput: z.ZodType<AssignedInput> = z.strictObject({
   sources: z.array(objectSource),
 });
 
+/** An object to be brought, and where it can be read. */
+export interface CopiedObject extends ObjectRef {
+  readonly kind: ObjectKind;
+  readonly size: number;
+  readonly sha256: Digest;
+  readonly sources: readonly ObjectSource[];
+}
+const copiedObject: z.ZodType<CopiedObject> = z.strictObject({
+  ...objectRef,
+  kind,
+  size: byteSize,
+  sha256: digest,
+  sources: z.array(objectSource),
+});
+
 /** With a digest only that version is meant: a program that ran again may have made other bytes meanwhile. */
 export interface DroppedObject extends ObjectRef {
   readonly sha256?: Digest | undefined;
@@ -658,12 +700,16 @@ export type ServerToGovernor =
       readonly inputs: readonly AssignedInput[];
     })
   | (AttemptRef & { readonly type: "cancel" })
+  /** Give the attempt back if it was not started: it is reported as stopped. One that runs goes on. */
+  | (AttemptRef & { readonly type: "retract" })
   /** These reports are durable (or out of date): forget them. */
   | { readonly type: "ack"; readonly attempts: readonly AttemptRef[] }
   /** These objects are not needed here. */
   | { readonly type: "drop"; readonly objects: readonly DroppedObject[] }
   /** Bytes that are here under another name are these objects too. What is not here is left out, and not an error. */
   | { readonly type: "adopt"; readonly objects: readonly (ObjectRef & { readonly sha256: Digest })[] }
+  /** Bring these objects here, although no task here needs them: answered by `holding` or `uncopied`. */
+  | { readonly type: "copy"; readonly objects: readonly CopiedObject[] }
   | { readonly type: "stop" };
 
 export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnion("type", [
@@ -683,6 +729,7 @@ export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnio
     inputs: z.array(assignedInput),
   }),
   z.strictObject({ type: z.literal("cancel"), ...attemptRef }),
+  z.strictObject({ type: z.literal("retract"), ...attemptRef }),
   z.strictObject({ type: z.literal("ack"), attempts: z.array(z.strictObject(attemptRef)) }),
   z.strictObject({
     type: z.literal("drop"),
@@ -692,6 +739,7 @@ export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnio
     type: z.literal("adopt"),
     objects: z.array(z.strictObject({ ...objectRef, sha256: digest })),
   }),
+  z.strictObject({ type: z.literal("copy"), objects: z.array(copiedObject) }),
   z.strictObject({ type: z.literal("stop") }),
 ]);
 

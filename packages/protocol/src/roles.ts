@@ -56,6 +56,7 @@ export const governorRules: Readonly<Record<GovernorMessageType, Rule>> = {
   fail: quiet("governor"),
   stopped: quiet("governor"),
   starved: quiet("governor"),
+  uncopied: quiet("governor"),
   heartbeat: quiet("governor"),
   leaving: audited("governor"),
 };

@@ -325,20 +325,33 @@ export interface GovernorView {
   readonly executors?: readonly string[] | undefined;
   /** What an hour of it costs, in whatever money its owner counts. */
   readonly costPerHour?: number | undefined;
+  /** How it holds tasks to the memory that they asked for. */
+  readonly memoryLimit?: MemoryLimit | undefined;
+  /** Processes that one task may have at once. */
+  readonly processLimit?: number | undefined;
   /** It gets no new tasks, and stops once it is not needed any more. */
   readonly draining?: boolean | undefined;
+  /** Why a drained one has not stopped yet. */
+  readonly drainStatus?: string | undefined;
   readonly tasks: readonly { readonly session: SessionId; readonly task: TaskId }[];
   readonly objects: readonly ObjectRef[];
 }
+/** By control groups of the system, by looking at how much tasks use, or not at all. */
+export const memoryLimits = ["cgroup", "watch", "off"] as const;
+export type MemoryLimit = (typeof memoryLimits)[number];
 /** What a governor may tell of itself beside its resources; absent in what older ones say. */
 export const governorTraits: {
   readonly environments: z.ZodOptional<z.ZodArray<typeof environmentLabel>>;
   readonly executors: z.ZodOptional<z.ZodArray<typeof environmentLabel>>;
   readonly costPerHour: z.ZodOptional<z.ZodNumber>;
+  readonly memoryLimit: z.ZodOptional<z.ZodEnum<{ cgroup: "cgroup"; watch: "watch"; off: "off" }>>;
+  readonly processLimit: z.ZodOptional<z.ZodInt>;
 } = {
   environments: z.array(environmentLabel).max(256).optional(),
   executors: z.array(environmentLabel).max(256).optional(),
   costPerHour: z.number().min(0).max(1e9).optional(),
+  memoryLimit: z.enum(memoryLimits).optional(),
+  processLimit: z.int().min(1).optional(),
 };
 export const governorView: z.ZodType<GovernorView> = z.strictObject({
   governor: governorId,
@@ -349,6 +362,7 @@ export const governorView: z.ZodType<GovernorView> = z.strictObject({
   labels,
   ...governorTraits,
   draining: z.boolean().optional(),
+  drainStatus: z.string().optional(),
   tasks: z.array(z.strictObject({ session: sessionId, task: taskId })),
   objects: z.array(z.strictObject(objectRef)),
 });

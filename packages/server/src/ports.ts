@@ -3,6 +3,7 @@ import {
   blobPath,
   objectPath,
   type AssignedInput,
+  type CopiedObject,
   type GovernorId,
   type GovernorMessageOf,
   type ObjectSource,
@@ -10,7 +11,7 @@ import {
 } from "@rain/protocol";
 import type { GovernorPeer } from "@rain/protocol/link";
 import { signTicket } from "@rain/protocol/tickets";
-import type { ConnectionId, DraftInput, ServerEffect } from "./core/index.ts";
+import type { ConnectionId, DraftCopy, DraftInput, ServerEffect } from "./core/index.ts";
 import { dataPortProblem, type DataPort } from "./http/proxy.ts";
 
 interface Port extends DataPort {
@@ -60,16 +61,33 @@ export class DataPorts {
   address(input: DraftInput, session: SessionId, reader: GovernorId): AssignedInput {
     const { holders, onServer, ...rest } = input;
     if (rest.data) return { ...rest, sources: [] };
-    const sources = this.#direct(input, this.#ports.get(reader));
-    // The server comes last: for its own bytes, and to pass on those of a governor that cannot be reached directly.
-    if (onServer || holders.length > 0) {
-      const path = objectPath(session, rest.object);
-      sources.push({ url: path, ticket: signTicket(this.ownKey, { method: "GET", path, epoch: 0 }) });
-    }
-    return { ...rest, sources };
+    const isThere = onServer || holders.length > 0;
+    return { ...rest, sources: this.#sources(input, isThere ? session : undefined, reader) };
   }
 
-  #direct({ holders, sha256 }: DraftInput, reader: Port | undefined): ObjectSource[] {
+  /** The same for an object that a governor is to copy. */
+  addressCopy(copy: DraftCopy, reader: GovernorId): CopiedObject {
+    const { holders: _, ...rest } = copy;
+    return { ...rest, sources: this.#sources(copy, copy.session, reader) };
+  }
+
+  /** The server comes last: for its own bytes, and to pass on those of a governor that cannot be reached directly. */
+  #sources(
+    input: Pick<DraftInput, "object" | "holders" | "sha256">,
+    session: SessionId | undefined,
+    reader: GovernorId,
+  ): ObjectSource[] {
+    const sources = this.#direct(input, this.#ports.get(reader));
+    if (session === undefined) return sources;
+    const path = objectPath(session, input.object);
+    const ticket = signTicket(this.ownKey, { method: "GET", path, epoch: 0 });
+    return [...sources, { url: path, ticket }];
+  }
+
+  #direct(
+    { holders, sha256 }: Pick<DraftInput, "holders" | "sha256">,
+    reader: Port | undefined,
+  ): ObjectSource[] {
     const sources: ObjectSource[] = [];
     for (const holder of reader?.relay === true ? [] : holders) {
       const port = this.#ports.get(holder);

@@ -174,6 +174,7 @@ class Server implements RunningServer {
       heartbeatMs: this.#heartbeatMs,
       sessionLeaseMs: this.#options.sessionLeaseMs ?? timing.sessionLeaseMs,
       crashLimit: limits.crashLimit,
+      aheadMs: timing.aheadMs,
     };
     this.#core = new ServerCore(config, opened.state, this.#clock.now());
     const used = this.#core.kernel.live.blobs;
@@ -313,6 +314,9 @@ class Server implements RunningServer {
       case "assign":
         this.#assign(effect);
         break;
+      case "copy":
+        this.#copy(effect);
+        break;
       case "close":
         this.#links.get(effect.connection)?.close(1000, "replaced or refused");
         break;
@@ -392,6 +396,11 @@ class Server implements RunningServer {
       const message = { type: "fail", session, task, attempt, failure, info: {} } as const;
       this.#driver.input({ type: "governor.message", connection, message });
     }
+  }
+
+  #copy({ connection, governor, objects }: Extract<ServerEffect, { type: "copy" }>): void {
+    const addressed = objects.map((object) => this.#ports.addressCopy(object, governor));
+    this.#governor(connection)?.send({ type: "copy", objects: addressed });
   }
 
   // -------------------------------------------------------------------------------------------------------- end

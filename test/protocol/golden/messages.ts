@@ -381,6 +381,7 @@ export const governorMessages: {
   metrics: { type: "metrics", ...ref, from: 70_000, points, params: { lr: 0.5 } },
   stopped: { type: "stopped", ...ref },
   starved: { type: "starved", ...ref, missing: [{ object, why: "no holder answers" }] },
+  uncopied: { type: "uncopied", objects: [{ session, object, why: "the disk is full" }] },
   heartbeat: { type: "heartbeat", loopDelayMs: 3.5 },
   leaving: { type: "leaving" },
 };
@@ -416,8 +417,22 @@ export const toGovernor: {
     ],
   },
   cancel: { type: "cancel", ...ref },
+  retract: { type: "retract", ...ref },
   ack: { type: "ack", attempts: [ref] },
   drop: { type: "drop", objects: [{ session, object }] },
+  copy: {
+    type: "copy",
+    objects: [
+      {
+        session,
+        object,
+        kind: "directory",
+        size: 70_000,
+        sha256,
+        sources: [{ url: "http://127.0.0.1:7211/rain/v1/blobs/ab", ticket: "t" }],
+      },
+    ],
+  },
   adopt: { type: "adopt", objects: [{ session, object, sha256 }] },
   stop: { type: "stop" },
 };
@@ -515,6 +530,7 @@ export const laterFields: {
     },
   },
   governor: {
+    "register with work ahead": { ...governorMessages.register, ahead: true },
     "finish with metrics": { ...governorMessages.finish, metrics: { from: 0, points, params: { lr: 0.5 } } },
     "fail with metrics": {
       ...governorMessages.fail,
@@ -528,6 +544,18 @@ export const laterFields: {
       environments: ["torch", "plain"],
       costPerHour: 2.5,
       relay: true,
+    },
+    "register with limits": { ...governorMessages.register, memoryLimit: "cgroup", processLimit: 10_000 },
+    "starved, with what was tried": {
+      type: "starved",
+      ...ref,
+      missing: [{ object, why: "no holder answers", tried: ["http://127.0.0.1:7211/rain/v1/blobs/ab"] }],
+    },
+    "fail for want of memory": {
+      type: "fail",
+      ...ref,
+      failure: { reason: "oom-killed", message: "used too much" },
+      info: { maxRssBytes: 3e9 },
     },
   },
 };

@@ -150,12 +150,21 @@ function checkGovernor(k: Kernel, governor: LiveGovernor, check: Check): void {
   const name = governor.hello?.name ?? `governor ${governor.id}`;
   const held = { cpus: 0, gpus: 0, memory: 0 };
   const named = new Map<string, number>();
-  for (const { request } of governor.attempts.values()) {
+  for (const [key, { request }] of governor.attempts) {
+    if (governor.ahead.has(key)) continue; // it waits
     held.cpus += request.cpus;
     held.gpus += request.gpus;
     held.memory += request.memory;
     for (const [each, amount] of request.named) named.set(each, (named.get(each) ?? 0) + amount);
   }
+  for (const key of governor.ahead.keys())
+    check(governor.attempts.has(key), "ahead", () => `${name}: ${key} waits there and is not there`);
+  const count = [...governor.held.values()].reduce((sum, each) => sum + each, 0);
+  check(
+    count === governor.attempts.size,
+    "ahead",
+    () => `${name} has ${governor.attempts.size} attempts, its classes say ${count}`,
+  );
   const { capacity, free } = governor;
   const compare = (unit: string, has: number, holds: number, left: number): void => {
     check(

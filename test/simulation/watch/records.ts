@@ -20,6 +20,8 @@ export class RecordWatch {
   readonly #heard: Map<string, number> = new Map();
   #started = 0;
   /** The process of each governor, as the last record says. */
+  /** Governors that had the attempts which this step releases. */
+  readonly #lostWith: Map<string, GovernorId> = new Map();
   readonly #incarnations: Map<GovernorId, string> = new Map();
   /** Tasks that were opened again for a lost output: `session/task`. */
   readonly reopened: Set<string> = new Set();
@@ -73,6 +75,41 @@ export class RecordWatch {
       if ("session" in record) sessions.add(record.session);
     }
     for (const session of sessions) this.#read(core, session);
+    this.#checkCrashes(core, step);
+  }
+
+  /**
+   * What a lost governor only had ahead did not run. The server cannot know of all others what ran: those that had
+   * their room are counted, but no more than there is room for.
+   */
+  #checkCrashes(core: ServerCore, step: ServerStep): void {
+    const cpus = new Map<GovernorId, number>();
+    for (const record of step.records) {
+      if (record.type !== "released" || record.counts !== "crash") continue;
+      const governor = this.#lostWith.get(attemptKey(record));
+      const task = core.durable.sessions.get(record.session)?.tasks.get(record.task);
+      if (governor === undefined || !task || this.#hasRun(core, governor, attemptKey(record))) continue;
+      cpus.set(governor, (cpus.get(governor) ?? 0) + task.spec.request.cpus);
+    }
+    this.#lostWith.clear();
+    for (const [id, used] of cpus) {
+      const has = Math.max(...this.#nodes(core, id).map(({ capacity }) => capacity.cpus));
+      const name = core.durable.governors.get(id)?.name ?? "";
+      this.#world.check(
+        used <= has + 1e-9,
+        "crash-within-capacity",
+        () => `${name} has ${has} cpus, and tasks that ask for ${used} and never ran are counted as crashed`,
+      );
+    }
+  }
+
+  /** A governor, and its twin that may have come in its place. */
+  #nodes(core: ServerCore, id: GovernorId): GovernorNode[] {
+    const known = core.durable.governors.get(id);
+    return [...this.#governors.values()].filter(({ identity }) => identity === known?.identity);
+  }
+  #hasRun(core: ServerCore, id: GovernorId, attempt: string): boolean {
+    return this.#nodes(core, id).some(({ ran }) => ran.has(attempt));
   }
 
   #one(core: ServerCore, input: ServerInput, record: ServerRecord, now: number): void {
@@ -233,6 +270,7 @@ export class RecordWatch {
       () => `${short(record)}: task is ${JSON.stringify(seen)}`,
     );
     const governor = seen.governor;
+    if (governor !== undefined) this.#lostWith.set(attemptKey(record), governor);
     seen.governor = undefined;
     if (record.counts === "failure" || record.counts === "starved" || governor === undefined) return;
     if (input.type === "governor.message" && input.message.type === "stopped") return;

@@ -80,8 +80,32 @@ export class Watch {
     this.#steps++;
     this.records.check(core, input, step, now);
     for (const effect of step.effects) if (effect.type === "blob.remove") this.#removingBlob(effect.sha256);
+    this.#checkStops(core, step);
     checkLive(this.#world, core.kernel);
     checkRuns(this.#world, core.kernel, step);
+  }
+
+  /** A drained governor is told to stop when every object that it has and that is needed is elsewhere too. */
+  #checkStops({ kernel: k }: WatchedCore, step: ServerStep): void {
+    for (const effect of step.effects) {
+      if (effect.type !== "send" || effect.message.type !== "stop") continue;
+      const governor = k.live.byConnection.get(effect.connection);
+      if (!governor || k.durable.governors.get(governor.id)?.draining !== true) continue;
+      this.#world.drained++;
+      for (const object of governor.replicas) {
+        const { state } = object;
+        if (state.kind !== "finished" || state.data || object.producer === undefined) continue;
+        if (!object.keep && object.openConsumers === 0) continue;
+        const others = [...(k.live.replicas.get(object) ?? [])].filter(
+          (each) => each !== governor && each.connection !== undefined && !each.leaving,
+        );
+        this.#world.check(
+          others.length > 0,
+          "drained-loses",
+          () => `governor ${governor.id} is told to stop and alone has ${object.session.id}/o${object.id}`,
+        );
+      }
+    }
   }
 
   /** The records of a step go to the journal. Answers what must be on disk before its effects are seen. */

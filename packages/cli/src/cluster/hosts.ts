@@ -16,6 +16,8 @@ export interface Host {
   /** Bytes. */
   readonly memory?: number;
   /** Folders and files of that machine. */
+  /** What becomes of its programs when it loses the server; from `rain start`, not from the file. */
+  readonly onLost?: "kill" | "finish" | undefined;
   readonly workdir?: string;
   readonly config?: string;
   readonly labels: Readonly<Record<string, string>>;

@@ -166,6 +166,7 @@ function governorWords(
     ...option("cpus", host.cpus),
     ...option("gpus", host.gpus),
     ...option("memory", host.memory),
+    ...option("on-lost", host.onLost),
     ...option("workdir", host.workdir),
     ...Object.entries(host.labels).flatMap(([key, value]) => option("label", `${key}=${value}`)),
     ...Object.entries(host.resources).flatMap(([key, value]) => option("resource", `${key}=${value}`)),

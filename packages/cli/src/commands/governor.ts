@@ -2,7 +2,7 @@ import { rmSync } from "node:fs";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
 import type { GovernorOptions } from "@rain/governor";
-import type { Resources } from "@rain/protocol";
+import type { MemoryLimit, Resources } from "@rain/protocol";
 import type { Access } from "@rain/protocol/access";
 import { instanceOf, requireAccessFile, type Context } from "../context.ts";
 import { catchStrayErrors, leaveSoon, runDaemon, runService } from "../daemon.ts";
@@ -28,6 +28,10 @@ export interface GovernorFlags {
   readonly executors: Readonly<Record<string, string>>;
   readonly name?: string;
   readonly pinCpus?: boolean;
+  /** What becomes of programs when the server may have given this governor up. */
+  readonly onLost?: "kill" | "finish";
+  /** How tasks are held to the memory that they asked for. */
+  readonly memoryLimit?: "auto" | MemoryLimit;
   /** Bytes of objects that nobody needs any more and that are kept. */
   readonly cacheSize?: number;
   readonly workdir?: string;
@@ -135,11 +139,16 @@ async function splitCommands(
 /** What a governor is beside its resources, as its configuration and then its flags say. */
 function traits(flags: GovernorFlags, config: GovernorConfigFile | undefined): Partial<GovernorOptions> {
   const pinCpus = flags.pinCpus ?? config?.pinCpus;
+  const onLost = flags.onLost ?? config?.onLost;
+  const memoryLimit = flags.memoryLimit ?? config?.memoryLimit;
   const cacheBytes = flags.cacheSize ?? config?.cacheBytes;
   return {
     labels: { ...config?.labels, ...flags.labels },
     environments: config?.environments ?? {},
     ...(pinCpus === undefined ? {} : { pinCpus }),
+    ...(onLost === undefined ? {} : { onLost }),
+    ...(memoryLimit === undefined ? {} : { memoryLimit }),
+    ...(config?.taskProcesses === undefined ? {} : { taskProcesses: config.taskProcesses }),
     ...(config?.costPerHour === undefined ? {} : { costPerHour: config.costPerHour }),
     ...(config?.killGraceMs === undefined ? {} : { killGraceMs: config.killGraceMs }),
     ...(config?.captureBytes === undefined ? {} : { captureBytes: config.captureBytes }),
@@ -236,6 +245,8 @@ function foregroundWords(
     ...option("gpus", flags.gpus),
     ...option("memory", flags.memory),
     ...(flags.pinCpus === true ? ["--pin-cpus"] : []),
+    ...option("on-lost", flags.onLost),
+    ...option("memory-limit", flags.memoryLimit),
     ...option("cache-size", flags.cacheSize),
     ...option("workdir", path(flags.workdir)),
     ...option("listen", flags.listen),

@@ -32,6 +32,8 @@ export interface StartFlags {
   readonly workdir?: string;
   /** Seconds that a silent governor keeps its tasks. */
   readonly lease?: number;
+  /** What governors do with programs when they lost the server. */
+  readonly onLost?: "kill" | "finish";
   /** Seconds until the start is given up. */
   readonly timeout: number;
 }
@@ -183,7 +185,9 @@ async function startRemotes(
     ...(flags.remoteInit === undefined ? {} : { init: flags.remoteInit }),
   };
   const started: StartedRemote[] = [];
-  const rest = hosts.map((host) =>
+  const { onLost } = flags;
+  const asked = onLost === undefined ? hosts : hosts.map((host) => ({ ...host, onLost }));
+  const rest = asked.map((host) =>
     flags.reserveCpu && host.cpus === undefined && isThisMachine(host.address) ? { ...host, cpus: -1 } : host,
   );
   const work = async (): Promise<void> => {
@@ -251,6 +255,7 @@ async function startGovernors(start: Start, local: readonly LocalGovernor[]): Pr
         ...option("name", name),
         ...option("cpus", cpus),
         ...more,
+        ...option("on-lost", flags.onLost),
         ...option("workdir", join(base, name)),
       ]),
     );

@@ -1,5 +1,13 @@
-import type { AssignedInput, Digest, ObjectId, ServerToGovernor, TaskFailure } from "@rain/protocol";
+import {
+  limits,
+  type AssignedInput,
+  type Digest,
+  type ObjectId,
+  type ServerToGovernor,
+  type TaskFailure,
+} from "@rain/protocol";
 import { isIn, type Attempt, type AttemptIn, type Assignment } from "./attempts.ts";
+import { copied, copyFailed } from "./copy.ts";
 import type { Machine } from "./machine.ts";
 import { toRequest } from "./pool.ts";
 import { attemptKey } from "./types.ts";
@@ -74,6 +82,7 @@ function hold(m: Machine, attempt: Attempt, object: ObjectId, sha256: Digest): v
 
 /** Bytes came in, copied or made by a run: attempts that waited for them go on. */
 export function arrived(m: Machine, sha256: Digest, users: readonly string[]): void {
+  copied(m, users);
   for (const key of users) {
     const attempt = m.attempts.byKey(key);
     if (!attempt || !isIn(attempt, "fetching")) continue;
@@ -91,14 +100,22 @@ const WHY_LENGTH = 4_096;
 /** Most objects with the same missing bytes that a report names: it must fit into a message. */
 const MISSING_ITEMS = 500;
 
-export function acquireFailed(m: Machine, sha256: Digest, reason: string): void {
+export function acquireFailed(
+  m: Machine,
+  sha256: Digest,
+  reason: string,
+  addresses: readonly string[] | undefined,
+): void {
   const why = reason.slice(0, WHY_LENGTH);
-  for (const key of m.holdings.acquireFailed(sha256)) {
+  const tried = addresses?.slice(0, limits.triedSources);
+  const users = m.holdings.acquireFailed(sha256);
+  copyFailed(m, users, why);
+  for (const key of users) {
     const attempt = m.attempts.byKey(key);
     if (!attempt || !isIn(attempt, "fetching")) continue;
     const objects = attempt.phase.assignment.inputs.filter((input) => input.sha256 === sha256);
     const ids = [...new Set(objects.map((input) => input.object))].slice(0, MISSING_ITEMS);
-    const missing = ids.map((object) => ({ object, why }));
+    const missing = ids.map((object) => ({ object, why, ...(tried ? { tried } : {}) }));
     m.report(attempt, { type: "starved", ...attempt.ref, missing });
   }
   m.holdings.settle(sha256);

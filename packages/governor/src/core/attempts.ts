@@ -13,7 +13,7 @@ export interface Assignment {
 }
 
 /** Why a running attempt is being ended early. */
-export type StopCause = "cancel" | "timeout" | "leaving";
+export type StopCause = "cancel" | "timeout" | "leaving" | "lost";
 interface Stopping {
   readonly cause: StopCause;
   /** When TERM becomes KILL, monotonic ms; Infinity once KILL was sent. */
@@ -116,6 +116,11 @@ export class Attempts {
 
   /** Forgets a reported attempt. */
   remove(attempt: AttemptIn<"reported">): void {
+    this.#all.delete(attempt.key);
+  }
+
+  /** Forgets one that nobody counts on any more. */
+  abandon(attempt: Attempt): void {
     this.#all.delete(attempt.key);
   }
 

@@ -2,9 +2,19 @@ import type { Digest, ObjectRef, Resources } from "@rain/protocol";
 import { acquireFailed, arrived } from "./assign.ts";
 import { viewAttempt, type AttemptView } from "./attempts.ts";
 import { exitWhenDone, leave } from "./leave.ts";
-import { announceCopies, hear, heartbeat, linkDown, linkUp } from "./link.ts";
+import { checkLease, confirm, leaseEnd, noticeGap } from "./lease.ts";
+import { announceCopies, hear, heartbeat, linkDown, linkUp, registerWhenFree } from "./link.ts";
 import { Machine } from "./machine.ts";
-import { checkTimes, ended, metricsCame, nextTime, started, startQueued } from "./run.ts";
+import {
+  checkTimes,
+  ended,
+  metricsCame,
+  nextTime,
+  replaceReport,
+  started,
+  startQueued,
+  tellStarted,
+} from "./run.ts";
 import type { GovernorConfig, GovernorInput, GovernorStep } from "./types.ts";
 
 /**
@@ -26,15 +36,20 @@ export class GovernorCore {
     if (now < m.now) throw new Error(`time went back from ${m.now} ms to ${now} ms`);
     m.now = now;
     m.effects = [];
+    noticeGap(m);
     dispatch(m, input);
     if (!m.exited) {
+      checkLease(m);
+      registerWhenFree(m);
       checkTimes(m);
+      tellStarted(m);
       startQueued(m);
       announceCopies(m);
       heartbeat(m);
       exitWhenDone(m);
     }
-    return { effects: m.effects, wakeAt: m.exited ? undefined : wakeAt(m) };
+    m.wakeAt = m.exited ? undefined : wakeAt(m);
+    return { effects: m.effects, wakeAt: m.wakeAt };
   }
 
   /** Attempts that the server has not acknowledged, in the order they came. */
@@ -68,7 +83,7 @@ function dispatch(m: Machine, input: GovernorInput): void {
       arrived(m, input.sha256, m.holdings.acquired(input.sha256));
       break;
     case "acquire.failed":
-      acquireFailed(m, input.sha256, input.why);
+      acquireFailed(m, input.sha256, input.why, input.tried);
       break;
     case "run.started":
       started(m, input.ref, input.at);
@@ -78,6 +93,12 @@ function dispatch(m: Machine, input: GovernorInput): void {
       break;
     case "run.metrics":
       metricsCame(m, input.ref, input.news);
+      break;
+    case "server.heard":
+      confirm(m, input.since);
+      break;
+    case "report.refused":
+      replaceReport(m, input.ref, input.why);
       break;
     case "stop":
       leave(m, "stopped by its operator");
@@ -90,6 +111,6 @@ function dispatch(m: Machine, input: GovernorInput): void {
 
 function wakeAt(m: Machine): number | undefined {
   const heartbeatAt = m.link.kind === "registered" ? m.link.heartbeatAt : Infinity;
-  const next = Math.min(heartbeatAt, nextTime(m), m.leaving?.giveUpAt ?? Infinity);
+  const next = Math.min(heartbeatAt, nextTime(m), m.leaving?.giveUpAt ?? Infinity, leaseEnd(m));
   return next === Infinity ? undefined : next;
 }

@@ -96,6 +96,11 @@ export class Holdings {
     this.#collect(held.sha256, entry);
   }
 
+  /** Number of objects that are here. */
+  get count(): number {
+    return this.#objects.size;
+  }
+
   /** All objects that are here. */
   *all(): IterableIterator<ObjectRef & { readonly sha256: Digest }> {
     for (const { ref, sha256 } of this.#objects.values()) yield { ...ref, sha256 };

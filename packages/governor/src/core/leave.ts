@@ -18,13 +18,17 @@ export function leave(m: Machine, reason: string): void {
   }
 }
 
-/** Exits as soon as nothing runs and the server has all reports, or is not there, or takes too long. */
+/**
+ * Exits as soon as nothing runs, the server has all reports, and others have copies of what is needed: then the server
+ * says `stop` (again). Or as soon as the server is not there, or all this takes too long.
+ */
 export function exitWhenDone(m: Machine): void {
   const { leaving } = m;
   if (!leaving || m.exited || m.running > 0) return;
   const giveUpAt = leaving.giveUpAt ?? m.now + m.config.killGraceMs;
   m.leaving = { ...leaving, giveUpAt };
-  const waits = m.link.kind === "registered" && m.attempts.size > 0 && !leaving.forced;
+  const hasSome = m.attempts.size > 0 || m.holdings.count > 0;
+  const waits = m.link.kind === "registered" && hasSome && !leaving.forced;
   if (waits && m.now < giveUpAt) return;
   m.exited = true;
   m.emit({ type: "exit", reason: leaving.reason, refused: false });

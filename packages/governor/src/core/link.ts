@@ -1,6 +1,8 @@
 import { limits, type Digest, type ObjectRef, type ServerToGovernor } from "@rain/protocol";
 import { assign } from "./assign.ts";
 import { isIn } from "./attempts.ts";
+import { copy } from "./copy.ts";
+import { givenUp } from "./lease.ts";
 import { leave } from "./leave.ts";
 import type { Machine } from "./machine.ts";
 import { tellMetricsAgain } from "./metrics.ts";
@@ -11,7 +13,13 @@ import { objectKey } from "./types.ts";
 
 /** Says who this is and which attempts the server may count on: those not acknowledged, reported or not. */
 export function linkUp(m: Machine): void {
-  m.link = { kind: "registering" };
+  m.link = { kind: "held" };
+}
+
+/** Not while programs of a lost lease still run: the server would give their tasks to others. */
+export function registerWhenFree(m: Machine): void {
+  if (m.link.kind !== "held" || givenUp(m)) return;
+  m.link = { kind: "registering", since: m.now };
   const attempts = [...m.attempts.values()].map((attempt) => ({
     ...attempt.ref,
     running: isIn(attempt, "running"),
@@ -24,7 +32,7 @@ export function linkDown(m: Machine): void {
 }
 
 export function hear(m: Machine, message: ServerToGovernor): void {
-  if (m.link.kind === "down") return;
+  if (m.link.kind === "down" || m.link.kind === "held") return;
   if (m.link.kind === "registering" && message.type !== "registered" && message.type !== "refused") {
     m.log("warn", `the server said ${message.type} before it answered the registration; not done`);
     return;
@@ -47,6 +55,12 @@ export function hear(m: Machine, message: ServerToGovernor): void {
     case "cancel":
       cancel(m, message);
       break;
+    case "retract": {
+      const attempt = m.attempts.get(message);
+      if (attempt && (isIn(attempt, "fetching") || isIn(attempt, "queued")))
+        stopAttempt(m, attempt, "cancel");
+      break;
+    }
     case "ack":
       for (const ref of message.attempts) m.forget(ref);
       break;
@@ -56,6 +70,9 @@ export function hear(m: Machine, message: ServerToGovernor): void {
     case "adopt":
       for (const { sha256, ...ref } of message.objects)
         if (m.holdings.has(sha256) && !m.fresh.has(objectKey(ref))) m.holdings.hold(ref, sha256);
+      break;
+    case "copy":
+      copy(m, message);
       break;
     case "stop":
       leave(m, "the server stopped this governor");
@@ -68,7 +85,13 @@ export function hear(m: Machine, message: ServerToGovernor): void {
  * the fresh outputs of an attempt dropped.
  */
 function registered(m: Machine, message: Extract<ServerToGovernor, { readonly type: "registered" }>): void {
-  const { heartbeatMs, epoch, ticketKey } = message;
+  const { heartbeatMs, leaseMs, epoch, ticketKey } = message;
+  if (m.link.kind === "registering") {
+    // The lease runs from the registration that the server heard; of a late answer, half of it at least.
+    m.confirmedAt = Math.max(m.link.since, m.now - leaseMs / 2);
+    m.inDoubt = false;
+  }
+  m.leaseMs = leaseMs;
   m.link = { kind: "registered", heartbeatMs, heartbeatAt: m.now + heartbeatMs };
   m.emit({ type: "tickets", epoch, key: ticketKey });
   for (const attempt of m.attempts.values()) {
@@ -98,10 +121,12 @@ function announce(
 
 /** Tells of the copies that came in this step. */
 export function announceCopies(m: Machine): void {
-  const { copied } = m;
-  if (copied.length === 0) return;
+  const { copied, uncopied } = m;
+  if (copied.length > 0) announce(m, copied, false);
+  for (let from = 0; from < uncopied.length; from += limits.holdingChunk)
+    m.send({ type: "uncopied", objects: uncopied.slice(from, from + limits.holdingChunk) });
   m.copied = [];
-  announce(m, copied, false);
+  m.uncopied = [];
 }
 
 function cancel(m: Machine, message: Extract<ServerToGovernor, { readonly type: "cancel" }>): void {

@@ -1,13 +1,15 @@
 import type { AttemptRef, Digest, GovernorMessage, ObjectRef, Report } from "@rain/protocol";
-import { Attempts, isIn, type Attempt, type AttemptIn } from "./attempts.ts";
+import { Attempts, isIn, type Attempt, type AttemptIn, type Phase } from "./attempts.ts";
 import { Holdings } from "./holdings.ts";
 import { Pool } from "./pool.ts";
 import { objectKey, type GovernorConfig, type GovernorEffect } from "./types.ts";
 
 export type LinkState =
   | { readonly kind: "down" }
+  /** It stands, and `register` is held back until programs that were given up are dead. */
+  | { readonly kind: "held" }
   /** `register` was sent; nothing else may be said before the answer. */
-  | { readonly kind: "registering" }
+  | { readonly kind: "registering"; readonly since: number }
   | { readonly kind: "registered"; readonly heartbeatMs: number; readonly heartbeatAt: number };
 
 export interface Leaving {
@@ -30,6 +32,8 @@ export class Machine {
   readonly queue: AttemptIn<"queued">[] = [];
   /** Running attempts whose end is a matter of time. */
   readonly timed: Set<Attempt> = new Set();
+  /** Started attempts that the server was not told of, with the time to do so; the earliest first. */
+  readonly untold: Map<Attempt, { readonly tellAt: number; readonly at: number }> = new Map();
   /** Number of running attempts. */
   running = 0;
   /** Attempts that are over and acknowledged, oldest first. */
@@ -48,6 +52,18 @@ export class Machine {
   now = 0;
   /** Objects copied here in this step, to be announced at its end. */
   copied: (ObjectRef & { readonly sha256: Digest })[] = [];
+  /** Objects that the server asked to copy here and that could not be, to be told at the end of the step. */
+  uncopied: (ObjectRef & { readonly why: string })[] = [];
+  /** Objects that are being copied here because the server asked, by the names under which they use their bytes. */
+  readonly copying: Map<string, { readonly ref: ObjectRef; readonly sha256: Digest }> = new Map();
+  /** Of the last registration, ms; undefined before the first. */
+  leaseMs: number | undefined;
+  /** The server has heard of this governor at this time, or later. */
+  confirmedAt = 0;
+  /** The lease may be over: nothing is sure before the next registration. */
+  inDoubt = false;
+  /** When the core asked to be woken at the latest; undefined for never. */
+  wakeAt: number | undefined;
   effects: GovernorEffect[] = [];
 
   constructor(config: GovernorConfig) {
@@ -73,6 +89,18 @@ export class Machine {
   report(attempt: Attempt, report: Report): void {
     const before = attempt.phase;
     this.attempts.move(attempt, { kind: "reported", report }, this.now);
+    this.#release(attempt, before);
+    this.send(report);
+  }
+
+  /** Ends an attempt without a word: the server does not count on it any more. */
+  abandon(attempt: Attempt): void {
+    this.#release(attempt, attempt.phase);
+    this.attempts.abandon(attempt);
+    this.#bury(attempt);
+  }
+
+  #release(attempt: Attempt, before: Phase): void {
     switch (before.kind) {
       case "fetching":
         break;
@@ -82,13 +110,13 @@ export class Machine {
       case "running":
         this.pool.give(before.assignment.request, before.allocation);
         this.timed.delete(attempt);
+        this.untold.delete(attempt);
         this.running -= 1;
         break;
       case "reported":
-        return; // `move` threw
+        return; // nothing is held any more
     }
     for (const input of before.assignment.inputs) this.holdings.unuse(input.sha256, attempt.key);
-    this.send(report);
   }
 
   /** A report about an attempt of which nothing else is known here. */
@@ -114,6 +142,10 @@ export class Machine {
       const key = objectKey({ session: ref.session, object });
       if (this.fresh.get(key) === attempt.key) this.fresh.delete(key);
     }
+    this.#bury(attempt);
+  }
+
+  #bury(attempt: Attempt): void {
     this.past.set(attempt.key, attempt.ref);
     for (const [key, oldest] of this.past) {
       if (this.past.size <= PAST_ATTEMPTS) break;

@@ -1,6 +1,7 @@
 import { limits, type AttemptRef, type OutputReport, type Report, type TaskFailure } from "@rain/protocol";
 import { arrived } from "./assign.ts";
 import { isIn, type Attempt, type AttemptIn, type StopCause } from "./attempts.ts";
+import { isGivenUp, lostGraceMs } from "./lease.ts";
 import type { Machine } from "./machine.ts";
 import { metricsOfReport, tellMetrics, withCost } from "./metrics.ts";
 import { objectKey, type RunMetrics, type RunOutcome } from "./types.ts";
@@ -36,7 +37,19 @@ export function started(m: Machine, ref: AttemptRef, at: number): void {
   const deadline = timeoutS === undefined ? Infinity : m.now + timeoutS * 1000;
   m.attempts.move(attempt, { ...attempt.phase, startedAt: at, deadline }, m.now);
   if (timeoutS !== undefined) m.timed.add(attempt);
-  m.send({ type: "started", ...ref, at });
+  m.untold.set(attempt, { tellAt: m.now + TELL_STARTED_MS, at });
+}
+
+/** Of a program that is over sooner, only its report is worth a message. */
+const TELL_STARTED_MS = 20;
+
+/** Tells the server what has been running for a while. */
+export function tellStarted(m: Machine): void {
+  for (const [attempt, { tellAt, at }] of m.untold) {
+    if (tellAt > m.now) return;
+    m.untold.delete(attempt);
+    m.send({ type: "started", ...attempt.ref, at });
+  }
 }
 
 export function ended(m: Machine, ref: AttemptRef, outcome: RunOutcome): void {
@@ -52,7 +65,8 @@ export function ended(m: Machine, ref: AttemptRef, outcome: RunOutcome): void {
       m.fresh.set(objectKey(made), attempt.key);
     }
   }
-  m.report(attempt, reportOf(m, attempt, outcome));
+  if (isGivenUp(attempt)) m.abandon(attempt);
+  else m.report(attempt, reportOf(m, attempt, outcome));
   for (const [index, { sha256 }] of outputs.entries()) arrived(m, sha256, users[index] ?? []);
 }
 
@@ -110,7 +124,10 @@ export function stopAttempt(m: Machine, attempt: Attempt, cause: StopCause): voi
     return;
   }
   const before = attempt.phase.stopping;
-  const forceAt = before ? before.forceAt : m.now + m.config.killGraceMs;
+  const soon = m.now + (cause === "lost" ? lostGraceMs(m) : m.config.killGraceMs);
+  // Infinity: KILL was sent already.
+  const forceAt =
+    before === undefined ? soon : before.forceAt === Infinity ? Infinity : Math.min(before.forceAt, soon);
   const stopping = { cause, forceAt };
   m.attempts.move(attempt, { ...attempt.phase, deadline: Infinity, stopping }, m.now);
   m.timed.add(attempt);
@@ -140,13 +157,33 @@ export function checkTimes(m: Machine): void {
   }
 }
 
-/** When `checkTimes` has something to do; Infinity for never. */
+/** When `checkTimes` or `tellStarted` has something to do; Infinity for never. */
 export function nextTime(m: Machine): number {
-  let next = Infinity;
+  const [untold] = m.untold.values();
+  let next = untold?.tellAt ?? Infinity;
   for (const { phase } of m.timed) {
     if (phase.kind === "running") next = Math.min(next, phase.stopping?.forceAt ?? phase.deadline);
   }
   return next;
+}
+
+/** The server would refuse this report for ever: the attempt failed, and what it came to is lost. */
+export function replaceReport(m: Machine, ref: AttemptRef, why: string): void {
+  const attempt = m.attempts.get(ref);
+  if (!attempt || !isIn(attempt, "reported")) return;
+  const { report } = attempt.phase;
+  const failure: TaskFailure = {
+    reason: "internal",
+    message: `the governor's report (${report.type}) breaks the protocol, which is a bug: ${why.slice(0, MESSAGE_LENGTH)}`,
+  };
+  m.log("error", `attempt ${attempt.key}: ${failure.message}`);
+  for (const { object } of report.type === "finish" ? report.outputs : []) {
+    const made = { session: ref.session, object };
+    if (m.fresh.get(objectKey(made)) === attempt.key) m.fresh.delete(objectKey(made));
+    m.holdings.drop(made);
+  }
+  attempt.phase = { kind: "reported", report: { type: "fail", ...attempt.ref, failure, info: {} } };
+  m.send(attempt.phase.report);
 }
 
 function running(m: Machine, ref: AttemptRef): AttemptIn<"running"> {

@@ -25,7 +25,17 @@ export type GovernorInput =
   | { readonly type: "message"; readonly message: ServerToGovernor }
   /** Answer to the effect `acquire`. */
   | { readonly type: "acquired"; readonly sha256: Digest }
-  | { readonly type: "acquire.failed"; readonly sha256: Digest; readonly why: string }
+  /** `tried`: the addresses that did not give it. */
+  | {
+      readonly type: "acquire.failed";
+      readonly sha256: Digest;
+      readonly why: string;
+      readonly tried?: readonly string[] | undefined;
+    }
+  /** The server has answered: it has heard of this governor after `since`, a time as `now` is. */
+  | { readonly type: "server.heard"; readonly since: number }
+  /** A report breaks the rules of the protocol, so that the server would refuse it whenever it is sent. */
+  | { readonly type: "report.refused"; readonly ref: AttemptRef; readonly why: string }
   /** Answers to the effect `run`: first perhaps `run.started`, then exactly one `run.ended`. `at`: wall clock, ms. */
   | { readonly type: "run.started"; readonly ref: AttemptRef; readonly at: number }
   | { readonly type: "run.ended"; readonly ref: AttemptRef; readonly outcome: RunOutcome }
@@ -72,6 +82,8 @@ export interface Allocation {
 
 /** What the shell must do. */
 export type GovernorEffect =
+  /** End the connection at once and make a new one: the server may be out of reach, or may have given this one up. */
+  | { readonly type: "reconnect"; readonly reason: string }
   /** Say this to the server. Dropped by the shell when there is no connection. */
   | { readonly type: "send"; readonly message: GovernorMessage }
   /** Bring an object's bytes into the store: from `data`, or from the sources in turn; answered. */
@@ -113,6 +125,8 @@ export interface GovernorConfig {
   readonly hello: GovernorHello;
   /** From TERM to KILL, milliseconds. */
   readonly killGraceMs: number;
+  /** What becomes of programs when the server may have given this governor up; default "finish". */
+  readonly onLost?: "kill" | "finish" | undefined;
   /** Numbers of the cpus that tasks are pinned to, at least as many as the capacity has; absent: no pinning. */
   readonly cpuIds?: readonly number[] | undefined;
 }

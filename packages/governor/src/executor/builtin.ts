@@ -115,7 +115,7 @@ async function concat(house: House, effect: RunEffect, signal: AbortSignal): Pro
   for (let index = 0; index < count; index += 1) total += readyInput(effect, index).size;
   if (total > limits.inlineBytes)
     return [{ object, contentType, ...(await concatLarge(house, effect, signal)) }];
-  const pieces: Buffer[] = [];
+  const pieces: Uint8Array[] = [];
   for (let index = 0; index < count; index += 1) pieces.push(await readPiece(house, effect, index));
   signal.throwIfAborted();
   const data = Buffer.concat(pieces);
@@ -150,7 +150,7 @@ async function appendPiece(
   to: { readonly target: FileHandle; readonly buffer: Buffer; readonly signal: AbortSignal },
 ): Promise<void> {
   const { sha256, size } = readyInput(effect, index);
-  const source = await open(house.store.path(sha256), "r").catch(throwMissing(effect, index));
+  const source = await open(await house.store.onDisk(sha256), "r").catch(throwMissing(effect, index));
   try {
     for (let at = 0; at < size;) {
       to.signal.throwIfAborted();
@@ -164,9 +164,10 @@ async function appendPiece(
   }
 }
 
-async function readPiece(house: House, effect: RunEffect, index: number): Promise<Buffer> {
+async function readPiece(house: House, effect: RunEffect, index: number): Promise<Uint8Array> {
   const { sha256, size } = readyInput(effect, index);
-  const data = await readFile(house.store.path(sha256)).catch(throwMissing(effect, index));
+  const { store } = house;
+  const data = store.bytes(sha256) ?? (await readFile(store.path(sha256)).catch(throwMissing(effect, index)));
   if (data.length !== size) throw shortPiece(effect, index, data.length, size);
   return data;
 }

@@ -36,7 +36,7 @@ async function* entriesOf(
       yield { path: folder, kind: "directory" };
     }
     const input = readyInput(effect, index);
-    const source = house.store.path(input.sha256);
+    const source = await house.store.onDisk(input.sha256);
     if (input.kind === "blob") {
       yield { path, kind: "file", source, executable: false };
       continue;
@@ -77,7 +77,7 @@ export async function sliceDirectory(
   path: string,
   signal: AbortSignal,
 ): Promise<Collected> {
-  const tar = createReadStream(house.store.path(readyInput(effect, 0).sha256));
+  const tar = createReadStream(await house.store.onDisk(readyInput(effect, 0).sha256));
   const slice: Readable = addAbortSignal(signal, sliceTree(tar, path));
   const file = join(house.tasks, `slice-${randomUUID()}`);
   try {

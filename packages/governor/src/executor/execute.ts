@@ -1,10 +1,20 @@
-import { stat } from "node:fs/promises";
+import { stat, statfs } from "node:fs/promises";
+import { uptime } from "node:os";
 import { join } from "node:path";
-import { limits, type Digest, type TaskFailure, type TaskInfo, type Work } from "@rain/protocol";
+import {
+  limits,
+  type Digest,
+  type OutputReport,
+  type TaskFailure,
+  type TaskInfo,
+  type Work,
+} from "@rain/protocol";
 import { attemptKey } from "../core/types.ts";
 import { readAttributes, withAttributes } from "./attributes.ts";
+import { Bounds } from "./bounds.ts";
 import { taskEnvironment } from "./environment.ts";
-import { makeTaskFolder, removeTaskFolder, taskFolder, type TaskFolder } from "./folder.ts";
+import type { TaskFolder } from "./folder.ts";
+import { takeCaptures, type Captures, type CaptureSizes, type Left } from "./folders.ts";
 import type { House } from "./house.ts";
 import {
   changedInputs,
@@ -16,18 +26,20 @@ import {
 } from "./inputs.ts";
 import { IDLE_TERM_STATUS, type LaunchEnd } from "./launcher.ts";
 import { tailText, type LogSource } from "./logs.ts";
-import { joinNotes, type MetricsEnd } from "./metrics/index.ts";
+import type { MetricsEnd } from "./metrics/index.ts";
 import { takeSnapshot, type Snapshot } from "./made.ts";
 import { collectOutputs, type Collection } from "./outputs.ts";
 import type { LiveLauncher } from "./pool.ts";
 import { diagnoseLaunch } from "./program.ts";
 import { errorCode } from "../monitor/errno.ts";
+import type { Family } from "../monitor/usage.ts";
 import { TreeUses } from "../store/index.ts";
+import { deathProblem, measured, redirectionProblem } from "./ends.ts";
 import { environmentPrefix, pinPrefix } from "./prefix.ts";
 import { failureOf, signalOfStatus, TaskProblem } from "./problem.ts";
 import { quote, runScript, type Command } from "./script.ts";
 import type { Stop } from "./stop.ts";
-import type { LogStream, RunEffect, RunOutcome } from "./types.ts";
+import { streams, type LogStream, type RunEffect, type RunOutcome } from "./types.ts";
 
 type Execute = Extract<Work, { readonly type: "execute" }>;
 
@@ -37,6 +49,7 @@ interface Attempt {
   readonly effect: RunEffect;
   readonly work: Execute;
   readonly folder: TaskFolder;
+  readonly bounds: Bounds;
   /** Unpacked directories that it holds until its folder is gone. */
   readonly trees: TreeUses;
   readonly stop: Stop;
@@ -48,19 +61,24 @@ interface Prepared {
   /** What is in the task's folder, when what the program makes there is an output. */
   readonly before: Snapshot | undefined;
 }
-/** How the program ended, with its family dead. `excess` is the capture that grew too large. */
+/** How the program ended, with its family dead. */
 interface Ended {
   readonly end: LaunchEnd;
-  readonly excess: LogStream | undefined;
   readonly info: TaskInfo;
   readonly sizes: CaptureSizes;
+  /** What it left of a folder that served before. */
+  readonly left: Left | undefined;
+  /** No process was seen that began meanwhile and may have been its child. */
+  readonly isAlone: boolean;
   /** Path of the run script, which the launcher names in its messages. */
   readonly script: string;
 }
 
-/** Bytes that the program wrote. */
-type CaptureSizes = Readonly<Record<LogStream, number>>;
-const streams = ["stdout", "stderr"] as const;
+/** How a run ended; `left`: its folder can serve again. */
+interface Result {
+  readonly outcome: RunOutcome;
+  readonly left: Left | undefined;
+}
 
 /** Runs one program from an empty folder to collected outputs. Never rejects. */
 export async function execute(
@@ -70,77 +88,100 @@ export async function execute(
   stop: Stop,
   onStarted: (at: number) => void,
 ): Promise<RunOutcome> {
-  const folder = taskFolder(house.tasks, effect.ref);
   const trees = new TreeUses(house.trees);
   let announced = false;
   const announce = (at: number): void => {
     if (!announced) onStarted(at);
     announced = true;
   };
-  let outcome: RunOutcome;
+  let folder: TaskFolder | undefined;
+  let bounds: Bounds | undefined;
+  let result: Result;
   try {
-    outcome = await runIn({ house, effect, work, folder, trees, stop, onStarted: announce });
+    checkInputTypes(effect);
+    folder = await house.folders.take(effect.ref);
+    bounds = new Bounds(house.limits, folder, effect);
+    result = await runIn({ house, effect, work, folder, bounds, trees, stop, onStarted: announce });
   } catch (error) {
-    outcome = { ok: false, failure: failureOf(error), info: {} };
+    result = { outcome: { ok: false, failure: failureOf(error), info: {} }, left: undefined };
   }
+  await bounds?.close();
   try {
-    await removeTaskFolder(folder);
+    if (folder !== undefined) await house.folders.giveBack(folder, result.left);
   } catch (error) {
-    house.log("warn", `the folder ${folder.root} could not be removed: ${String(error)}`);
+    house.log("warn", `the folder ${folder?.root} could not be removed: ${String(error)}`);
   }
   trees.release();
-  return outcome;
+  return result.outcome;
 }
 
-async function runIn(attempt: Attempt): Promise<RunOutcome> {
+async function runIn(attempt: Attempt): Promise<Result> {
   const { folder, house, effect } = attempt;
   const { command, readOnly, before } = await prepare(attempt);
   await house.logs.begin(effect.ref, { stdout: folder.stdout, stderr: folder.stderr });
   const metrics = effect.spec.metrics === true ? house.metrics.watch(effect.ref, folder) : undefined;
   let collection: Collection | undefined;
   let ended: Ended | undefined;
+  let quick: { readonly data: Captures; readonly left: Left } | undefined;
+  const result = (outcome: RunOutcome): Result => ({ outcome, left: quick?.left });
   let told: MetricsEnd | undefined;
   try {
     ended = await launch(attempt, command);
     told = await metrics?.end();
     await refuseModified(readOnly);
     await checkEnd(attempt, command, ended);
+    quick = quickCaptures(attempt, ended);
+    const { info } = ended;
+    if (quick !== undefined) {
+      const outputs = await takeQuick(attempt, quick.data);
+      return result({ ok: true, outputs, ...measured(info, told) });
+    }
     const attributes = await readAttributes(folder.info);
     collection = await collectOutputs(effect.spec.outputs, folder, house.store, { before });
     const outputs = withAttributes(effect.spec.outputs, collection.reports, attributes.outputs);
-    return { ok: true, outputs, ...measured({ ...ended.info, ...attributes.info }, told, collection.notes) };
+    const all = { ...info, ...attributes.info };
+    return result({ ok: true, outputs, ...measured(all, told, collection.notes) });
   } catch (error) {
     const failure = await withStderr(failureOf(error), folder);
-    return { ok: false, failure, ...measured(ended?.info ?? {}, told) };
+    return result({ ok: false, failure, ...measured(ended?.info ?? {}, told) });
   } finally {
     metrics?.stop();
-    await settleLogs(attempt, ended?.sizes, collection?.adopted ?? new Map());
+    if (quick === undefined) await settleLogs(attempt, ended?.sizes, collection?.adopted ?? new Map());
+    else
+      await keepLogs(attempt, { stdout: { data: quick.data.stdout }, stderr: { data: quick.data.stderr } });
   }
 }
 
-/** The figures of a run, with its metrics when they were read. */
-function measured(
-  info: TaskInfo,
-  told: MetricsEnd | undefined,
-  notes: readonly string[] = [],
-): Pick<RunOutcome, "info" | "metrics"> {
-  const debug = joinNotes(info.debug, ...notes, ...(told?.notes ?? []));
-  if (told === undefined) return { info: debug === undefined ? info : { ...info, debug } };
-  const { summaries: metrics, params, points } = told;
-  return {
-    info: {
-      ...info,
-      ...(metrics === undefined ? {} : { metrics }),
-      ...(params === undefined ? {} : { params }),
-      ...(debug === undefined ? {} : { debug }),
-    },
-    metrics: { points, params },
-  };
+/** Longest output of a program that is taken the quick way, bytes. */
+const QUICK_BYTES = 16_384;
+/** A process that began in a longer run is not told apart from its children with certainty: the clock may have stopped. */
+const QUICK_RUN_S = 10;
+
+/**
+ * The output of a program that did nothing but write a little to it. Its folder is as it was, and nobody lives who
+ * could still have its files open: the bytes are taken out, and the folder can serve again.
+ */
+function quickCaptures(
+  { effect, folder }: Attempt,
+  { left, isAlone, info }: Ended,
+): ReturnType<typeof takeCaptures> | undefined {
+  if (left?.untouched !== true || !isAlone || (info.durationS ?? Infinity) > QUICK_RUN_S) return undefined;
+  if (streams.some((stream) => left.sizes[stream] > QUICK_BYTES)) return undefined;
+  if (!effect.spec.outputs.every(({ capture }) => capture === "stdout" || capture === "stderr"))
+    return undefined;
+  return takeCaptures(folder, left);
 }
 
-async function prepare({ folder, trees, house, effect, work }: Attempt): Promise<Prepared> {
-  checkInputTypes(effect);
-  await makeTaskFolder(folder);
+async function takeQuick({ effect, house }: Attempt, captures: Captures): Promise<OutputReport[]> {
+  const reports: OutputReport[] = [];
+  for (const { object, contentType, capture } of effect.spec.outputs) {
+    const data = captures[capture === "stderr" ? "stderr" : "stdout"];
+    reports.push({ object, contentType, ...(await house.store.putBytes(data)), data });
+  }
+  return reports;
+}
+
+async function prepare({ folder, bounds, trees, house, effect, work }: Attempt): Promise<Prepared> {
   const readOnly = await mapInputs(effect, house.store, trees, folder.work);
   const before = await snapshotFor(effect, folder.work);
   const { instance, gpus } = house;
@@ -163,10 +204,13 @@ async function prepare({ folder, trees, house, effect, work }: Attempt): Promise
   const program = pin === undefined ? started : await find(pin);
   const args = pin === undefined ? rest : [...pinArgs, started, ...rest];
   const { stdout, stderr } = folder;
-  const stdin = stdinOf(folder, house, effect, work);
+  const stdin = await stdinOf(folder, house, effect, work);
   if (work.stdin !== undefined && effect.spec.inputs[work.stdin]?.path === undefined)
     readOnly.push(...(await watchStdin(effect, house.store, work.stdin)));
-  return { command: { program, args, cwd: folder.work, env, stdin, stdout, stderr }, readOnly, before };
+  const isPrepared = house.folders.isPrepared(folder);
+  const group = await bounds.group();
+  const streamsTo = { stdin, stdout, stderr, isPrepared, group };
+  return { command: { program, args, cwd: folder.work, env, ...streamsTo }, readOnly, before };
 }
 
 async function snapshotFor({ spec, inputs }: RunEffect, work: string): Promise<Snapshot | undefined> {
@@ -197,11 +241,11 @@ function argument(arg: Execute["args"][number], effect: RunEffect, shell: boolea
   return shell ? quote(path) : path;
 }
 
-function stdinOf(folder: TaskFolder, house: House, effect: RunEffect, work: Execute): string {
+async function stdinOf(folder: TaskFolder, house: House, effect: RunEffect, work: Execute): Promise<string> {
   if (work.stdin === undefined) return "/dev/null";
   const path = effect.spec.inputs[work.stdin]?.path;
   return path === undefined
-    ? house.store.path(readyInput(effect, work.stdin).sha256)
+    ? await house.store.onDisk(readyInput(effect, work.stdin).sha256)
     : join(folder.work, path);
 }
 
@@ -212,18 +256,14 @@ const LAUNCH_TRIES = 3;
 async function launch(attempt: Attempt, command: Command): Promise<Ended> {
   for (let tries = 1; ; tries += 1) {
     const ended = await launchOnce(attempt, command);
-    if (tries === LAUNCH_TRIES || !(await neverStarted(ended, attempt))) return ended;
+    if (tries === LAUNCH_TRIES || !neverStarted(ended, attempt)) return ended;
   }
 }
 
-/**
- * The launcher was dead already, or was killed before it took the task up; then another one can. It opens the files
- * for the program's output right before it starts the program: without them there was none.
- */
-async function neverStarted({ end }: Ended, { stop, folder }: Attempt): Promise<boolean> {
-  if (end.type !== "died" || stop.signal !== undefined) return false;
-  if (end.exitCode !== undefined && end.exitCode !== IDLE_TERM_STATUS) return false;
-  return (await sizeOf(folder.stdout)) === undefined;
+/** The launcher was dead already, or was killed before it took the task up; then another one can. */
+function neverStarted({ end }: Ended, { stop }: Attempt): boolean {
+  if (end.type !== "died" || stop.signal !== undefined || end.begun) return false;
+  return end.exitCode === undefined || end.exitCode === IDLE_TERM_STATUS;
 }
 
 async function launchOnce(attempt: Attempt, command: Command): Promise<Ended> {
@@ -243,35 +283,36 @@ async function launchOnce(attempt: Attempt, command: Command): Promise<Ended> {
 }
 
 async function supervise(attempt: Attempt, launcher: LiveLauncher): Promise<Ended> {
-  const { folder, house, stop } = attempt;
+  const { bounds, folder, house, stop } = attempt;
   const key = attemptKey(attempt.effect.ref);
-  let excess: LogStream | undefined;
   const startedAt = performance.now();
   const startTime = Date.now();
   house.sweeper.begin(key);
   const running = launcher.run();
   stop.listen((force) => launcher.signal(force ? "SIGKILL" : "SIGTERM"));
-  const watch = house.usage.watch(key, launcher.pid, async () => {
-    const sizes = await captureSizes(folder);
-    excess ??= excessOf(sizes, house.captureBytes);
-    if (excess !== undefined) launcher.signal("SIGKILL");
-    return excessOf(sizes, house.captureBytes / 16) !== undefined; // near the limit: look again soon
-  });
+  const look = async (family: Family): Promise<boolean> => {
+    const soon = await bounds.look(family);
+    if (bounds.problem !== undefined) launcher.signal("SIGKILL");
+    return soon;
+  };
+  const watch = house.usage.watch(key, launcher.pid, look, bounds.memory !== undefined);
   attempt.onStarted(startTime);
   const end = await running;
   const durationS = (performance.now() - startedAt) / 1_000;
   stop.listen(undefined);
   const maxRssBytes = watch.stop();
   await endFamily(house, key, launcher);
-  const sizes = await captureSizes(folder);
-  excess ??= excessOf(sizes, house.captureBytes);
+  const began = Math.floor((uptime() - (performance.now() - startedAt) / 1_000) * CLOCK_TICKS) - 1;
+  const left = house.folders.look(folder);
+  const sizes = left?.sizes ?? (await captureSizes(folder));
   const info: TaskInfo = {
     startTime,
     durationS,
     ...(end.type === "status" ? { exitCode: end.status, cpuTimeS: end.cpuTimeS } : {}),
     ...(maxRssBytes === undefined ? {} : { maxRssBytes }),
   };
-  return { end, excess, info, sizes, script: launcher.script };
+  const isAlone = house.sweeper.sawNobodySince(began);
+  return { end, info, sizes, left, isAlone, script: launcher.script };
 }
 
 /** Kills what the program left behind. A launcher of which something may still live does not serve again. */
@@ -292,8 +333,8 @@ const captureSizes = async (folder: TaskFolder): Promise<CaptureSizes> => ({
   stderr: (await sizeOf(folder.stderr)) ?? 0,
 });
 
-const excessOf = (sizes: CaptureSizes, limit: number): LogStream | undefined =>
-  streams.find((stream) => sizes[stream] > limit);
+/** Of /proc, in which times are told: so many a second. */
+const CLOCK_TICKS = 100;
 
 async function sizeOf(path: string): Promise<number | undefined> {
   try {
@@ -306,17 +347,15 @@ async function sizeOf(path: string): Promise<number | undefined> {
 
 /** Throws what is wrong with the way in which a program ended. */
 async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promise<void> {
-  const { folder, house, stop } = attempt;
-  const { end, excess } = ended;
-  if (excess !== undefined) {
-    const message = `the program wrote more than ${house.captureBytes} bytes to ${excess}; write to an output file`;
-    throw new TaskProblem("capture-limit", message);
-  }
+  const { bounds, folder, stop } = attempt;
+  const { end } = ended;
+  await bounds.end(end.type === "died" || end.status !== 0);
+  if (bounds.problem !== undefined) throw bounds.problem;
   if (end.type === "died") throw deathProblem(end, stop);
   if (end.status === 0) return;
   const exitCode = end.status;
-  if ((await sizeOf(folder.stderr)) === undefined)
-    throw redirectionProblem(end.stderr.trim() || `status ${exitCode}`);
+  if (await wasNotOpened(attempt, ended)) throw redirectionProblem(end.stderr.trim() || `status ${exitCode}`);
+  await refuseFullDisk(folder, exitCode);
   const signal = signalOfStatus(exitCode);
   if (signal !== undefined)
     throw new TaskProblem("signal", `the program was ended by ${signal}`, { exitCode, signal });
@@ -326,20 +365,24 @@ async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promi
   throw new TaskProblem("exit", `the program exited with code ${exitCode}`, { exitCode });
 }
 
-/** The launcher died, with the program's group or before the program. */
-function deathProblem(end: Extract<LaunchEnd, { type: "died" }>, stop: Stop): TaskProblem {
-  const signal = end.signal ?? stop.signal;
-  if (signal === undefined)
-    return new TaskProblem("internal", `the launcher ended (${end.exitCode}): ${end.stderr.trim()}`);
-  return new TaskProblem("signal", `the program and its process group were ended by ${signal}`, { signal });
+/** Less free space than this is none, bytes: a program gets no more of it. */
+const NO_SPACE = 65_536;
+
+/** A program that fails on a full disk may not even be able to say so: its stderr lies on that disk too. */
+async function refuseFullDisk(folder: TaskFolder, exitCode: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder.root);
+  if (bavail * bsize >= NO_SPACE) return;
+  const message = `the program exited with code ${exitCode}: no space left on the disk of the governor (${folder.root})`;
+  throw new TaskProblem("disk-full", message, { exitCode });
 }
 
-/** The shell could not open the program's stdin, stdout or stderr: the program did not run. */
-function redirectionProblem(said: string): TaskProblem {
-  const full = /No space left|quota exceeded/i.test(said);
-  return full
-    ? new TaskProblem("disk-full", `the disk of the governor is full: ${said}`)
-    : new TaskProblem("internal", `the program's stdin, stdout or stderr could not be opened: ${said}`);
+/**
+ * The shell opens the files right before it starts the program. What is there already cannot tell of it: the shell's
+ * own words do.
+ */
+async function wasNotOpened({ folder, house }: Attempt, { end, sizes }: Ended): Promise<boolean> {
+  if (!house.folders.isPrepared(folder)) return (await sizeOf(folder.stderr)) === undefined;
+  return end.type === "status" && end.status === 2 && end.stderr !== "" && sizes.stderr === 0;
 }
 
 async function withStderr(failure: TaskFailure, folder: TaskFolder): Promise<TaskFailure> {
@@ -348,21 +391,23 @@ async function withStderr(failure: TaskFailure, folder: TaskFolder): Promise<Tas
 }
 
 async function settleLogs(
-  { folder, house, effect }: Attempt,
+  attempt: Attempt,
   sizes: CaptureSizes | undefined,
   adopted: ReadonlyMap<LogStream, Digest>,
 ): Promise<void> {
+  const { folder, house } = attempt;
+  const { stdout, stderr } = sizes ?? (await captureSizes(folder));
+  const source = (stream: LogStream, size: number): LogSource => {
+    const sha256 = adopted.get(stream);
+    if (sha256 === undefined) return { path: folder[stream], size, movable: true };
+    return { path: house.store.path(sha256), size, movable: false };
+  };
+  await keepLogs(attempt, { stdout: source("stdout", stdout), stderr: source("stderr", stderr) });
+}
+
+async function keepLogs({ house, effect }: Attempt, sources: Record<LogStream, LogSource>): Promise<void> {
   try {
-    const { stdout, stderr } = sizes ?? (await captureSizes(folder));
-    const source = (stream: LogStream, size: number): LogSource => {
-      const sha256 = adopted.get(stream);
-      if (sha256 === undefined) return { path: folder[stream], size, movable: true };
-      return { path: house.store.path(sha256), size, movable: false };
-    };
-    await house.logs.settle(effect.ref, {
-      stdout: source("stdout", stdout),
-      stderr: source("stderr", stderr),
-    });
+    await house.logs.settle(effect.ref, sources);
   } catch (error) {
     house.log("warn", `the logs of ${attemptKey(effect.ref)} could not be kept: ${String(error)}`);
   }

@@ -1,19 +1,21 @@
 import { mkdir, readdir, realpath } from "node:fs/promises";
 import { join } from "node:path";
-import { limits, type AttemptRef, type SessionId, type TaskId } from "@rain/protocol";
+import { type AttemptRef, type SessionId, type TaskId } from "@rain/protocol";
 import { attemptKey } from "../core/types.ts";
 import { ProcessTable } from "../monitor/processes.ts";
 import { Sweeper } from "../monitor/sweep.ts";
 import { UsageMonitor } from "../monitor/usage.ts";
+import { openLimits, type Limits } from "./bounds.ts";
 import { runBuiltIn } from "./builtin.ts";
 import { instanceOf } from "./cookie.ts";
 import { baseEnvironment } from "./environment.ts";
 import { execute } from "./execute.ts";
 import { Executors, runCustom } from "./custom/index.ts";
 import { removeTree } from "./folder.ts";
+import { Folders } from "./folders.ts";
 import type { House } from "./house.ts";
 import { Launcher } from "./launcher.ts";
-import { Logs } from "./logs.ts";
+import { Logs, type LogView } from "./logs.ts";
 import { MetricsMonitor } from "./metrics/index.ts";
 import { LauncherPool } from "./pool.ts";
 import { Trees } from "../store/index.ts";
@@ -21,7 +23,7 @@ import { failureOf, TaskProblem } from "./problem.ts";
 import { Programs } from "./program.ts";
 import { Reaper } from "./reaper.ts";
 import { Stop } from "./stop.ts";
-import type { ExecutorOptions, Log, LogStream, RunEffect, RunOutcome } from "./types.ts";
+import type { ExecutorOptions, Log, LogStream, RunEffect, RunOutcome, Store } from "./types.ts";
 
 interface Running {
   readonly stop: Stop;
@@ -51,22 +53,27 @@ export class Executor {
     const sweeper = new Sweeper(table);
     const killed = await sweeper.sweepLeftovers();
     if (killed > 0) log("warn", `killed ${killed} processes that an earlier governor had left`);
-    const tasks = await emptyTasks(await realpath(workdir));
+    const place = await realpath(workdir);
+    const tasks = await emptyFolder(join(place, "tasks"));
+    const spares = await emptyFolder(join(place, "spare"));
     await this.#logs.start();
     const shell = this.#options.shell ?? ["/bin/sh"];
+    const { memoryLimit, taskProcesses, captureBytes, systemRoot: root } = this.#options;
+    const allLimits = await openLimits({ memoryLimit, taskProcesses, captureBytes, root, log });
     const baseEnv = baseEnvironment(this.#options.baseEnv ?? process.env);
     const reaper = new Reaper(shell, log);
     reaper.start();
     this.#reaper = reaper;
     this.#house = {
       tasks,
+      folders: new Folders(tasks, spares, log),
       instance,
       store: this.#options.store,
       trees: this.#options.trees ?? (await openTrees(workdir, log)),
       baseEnv,
       gpus: this.#options.gpus ?? 0,
       environments: this.#options.environments ?? new Map(),
-      captureBytes: this.#options.captureBytes ?? limits.captureBytes,
+      limits: allLimits,
       launchers: new LauncherPool({
         folder: tasks,
         make: (file) => new Launcher(shell, file, baseEnv),
@@ -92,12 +99,18 @@ export class Executor {
     };
   }
 
-  /** Begins a run; `onEnded` tells how it ended, exactly once. */
-  run(effect: RunEffect): void {
+  /** Begins a run, with a store of its own if one is given; `onEnded` tells how it ended, exactly once. */
+  run(effect: RunEffect, store: Store = this.#options.store): void {
     const key = attemptKey(effect.ref);
     if (this.#running.has(key)) throw new Error(`attempt ${key} is running already`);
     const stop = new Stop();
-    this.#running.set(key, { stop, ended: this.#track(key, effect, stop) });
+    this.#running.set(key, { stop, ended: this.#track(key, effect, stop, store) });
+  }
+
+  /** What programs are held to. To be asked after `start`. */
+  get limits(): Pick<Limits, "memory" | "processes"> {
+    if (this.#house === undefined) throw new Error("the executor was not started");
+    return this.#house.limits;
   }
 
   /** TERM, or KILL with `force`, to a run's processes. A run that is still being prepared never starts. */
@@ -107,13 +120,9 @@ export class Executor {
 
   /**
    * Where stdout or stderr of the task's last attempt is. The file of a running task may not be there yet; that of an
-   * ended one (`complete`) keeps the first and last 512 KiB.
+   * ended one (`complete`) keeps the first and last 512 KiB. A short one is `data`, without a file.
    */
-  logFile(
-    session: SessionId,
-    task: TaskId,
-    stream: LogStream,
-  ): { readonly path: string; readonly complete: boolean } | undefined {
+  logFile(session: SessionId, task: TaskId, stream: LogStream): LogView | undefined {
     return this.#logs.file(session, task, stream);
   }
 
@@ -134,20 +143,21 @@ export class Executor {
     for (const { stop } of running) stop.request(true);
     await Promise.all(running.map(({ ended }) => ended));
     await Promise.all(this.#forgetting);
+    await house?.folders.stop();
     await house?.launchers.stop();
     await house?.executors.stop();
     await this.#reaper?.stop();
   }
 
-  async #track(key: string, effect: RunEffect, stop: Stop): Promise<void> {
+  async #track(key: string, effect: RunEffect, stop: Stop, store: Store): Promise<void> {
     await Promise.resolve(); // nothing is reported while the caller is still in `run`
-    const outcome = await this.#perform(effect, stop);
+    const outcome = await this.#perform(effect, stop, store);
     this.#running.delete(key);
     this.#options.onEnded(effect.ref, outcome);
   }
 
-  async #perform(effect: RunEffect, stop: Stop): Promise<RunOutcome> {
-    const house = this.#house;
+  async #perform(effect: RunEffect, stop: Stop, store: Store): Promise<RunOutcome> {
+    const house = this.#house && { ...this.#house, store };
     const onStarted = (at: number): void => this.#options.onStarted(effect.ref, at);
     try {
       if (house === undefined)
@@ -166,10 +176,9 @@ export class Executor {
 const openTrees = (workdir: string, log: Log): Promise<Trees> =>
   Trees.open(workdir, (error) => log("warn", `removing an unpacked directory: ${String(error)}`));
 
-/** The folder of the task folders, empty. */
-async function emptyTasks(workdir: string): Promise<string> {
-  const tasks = join(workdir, "tasks");
-  await mkdir(tasks, { recursive: true, mode: 0o700 });
-  for (const name of await readdir(tasks)) await removeTree(join(tasks, name));
-  return tasks;
+/** Makes a folder, or clears out the one that is there. */
+async function emptyFolder(path: string): Promise<string> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  for (const name of await readdir(path)) await removeTree(join(path, name));
+  return path;
 }

@@ -19,9 +19,12 @@ export interface TaskFolder {
 }
 
 /** Names the folder of an attempt; `tasks` is free of symbolic links. */
-export function taskFolder(tasks: string, ref: AttemptRef): TaskFolder {
-  const name = `${ref.session}-${ref.task}-${ref.attempt}-${nanoid(10)}`;
-  const root = join(tasks, name);
+export const taskFolder = (tasks: string, ref: AttemptRef): TaskFolder =>
+  namedFolder(tasks, `${ref.session}-${ref.task}-${ref.attempt}`);
+
+/** A folder whose name begins like this and is unlike any other. */
+export function namedFolder(place: string, name: string): TaskFolder {
+  const root = join(place, `${name}-${nanoid(10)}`);
   const at = (part: string): string => `${root}/${part}`;
   return {
     root,

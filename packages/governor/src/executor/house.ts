@@ -1,6 +1,8 @@
 import type { Sweeper } from "../monitor/sweep.ts";
 import type { UsageMonitor } from "../monitor/usage.ts";
+import type { Limits } from "./bounds.ts";
 import type { Executors } from "./custom/index.ts";
+import type { Folders } from "./folders.ts";
 import type { Logs } from "./logs.ts";
 import type { MetricsMonitor } from "./metrics/index.ts";
 import type { Trees } from "../store/index.ts";
@@ -12,6 +14,7 @@ import type { Log, Store } from "./types.ts";
 export interface House {
   /** Folder of the task folders, free of symbolic links. */
   readonly tasks: string;
+  readonly folders: Folders;
   readonly instance: string;
   readonly store: Store;
   /** Directory objects that are unpacked once for all. */
@@ -20,7 +23,7 @@ export interface House {
   readonly gpus: number;
   /** Prefixes of the governor's environments, by their names. */
   readonly environments: ReadonlyMap<string, readonly string[]>;
-  readonly captureBytes: number;
+  readonly limits: Limits;
   readonly launchers: LauncherPool;
   readonly executors: Executors;
   readonly sweeper: Sweeper;

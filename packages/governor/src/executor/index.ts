@@ -1,3 +1,4 @@
+export type { MemoryLimitChoice } from "./bounds.ts";
 export type { OwnExecutor } from "./custom/index.ts";
 export { Executor } from "./executor.ts";
 export type { ExecutorOptions, Log, LogStream, RunEffect, RunOutcome } from "./types.ts";

@@ -1,5 +1,5 @@
 import { constants, createReadStream, type BigIntStats } from "node:fs";
-import { chmod, copyFile, link, lstat, mkdir, stat, symlink } from "node:fs/promises";
+import { chmod, copyFile, link, lstat, mkdir, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { formatObject, isSubtype, RainError, TASK_FOLDER, type InputSpec } from "@rain/protocol";
 import { extractTree } from "@rain/protocol/tree";
@@ -116,7 +116,7 @@ async function mapProject(
   });
   const label = inputName(effect, index);
   try {
-    const tree = await trees.take(input, store.path(input.sha256));
+    const tree = await trees.take(input, await store.onDisk(input.sha256));
     const watch = await spreadTree(tree, work, others, COPY_BYTES);
     if (watch !== undefined) readOnly.push({ label, ...watch });
   } catch (error) {
@@ -134,7 +134,7 @@ async function mapShared(
   input: ReadyInput,
   target: string,
 ): Promise<Watch | undefined> {
-  const tree = await trees.take(input, store.path(input.sha256));
+  const tree = await trees.take(input, await store.onDisk(input.sha256));
   await symlink(tree.path, target);
   if (!modesAreVoid || tree.state.entries > WATCHED_ENTRIES) return undefined;
   return {
@@ -163,6 +163,13 @@ async function mapBlob(
   target: string,
   spec: InputSpec,
 ): Promise<Watch | undefined> {
+  const data = store.bytes(input.sha256);
+  if (data !== undefined) {
+    // Writable or not, it is a copy of the task's own.
+    await writeFile(target, data, { flag: "wx", mode: 0o444 });
+    if (spec.write === true) await chmod(target, 0o644);
+    return modesAreVoid && spec.write !== true ? await watchFile(target) : undefined;
+  }
   const source = store.path(input.sha256);
   if (spec.write === true) {
     await copyFile(source, target, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
@@ -192,7 +199,7 @@ async function mapDirectory(
   spec: InputSpec,
 ): Promise<Watch | undefined> {
   const { sha256, size } = input;
-  await extractTree(createReadStream(store.path(sha256)), target, { size, sha256 });
+  await extractTree(createReadStream(await store.onDisk(sha256)), target, { size, sha256 });
   if (spec.write === true) return undefined;
   const before = await makeReadOnly(target);
   if (!modesAreVoid) return undefined;
@@ -213,7 +220,7 @@ async function watchFile(path: string): Promise<Watch> {
 
 /** The store's own file: when it was changed its bytes are not what its digest says, and it leaves the store. */
 async function watchStored(store: Store, { sha256 }: ReadyInput, linked?: string): Promise<Watch> {
-  const path = store.path(sha256);
+  const path = await store.onDisk(sha256);
   const before = await stat(path, { bigint: true });
   /** The file as it is now; undefined when it has left the store and the folder: nobody will read it. */
   const find = async (): Promise<BigIntStats | undefined> => {

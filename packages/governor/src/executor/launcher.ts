@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import { statSync, writeSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { errorCode } from "../monitor/errno.ts";
 
@@ -8,9 +9,11 @@ export const IDLE_TERM_STATUS = 143;
 /**
  * At each line of stdin: runs the script, answers its status and the CPU times so far.
  * TERM to the group is for the program; the launcher itself must live to tell how the program ended, unless no
- * program runs: then it ends, and the task that was just coming never starts.
+ * program runs: then it ends, and the task that was just coming never starts. Each script says on descriptor 9, a
+ * file, that its program is next: it stays there when the launcher is killed.
  */
-const LOOP = `trap 'test -n "$RAIN_S" || exit ${IDLE_TERM_STATUS}' TERM INT HUP
+const LOOP = `exec 9>>"$2"
+trap 'test -n "$RAIN_S" || exit ${IDLE_TERM_STATUS}' TERM INT HUP
 while read -r RAIN_N; do
   RAIN_S=1
   . "$1"
@@ -20,6 +23,7 @@ while read -r RAIN_N; do
   cd /
 done`;
 const STDERR_KEPT = 2_048;
+const SHORT_SCRIPT = 16_384;
 
 /** How the script ended. `died`: the launcher was killed with it, or could not run it. */
 export type LaunchEnd =
@@ -29,11 +33,15 @@ export type LaunchEnd =
       readonly signal: NodeJS.Signals | undefined;
       readonly exitCode: number | undefined;
       readonly stderr: string;
+      /** The script came to its program. */
+      readonly begun: boolean;
     };
 
 /** The file that a launcher reads its scripts from: each is written over the last one, which costs one system call. */
 export interface ScriptFile {
   readonly path: string;
+  /** A file that gets a byte for each program that is started. */
+  readonly begun: string;
   readonly handle: FileHandle;
 }
 
@@ -53,12 +61,13 @@ export class Launcher {
   #out = "";
   #err = "";
   #cpuTimeS = 0;
+  #runs = 0;
   #answer: ((end: LaunchEnd) => void) | undefined;
 
   constructor(shell: readonly string[], file: ScriptFile, env: Readonly<Record<string, string>>) {
     this.#file = file;
     const [command = "/bin/sh", ...args] = shell;
-    this.#child = spawn(command, [...args, "-c", LOOP, "rain-launcher", file.path], {
+    this.#child = spawn(command, [...args, "-c", LOOP, "rain-launcher", file.path, file.begun], {
       detached: true,
       cwd: "/",
       env,
@@ -96,12 +105,16 @@ export class Launcher {
     return this.#file.path;
   }
 
-  /** Sets the script of the next run. */
+  /** Sets the script of the next run. A short one is written at once: it costs less than to have it written. */
   async load(script: string): Promise<void> {
     const bytes = Buffer.from(script);
+    const { handle } = this.#file;
     try {
       for (let at = 0; at < bytes.length;)
-        at += (await this.#file.handle.write(bytes, at, bytes.length - at, at)).bytesWritten;
+        at +=
+          bytes.length > SHORT_SCRIPT
+            ? (await handle.write(bytes, at, bytes.length - at, at)).bytesWritten
+            : writeSync(handle.fd, bytes, at, bytes.length - at, at);
     } catch (error) {
       if (this.#alive) throw error; // of a dead launcher the file is closed; `run` reports that death
     }
@@ -112,8 +125,9 @@ export class Launcher {
     this.#err = "";
     return new Promise((resolve) => {
       this.#answer = resolve;
+      this.#runs += 1;
       if (this.#alive) this.#child.stdin?.write("\n");
-      else this.#settle({ type: "died", signal: undefined, exitCode: undefined, stderr: this.#death() });
+      else this.#settleDeath(undefined, undefined);
     });
   }
 
@@ -143,8 +157,14 @@ export class Launcher {
 
   #onClose(exitCode: number | undefined, signal: NodeJS.Signals | undefined, closed: () => void): void {
     this.#alive = false;
-    this.#settle({ type: "died", signal, exitCode, stderr: this.#death() });
+    this.#settleDeath(exitCode, signal);
     closed();
+  }
+
+  #settleDeath(exitCode: number | undefined, signal: NodeJS.Signals | undefined): void {
+    if (this.#answer === undefined) return;
+    const count = statSync(this.#file.begun, { throwIfNoEntry: false })?.size ?? 0;
+    this.#settle({ type: "died", signal, exitCode, stderr: this.#death(), begun: count >= this.#runs });
   }
 
   #death(): string {

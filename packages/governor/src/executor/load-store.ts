@@ -111,7 +111,7 @@ async function write(
 ): Promise<void> {
   const { kind, size, sha256 } = input;
   const partial = join(dirname(target), `.${basename(target).slice(0, 200)}.${randomUUID()}.tmp`);
-  const source = createReadStream(house.store.path(sha256));
+  const source = createReadStream(await house.store.onDisk(sha256));
   try {
     if (kind === "directory") {
       await extractTree(addAbortSignal(signal, source), partial, { size, sha256 });

@@ -5,21 +5,36 @@ import { errorCode } from "../monitor/errno.ts";
 import type { LogStream } from "./types.ts";
 
 /** Of each log that is kept: so much of its beginning and of its end. */
-const PART_BYTES = 524_288;
+export const LOG_PART_BYTES = 524_288;
 const CHUNK_BYTES = 65_536;
+
+/** Short logs stay in memory until they are so many bytes together; more go to files. */
+const MEMORY_BYTES = 33_554_432;
+
+/** The path of a file, or its bytes. */
+type Place = string | Uint8Array;
 
 interface Entry {
   readonly attempt: number;
-  readonly files: Record<LogStream, string>;
+  readonly files: Record<LogStream, Place>;
   complete: boolean;
 }
 
-export interface LogSource {
-  readonly path: string;
-  /** Bytes; with 0 there need not be a file. */
-  readonly size: number;
-  readonly movable: boolean;
+/** Where a log is: a file, or its bytes. */
+export interface LogView {
+  readonly path?: string;
+  readonly data?: Uint8Array;
+  readonly complete: boolean;
 }
+
+export type LogSource =
+  | {
+      readonly path: string;
+      /** Bytes; with 0 there need not be a file. */
+      readonly size: number;
+      readonly movable: boolean;
+    }
+  | { readonly data: Uint8Array };
 
 const taskKey = (session: SessionId, task: TaskId): string => `${session}/${task}`;
 
@@ -27,6 +42,7 @@ const taskKey = (session: SessionId, task: TaskId): string => `${session}/${task
 export class Logs {
   readonly folder: string;
   readonly #entries = new Map<string, Entry>();
+  #memory = 0;
 
   constructor(workdir: string) {
     this.folder = join(workdir, "logs");
@@ -44,9 +60,12 @@ export class Logs {
     return join(this.folder, "empty");
   }
 
-  file(session: SessionId, task: TaskId, stream: LogStream): { path: string; complete: boolean } | undefined {
+  file(session: SessionId, task: TaskId, stream: LogStream): LogView | undefined {
     const entry = this.#entries.get(taskKey(session, task));
-    return entry === undefined ? undefined : { path: entry.files[stream], complete: entry.complete };
+    if (entry === undefined) return undefined;
+    const { complete } = entry;
+    const place = entry.files[stream];
+    return typeof place === "string" ? { path: place, complete } : { data: place, complete };
   }
 
   /** An attempt runs and writes to these files. What an earlier attempt left is removed. */
@@ -63,8 +82,7 @@ export class Logs {
     if (entry === undefined) return;
     for (const stream of ["stdout", "stderr"] as const) {
       const target = join(this.folder, `${ref.session}-${ref.task}-${ref.attempt}.${stream}`);
-      const kept = await keep(sources[stream], target);
-      entry.files[stream] = kept ? target : this.#empty;
+      entry.files[stream] = await this.#keep(sources[stream], target);
     }
     entry.complete = true;
     if (this.#current(ref) !== entry) await this.#remove(entry); // forgotten meanwhile
@@ -82,19 +100,31 @@ export class Logs {
     return entry?.attempt === ref.attempt ? entry : undefined;
   }
 
-  async #remove(entry: Entry): Promise<void> {
-    for (const path of Object.values(entry.files)) if (path !== this.#empty) await rm(path, { force: true });
+  async #keep(source: LogSource, target: string): Promise<Place> {
+    if ("data" in source) {
+      const { data } = source;
+      if (data.length === 0) return this.#empty;
+      if (this.#memory + data.length <= MEMORY_BYTES) {
+        this.#memory += data.length;
+        return data;
+      }
+      await writeFile(target, data, { mode: 0o600 });
+      return target;
+    }
+    const { path, size, movable } = source;
+    if (size === 0) return this.#empty;
+    if (size > 2 * LOG_PART_BYTES) await copyEnds(path, target, size);
+    else if (movable) await rename(path, target);
+    else await copyFile(path, target);
+    return target;
   }
-}
 
-/** False when there is nothing to keep. */
-async function keep(source: LogSource, target: string): Promise<boolean> {
-  const { path, size, movable } = source;
-  if (size === 0) return false;
-  if (size > 2 * PART_BYTES) await copyEnds(path, target, size);
-  else if (movable) await rename(path, target);
-  else await copyFile(path, target);
-  return true;
+  async #remove(entry: Entry): Promise<void> {
+    for (const place of Object.values(entry.files)) {
+      if (typeof place !== "string") this.#memory -= place.length;
+      else if (place !== this.#empty) await rm(place, { force: true });
+    }
+  }
 }
 
 /** Copies the beginning and the end of a file, with a line between them that says how much is missing. */
@@ -103,9 +133,9 @@ async function copyEnds(source: string, target: string, size: number): Promise<v
   try {
     const to = await open(target, "w", 0o600);
     try {
-      await copyRange(from, to, 0, PART_BYTES);
-      await to.writeFile(`\n[... ${size - 2 * PART_BYTES} bytes left out ...]\n`);
-      await copyRange(from, to, size - PART_BYTES, size);
+      await copyRange(from, to, 0, LOG_PART_BYTES);
+      await to.writeFile(`\n[... ${size - 2 * LOG_PART_BYTES} bytes left out ...]\n`);
+      await copyRange(from, to, size - LOG_PART_BYTES, size);
     } finally {
       await to.close();
     }

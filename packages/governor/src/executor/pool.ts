@@ -1,4 +1,4 @@
-import { open, unlink } from "node:fs/promises";
+import { open, rm, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { nanoid } from "nanoid";
 import type { ProcessTable } from "../monitor/processes.ts";
@@ -38,7 +38,7 @@ export class LauncherPool {
       this.#retire(idle);
     }
     const path = join(this.#options.folder, `launcher-${nanoid(10)}`);
-    const file = { path, handle: await open(path, "wx", 0o600) };
+    const file = { path, begun: `${path}.begun`, handle: await open(path, "wx", 0o600) };
     const launcher = this.#options.make(file);
     const cleared = this.#clear(launcher, file).finally(() => this.#clearing.delete(cleared));
     this.#clearing.add(cleared);
@@ -83,6 +83,7 @@ export class LauncherPool {
     try {
       await file.handle.close();
       await unlink(file.path);
+      await rm(file.begun, { force: true });
     } catch (error) {
       this.#options.log("warn", `the script of a launcher could not be removed: ${String(error)}`);
     }

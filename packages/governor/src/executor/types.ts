@@ -1,6 +1,7 @@
 import type { AttemptRef } from "@rain/protocol";
 import type { GovernorEffect, RunMetrics, RunOutcome } from "../core/types.ts";
 import type { Store, Trees } from "../store/index.ts";
+import type { MemoryLimitChoice } from "./bounds.ts";
 import type { OwnExecutor } from "./custom/index.ts";
 
 export type RunEffect = Extract<GovernorEffect, { readonly type: "run" }>;
@@ -8,6 +9,7 @@ export type { RunOutcome, Store };
 
 export type Log = (level: "info" | "warn" | "error", text: string) => void;
 export type LogStream = "stdout" | "stderr";
+export const streams = ["stdout", "stderr"] as const;
 
 export interface ExecutorOptions {
   /** Folder of this executor alone; made when missing. On the same file system as the store. */
@@ -23,8 +25,17 @@ export interface ExecutorOptions {
   readonly environments?: ReadonlyMap<string, readonly string[]>;
   /** Own executors, by their names. */
   readonly executors?: ReadonlyMap<string, OwnExecutor>;
-  /** Stop a program whose stdout or stderr grows beyond this many bytes; default `limits.captureBytes`. */
+  /**
+   * Stop a program whose stdout or stderr grows beyond this many bytes; default `limits.captureBytes`. One that is not
+   * an output may grow further as long as its file takes no more of the disk.
+   */
   readonly captureBytes?: number;
+  /** How programs are held to the memory that their tasks asked for; default "auto": by control groups if they can be had. */
+  readonly memoryLimit?: MemoryLimitChoice;
+  /** Processes that one program and its children may be at once; default `limits.taskProcesses`, or what the system has. */
+  readonly taskProcesses?: number;
+  /** Where the system shows its control groups; `/` unless a test says otherwise. */
+  readonly systemRoot?: string;
   /**
    * Command of the launcher shell; default `/bin/sh`. dash, bash and busybox sh work; bash
    * under its own name needs `--norc`, for it takes its stdin, a socket, for a remote shell's.

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { errorCode } from "./errno.ts";
 
 /** What `/proc/<pid>/stat` says of a process. `startTime` in clock ticks since boot: with the pid it names one process. */
@@ -34,6 +34,18 @@ const TRUST_FOREIGN_MS = 1_000;
 const gone = (error: unknown): boolean => ["ENOENT", "ESRCH"].includes(errorCode(error) ?? "");
 const forbidden = (error: unknown): boolean => ["EACCES", "EPERM"].includes(errorCode(error) ?? "");
 
+/** What these files hold is shorter. Node's own reading of a file of unknown size makes 64 KiB of garbage each time. */
+const proc = Buffer.alloc(16_384);
+
+function readProc(path: string): string {
+  const file = openSync(path, "r");
+  try {
+    return proc.toString("latin1", 0, readSync(file, proc, 0, proc.length, 0));
+  } finally {
+    closeSync(file);
+  }
+}
+
 export function parseStat(pid: number, text: string): ProcessStat {
   // The name, in parentheses, may itself contain spaces and parentheses.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
@@ -53,25 +65,53 @@ export function parseStat(pid: number, text: string): ProcessStat {
  */
 export function readStat(pid: number): ProcessStat | undefined {
   try {
-    return parseStat(pid, readFileSync(`/proc/${pid}/stat`, "latin1"));
+    return parseStat(pid, readProc(`/proc/${pid}/stat`));
   } catch (error) {
     if (gone(error)) return undefined;
     throw error;
   }
 }
 
-/** Largest resident memory that the process ever had, bytes; undefined when it is gone. */
-export function readPeakRss(pid: number): number | undefined {
+/** Largest resident memory that the process ever had and what it has now, bytes; undefined when it is gone. */
+export function readMemory(pid: number): { readonly peak: number; readonly now: number } | undefined {
   try {
-    const match = /^VmHWM:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"));
-    return match ? Number(match[1]) * 1024 : undefined;
+    const text = readProc(`/proc/${pid}/status`);
+    const [peak, now] = [/^VmHWM:\s*(\d+) kB/m.exec(text), /^VmRSS:\s*(\d+) kB/m.exec(text)];
+    return peak ? { peak: Number(peak[1]) * 1024, now: Number(now?.[1] ?? 0) * 1024 } : undefined;
   } catch (error) {
     if (gone(error)) return undefined;
     throw error;
   }
+}
+
+/** Memory of processes, bytes, each with its part of what it shares; undefined where the system does not tell. */
+export function readSharedMemory(pids: readonly number[]): number | undefined {
+  let total = 0;
+  for (const pid of pids) {
+    try {
+      const match = /^Pss:\s*(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "latin1"));
+      if (!match) return undefined;
+      total += Number(match[1]) * 1024;
+    } catch (error) {
+      if (gone(error) && isOver(pid)) continue;
+      if (gone(error) || forbidden(error)) return undefined; // an old kernel, or another user's
+      throw error;
+    }
+  }
+  return total;
+}
+
+/** At the latest. The number of a session is its first process's, and no other gets it as long as there is one left. */
+function sessionBegan({ pid, session, startTime }: ProcessStat): number {
+  const leader = session === pid ? undefined : readStat(session);
+  return Math.min(startTime, leader?.startTime ?? startTime);
 }
 
 const dead = (stat: ProcessStat): boolean => stat.state === "Z" || stat.state === "X";
+function isOver(pid: number): boolean {
+  const stat = readStat(pid);
+  return stat === undefined || dead(stat);
+}
 
 /** The signal, to exactly this process: a pid that was given to another one meanwhile is left alone. */
 export function signalProcess(process_: TaskProcess, signal: NodeJS.Signals): void {
@@ -84,17 +124,35 @@ export function signalProcess(process_: TaskProcess, signal: NodeJS.Signals): vo
   }
 }
 
+/** More new pids than this since the last scan, and all processes are listed instead. */
+const FEW_PIDS = 256;
+
+/** The last pid that the kernel gave out; undefined when it cannot be told. Pids are given out in turn. */
+function lastPid(): number | undefined {
+  try {
+    const pid = Number(readProc("/proc/loadavg").trimEnd().split(" ").at(-1));
+    return Number.isInteger(pid) && pid > 0 ? pid : undefined;
+  } catch (error) {
+    if (gone(error) || forbidden(error)) return undefined;
+    throw error;
+  }
+}
+
 /**
  * Finds the processes of this governor's tasks among all processes of the machine, by the launcher's session or group
  * and by the cookie `RAIN_TASK=<instance>:<attempt>` in their environment. Other people's processes are remembered,
- * so that a scan reads only what is new since the last one.
+ * so that a scan reads only what is new since the last one: the pids that were given out meanwhile.
  */
 export class ProcessTable {
   readonly #mark: string;
   readonly #launchers = new Set<number>();
   #foreign = new Set<number>();
+  /** Alive at the last scan, and to be looked at again. */
+  #known = new Set<number>();
   #cookies = new Map<number, Cookie>();
   #scannedAt = Number.NEGATIVE_INFINITY;
+  #lastPid: number | undefined;
+  #newestForeign = 0;
 
   constructor(instance: string) {
     this.#mark = `RAIN_TASK=${instance}:`;
@@ -107,22 +165,23 @@ export class ProcessTable {
     this.#launchers.delete(pid);
   }
 
+  /**
+   * When the youngest session began (clock ticks) of which a scan found a process that is nobody's, or not yet known
+   * to be. Who leaves its launcher's session can only do so into a new one.
+   */
+  get newestForeign(): number {
+    return this.#newestForeign;
+  }
+
   /** All living task processes, launchers themselves excepted. */
   async scan(): Promise<TaskProcess[]> {
-    const startedAt = performance.now();
-    const trusted = startedAt - this.#scannedAt < TRUST_FOREIGN_MS ? this.#foreign : new Set<number>();
-    const foreign = new Set<number>();
     const cookies = new Map<number, Cookie>();
     const found: TaskProcess[] = [];
     const suspects: ProcessStat[] = [];
-    for (const name of await readdir("/proc")) {
-      const pid = Number(name);
-      if (!Number.isInteger(pid) || pid === process.pid || this.#launchers.has(pid)) continue;
-      if (trusted.has(pid)) foreign.add(pid);
-      else {
-        const stat = readStat(pid);
-        if (stat !== undefined && !dead(stat)) suspects.push(stat);
-      }
+    for (const pid of this.#candidates()) {
+      const stat = pid === process.pid || this.#launchers.has(pid) ? undefined : readStat(pid);
+      if (stat !== undefined && !dead(stat)) suspects.push(stat);
+      else this.#known.delete(pid);
     }
     for (const stat of suspects) {
       const launcher = this.#launcherOf(stat);
@@ -131,12 +190,43 @@ export class ProcessTable {
       const attempt = cookie === "unknown" ? undefined : cookie;
       if (attempt !== undefined) cookies.set(pid, { startTime, attempt });
       if (launcher !== undefined || attempt !== undefined) found.push({ pid, startTime, launcher, attempt });
-      else if (cookie === undefined) foreign.add(pid);
+      else if (!stat.kernelThread) this.#newestForeign = Math.max(this.#newestForeign, sessionBegan(stat));
+      if (launcher !== undefined || cookie !== undefined) continue;
+      this.#foreign.add(pid);
+      this.#known.delete(pid);
+    }
+    this.#cookies = cookies;
+    return found;
+  }
+
+  /**
+   * The processes that may be of tasks. They are known from now on, until a scan finds them dead or somebody else's:
+   * another scan that begins meanwhile looks at them too.
+   */
+  #candidates(): number[] {
+    const now = performance.now();
+    const isFresh = now - this.#scannedAt < TRUST_FOREIGN_MS;
+    const before = this.#lastPid;
+    const last = lastPid();
+    this.#scannedAt = now;
+    this.#lastPid = last;
+    const isInTurn = isFresh && before !== undefined && last !== undefined && last >= before;
+    if (isInTurn && last - before <= FEW_PIDS) {
+      for (let pid = before + 1; pid <= last; pid += 1) if (existsSync(`/proc/${pid}`)) this.#known.add(pid);
+      return [...this.#known];
+    }
+    const isTrusted = isInTurn
+      ? (pid: number) => this.#foreign.has(pid) && (pid <= before || pid > last)
+      : (pid: number) => isFresh && last === undefined && this.#foreign.has(pid);
+    const foreign = new Set<number>();
+    for (const name of readdirSync("/proc")) {
+      const pid = Number(name);
+      if (!Number.isInteger(pid)) continue;
+      if (isTrusted(pid)) foreign.add(pid);
+      else this.#known.add(pid);
     }
     this.#foreign = foreign;
-    this.#cookies = cookies;
-    this.#scannedAt = startedAt;
-    return found;
+    return [...this.#known];
   }
 
   #launcherOf(stat: ProcessStat): number | undefined {

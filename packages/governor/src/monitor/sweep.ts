@@ -43,6 +43,14 @@ export class Sweeper {
     });
   }
 
+  /**
+   * Did the last sweep see no process that may have got away from a task that began then (clock ticks since boot)? It
+   * would be in a session that began later, and not known to belong to a task.
+   */
+  sawNobodySince(ticks: number): boolean {
+    return this.#table.newestForeign < ticks;
+  }
+
   /** Kills all processes that carry a cookie of this governor and belong to no living attempt. Answers their number. */
   async sweepLeftovers(): Promise<number> {
     const killed = new Set<number>();

@@ -17,8 +17,12 @@ export interface Stored {
 /** Data objects of this machine: read-only files named by their digest. */
 export interface Store {
   has(sha256: Digest): boolean;
-  /** Absolute path of the blob's file (0444), whether it is there or not. */
+  /** Where the blob's file is (0444), when it has one: `onDisk` makes sure of that. */
   path(sha256: Digest): string;
+  /** The bytes of a small blob that has no file. */
+  bytes(sha256: Digest): Uint8Array | undefined;
+  /** Gives the blob a file if it has none yet. Answers its path, also when there is no such blob. */
+  onDisk(sha256: Digest): Promise<string>;
   putBytes(bytes: Uint8Array): Promise<Stored>;
   /** Takes a file in: it is hashed, made read-only and moved, or deleted when the bytes are here already. */
   adoptFile(path: string): Promise<Stored>;
@@ -40,15 +44,23 @@ export interface StoreOptions {
 }
 
 const READ_BYTES = 262_144;
+/** Blobs up to this size get no file before somebody asks for it, ... */
+const SMALL_BYTES = limits.inlineBytes;
+/** ... as long as they are not more than this together. */
+const MEMORY_BYTES = 33_554_432;
 
 /**
  * The store on disk: `store/ab/<sha256>`, and `incoming/` for what is not whole yet. Which blobs there are is known in
- * memory only: a governor starts empty, and a file that is only half there is nobody's blob.
+ * memory only: a governor starts empty, and a file that is only half there is nobody's blob. Small blobs are themselves
+ * in memory: most are read by the server alone, and a file costs as much as a program.
  */
 export class BlobStore implements Store {
   readonly #root: string;
   readonly #incoming: string;
   readonly #blobs = new Set<Digest>();
+  /** Those without a file. */
+  readonly #memory = new Map<Digest, Uint8Array>();
+  #memoryBytes = 0;
   /** Number of pins of each blob that has some. */
   readonly #pins = new Map<Digest, number>();
   /** Pinned blobs that go with their last pin. */
@@ -93,6 +105,23 @@ export class BlobStore implements Store {
     return join(this.#root, sha256.slice(0, 2), sha256);
   }
 
+  bytes(sha256: Digest): Uint8Array | undefined {
+    return this.#memory.get(sha256);
+  }
+
+  async onDisk(sha256: Digest): Promise<string> {
+    const path = this.path(sha256);
+    if (!this.#memory.has(sha256)) return path;
+    return await this.#turns.run(sha256, async () => {
+      const bytes = this.#memory.get(sha256);
+      if (bytes === undefined) return path; // it got one, or was removed
+      await this.#makeFolder(sha256);
+      await writeBlob(path, bytes);
+      this.#forget(sha256);
+      return path;
+    });
+  }
+
   /** A fresh path for a file that will be adopted or installed. */
   incomingPath(): string {
     return join(this.#incoming, nanoid());
@@ -102,12 +131,12 @@ export class BlobStore implements Store {
   async putBytes(bytes: Uint8Array, taken?: (sha256: Digest) => void): Promise<Stored> {
     const sha256 = asDigest(createHash("sha256").update(bytes).digest("hex"));
     const write = async (path: string): Promise<void> => {
-      try {
-        await writeFile(path, bytes, { mode: 0o444, flag: "wx" });
-      } catch (error) {
-        await rm(path, { force: true });
-        throw error;
+      if (bytes.length > SMALL_BYTES || this.#memoryBytes + bytes.length > MEMORY_BYTES) {
+        await this.#makeFolder(sha256);
+        return await writeBlob(path, bytes);
       }
+      this.#memory.set(sha256, new Uint8Array(bytes)); // what came may be a part of something large
+      this.#memoryBytes += bytes.length;
     };
     await this.#add(sha256, write, taken);
     return { sha256, size: bytes.length };
@@ -122,6 +151,7 @@ export class BlobStore implements Store {
   /** Takes in a file whose digest the caller has measured itself. */
   async install(path: string, sha256: Digest, taken?: (sha256: Digest) => void): Promise<void> {
     const move = async (target: string): Promise<void> => {
+      await this.#makeFolder(sha256);
       await chmod(path, 0o444);
       await this.#move(path, target);
     };
@@ -200,11 +230,6 @@ export class BlobStore implements Store {
         return false;
       }
       await this.#clear(sha256);
-      const folder = join(this.#root, sha256.slice(0, 2));
-      if (!this.#folders.has(folder)) {
-        await mkdir(folder, { recursive: true, mode: 0o700 });
-        this.#folders.add(folder);
-      }
       await write(this.path(sha256));
       this.#blobs.add(sha256);
       taken?.(sha256);
@@ -214,8 +239,21 @@ export class BlobStore implements Store {
 
   /** Deletes the file of a removed blob; within its turn. */
   async #clear(sha256: Digest): Promise<void> {
-    if (!this.#leftovers.delete(sha256)) return;
+    if (!this.#leftovers.delete(sha256) || this.#forget(sha256)) return;
     await rm(this.path(sha256), { force: true });
+  }
+
+  /** The blob is not in memory any more. Answers whether it was. */
+  #forget(sha256: Digest): boolean {
+    this.#memoryBytes -= this.#memory.get(sha256)?.length ?? 0;
+    return this.#memory.delete(sha256);
+  }
+
+  async #makeFolder(sha256: Digest): Promise<void> {
+    const folder = join(this.#root, sha256.slice(0, 2));
+    if (this.#folders.has(folder)) return;
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+    this.#folders.add(folder);
   }
 
   async #move(from: string, to: string): Promise<void> {
@@ -228,6 +266,15 @@ export class BlobStore implements Store {
       await rename(copy, to);
       await rm(from, { force: true });
     }
+  }
+}
+
+async function writeBlob(path: string, bytes: Uint8Array): Promise<void> {
+  try {
+    await writeFile(path, bytes, { mode: 0o444, flag: "wx" });
+  } catch (error) {
+    await rm(path, { force: true });
+    throw error;
   }
 }
 

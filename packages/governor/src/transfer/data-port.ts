@@ -29,7 +29,7 @@ export interface DataPortOptions {
     session: SessionId,
     task: TaskId,
     stream: Stream,
-  ) => { readonly path: string; readonly complete: boolean } | undefined;
+  ) => { readonly path?: string; readonly data?: Uint8Array; readonly complete: boolean } | undefined;
   /** What it shows; without one it speaks plain HTTP, for loopback. */
   readonly certificate?: Certificate | undefined;
   readonly log: (level: "info" | "warn" | "error", text: string) => void;
@@ -111,7 +111,7 @@ export class DataPort {
 
   async #sendBlob(sha256: Digest, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { store } = this.#options;
-    const file = store.has(sha256) ? await openIfThere(store.path(sha256)) : undefined;
+    const file = store.has(sha256) ? await openIfThere(await store.onDisk(sha256)) : undefined;
     if (!file) return refuse(response, 404, "this object is not here");
     try {
       const { size } = await file.stat();
@@ -145,15 +145,16 @@ export class DataPort {
     const where = (): ReturnType<DataPortOptions["logFile"]> => this.#options.logFile(session, task, stream);
     let log = where();
     if (!log) return refuse(response, 404, "no log of this task is here");
-    let file = await openIfThere(log.path);
+    let file = await openLog(log);
     if (!file) {
       // Its program is about to write it, or it was moved in this moment because the program ended.
       log = where() ?? log;
-      file = await openIfThere(log.path);
+      file = await openLog(log);
     }
+    const offset = Number(offsetText);
     const { bytes, atEnd } = file
-      ? await readPart(file, Number(offsetText))
-      : { bytes: Buffer.of(), atEnd: true };
+      ? await readPart(file, offset)
+      : { bytes: (log.data ?? Buffer.of()).subarray(offset, offset + LOG_BYTES), atEnd: true };
     const isComplete = log.complete && atEnd;
     response.writeHead(200, {
       ...commonHeaders,
@@ -233,6 +234,9 @@ async function openIfThere(path: string): Promise<FileHandle | undefined> {
     throw error;
   }
 }
+
+const openLog = async ({ path }: { readonly path?: string }): Promise<FileHandle | undefined> =>
+  path === undefined ? undefined : await openIfThere(path);
 
 /** Reads a log from `offset` on and closes it. */
 async function readPart(file: FileHandle, offset: number): Promise<{ bytes: Buffer; atEnd: boolean }> {

@@ -70,6 +70,10 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
   #problem = "";
   #closed: Closed | undefined;
   #flushed = 0;
+  /** Questions for a sign of life, by number, that are not answered. */
+  readonly #probes: Map<number, () => void> = new Map();
+  #lastProbe = 0;
+  #corked = false;
   #seen: { readonly read: number; readonly flushed: number } = { read: 0, flushed: 0 };
   #silentTicks = 0;
 
@@ -83,6 +87,7 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
     this.remote = `${socket.remoteAddress ?? "unknown"}:${socket.remotePort ?? 0}`;
     ws.on("error", (error) => this.#protocolError(error));
     ws.on("message", (data: Buffer, isBinary) => this.#receive(data, isBinary));
+    ws.on("pong", (data: Buffer) => this.#answered(Number(data.toString("latin1"))));
     ws.on("close", (code, reason) => this.#ended(code, reason.toString()));
     this.#timer = setInterval(() => this.#tick(), wiring.keepaliveMs ?? KEEPALIVE_MS);
     this.#timer.unref();
@@ -94,6 +99,7 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
 
   send(message: Out): void {
     if (this.#ending !== undefined || this.#ws.readyState !== this.#ws.OPEN) return;
+    this.#gather();
     this.#ws.send(encode(message), (error) => {
       // An error here is the end of the connection, which the close event tells.
       if (error instanceof Error) return;
@@ -106,6 +112,33 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
         `the peer left ${buffered} bytes unread; at most ${limits.dropAtBufferedBytes} are kept for it`,
       );
     else if (buffered > limits.pauseAtBufferedBytes) this.#pause("output");
+  }
+
+  probe(heard: () => void): void {
+    if (this.#ending !== undefined || this.#ws.readyState !== this.#ws.OPEN) return;
+    const number = ++this.#lastProbe;
+    this.#probes.set(number, heard);
+    this.#ws.ping(String(number));
+  }
+
+  /** A peer may answer the last of several pings only. */
+  #answered(number: number): void {
+    for (const [at, heard] of this.#probes) {
+      if (!(at <= number)) return; // NaN too: a pong of somebody else's ping
+      this.#probes.delete(at);
+      heard();
+    }
+  }
+
+  /** What is said in one turn of the event loop goes out in one system call: it wakes the peer, which is dear. */
+  #gather(): void {
+    if (this.#corked) return;
+    this.#corked = true;
+    this.#socket.cork();
+    setImmediate(() => {
+      this.#corked = false;
+      this.#socket.uncork();
+    });
   }
 
   onMessage(handler: (message: In) => void): void {
@@ -137,9 +170,8 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
     this.#ws.terminate();
   }
 
-  /** Ends the connection at once; for a server that stops and has waited long enough. */
-  terminate(): void {
-    this.#cut("cut by this side");
+  terminate(reason: string = "cut by this side"): void {
+    this.#cut(reason);
   }
 
   #receive(data: Buffer, isBinary: boolean): void {
@@ -178,6 +210,7 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
 
   #ended(code: number, reason: string): void {
     clearInterval(this.#timer);
+    this.#probes.clear();
     this.#closed = this.#ending ?? { code, reason: reason === "" ? this.#problem : reason };
     this.#onClose?.(this.#closed);
   }

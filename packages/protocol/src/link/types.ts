@@ -34,11 +34,18 @@ export interface Link<In, Out> {
    * Throws RainError("limit-exceeded") for a message that is too large, RainError("bad-message") for no plain data.
    */
   send(message: Out): void;
+  /**
+   * Asks the peer for a sign of life; `heard` is called when it has answered, and so has heard of this side after the
+   * question. Not at all when the link is closed before.
+   */
+  probe(heard: () => void): void;
   /** Sets the one receiver of messages. Those that came before are kept for it, in order. */
   onMessage(handler: (message: In) => void): void;
   /** Sets the one receiver of the end; called once, also when the link ended before. */
   onClose(handler: (closed: Closed) => void): void;
   close(code?: number, reason?: string): void;
+  /** Ends the link at once, without the peer, which may be out of reach. */
+  terminate(reason?: string): void;
 }
 
 interface ServerSide {

@@ -100,7 +100,8 @@ export class DurableState {
       }
       case "assigned": {
         const task = this.task(record.session, record.task);
-        moveTask(task, { kind: "open", attempt: record.attempt, governor: record.governor });
+        const { attempt, governor } = record;
+        moveTask(task, { kind: "open", attempt, governor, ...(record.ahead ? { ahead: true } : {}) });
         task.curves = undefined;
         task.inputsChanged = record.adopted === true;
         break;

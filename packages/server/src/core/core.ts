@@ -1,4 +1,5 @@
 import type { GovernorId, ObjectId, SessionId, TaskId } from "@rain/protocol";
+import { assignAhead, rebalance, retractAll } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";
 import { stopDrained, takesTasks } from "./drain.ts";
 import { expireGovernors, governorGone, handleGovernorMessage } from "./governors.ts";
@@ -145,12 +146,16 @@ export class ServerCore {
       reserveAfterMs: RESERVE_AFTER_MS,
       limit: ROUND,
     };
-    schedule(snapshot, ({ live, governor }) => {
+    const { open, reserved } = schedule(snapshot, ({ live, governor }) => {
       placed++;
-      // The same task may have finished while this one waited for its turn.
-      if (k.cacheUse.take(live)) k.dirty = true;
-      else this.#assign(live, governor);
+      this.#place(live, governor, false);
     });
+    assignAhead(k, open, ROUND - placed, (live, governor) => {
+      placed++;
+      this.#place(live, governor, true);
+    });
+    for (const governor of reserved) retractAll(k, governor);
+    if (placed === 0) rebalance(k, open);
     if (placed === ROUND) k.dirty = true;
   }
 
@@ -165,14 +170,21 @@ export class ServerCore {
     return bytes;
   }
 
-  #assign(live: LiveTask, governor: LiveGovernor): void {
+  #place(live: LiveTask, governor: LiveGovernor, ahead: boolean): void {
+    // The same task may have finished while this one waited for its turn.
+    if (this.#k.cacheUse.take(live)) this.#k.dirty = true;
+    else this.#assign(live, governor, ahead);
+  }
+
+  #assign(live: LiveTask, governor: LiveGovernor, ahead: boolean): void {
     const k = this.#k;
     const { task } = live;
     const { session, spec } = task;
     const attempt = task.state.attempt + 1;
-    k.commit({ type: "assigned", session: session.id, task: spec.id, attempt, governor: governor.id });
+    const place = { session: session.id, task: spec.id, attempt, governor: governor.id };
+    k.commit({ type: "assigned", ...place, ...(ahead ? { ahead } : {}) });
     movePhase(live, { kind: "assigned", governor, since: k.now });
-    k.hold(governor, task, attempt);
+    k.hold(governor, task, attempt, ahead);
     if (governor.connection === undefined) return;
     let inline = 0;
     const inputs: DraftInput[] = [];

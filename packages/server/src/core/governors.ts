@@ -6,12 +6,15 @@ import {
   type GovernorMessage,
   type GovernorMessageOf,
   type MetricsBatch,
+  type MissingInput,
   type ObjectId,
   type Report,
   type TaskFailure,
 } from "@rain/protocol";
+import { learn, mayHaveRun, promote, startedAhead } from "./ahead.ts";
 import { Curves } from "./curves.ts";
 import { attemptKey, type Kernel } from "./kernel.ts";
+import { uncopied } from "./drain.ts";
 import { movePhase, newGovernor, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
 import { isNeeded, type DataObject, type Task } from "./state.ts";
@@ -46,10 +49,15 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
     case "starved":
       report(k, governor, message);
       break;
+    case "uncopied":
+      uncopied(k, governor, message.objects);
+      break;
     case "heartbeat":
       break;
     case "leaving":
       governor.leaving = true;
+      governor.waits = true;
+      k.dirty = true;
       break;
   }
 }
@@ -91,12 +99,14 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   governor.synced = false;
   governor.announced.clear();
   governor.dropped.clear();
+  governor.incoming.clear();
+  governor.uncopied.clear();
   for (const object of governor.replicas) k.copies.update(object);
   governor.capacity = capacity;
-  governor.free = capacity;
-  for (const held of governor.attempts.values()) governor.free = minus(governor.free, held.request);
+  countAnew(governor, attempts);
   governor.lastHeard = k.now;
   governor.leaving = false;
+  governor.waits = false;
   k.live.governors.set(id, governor);
   k.live.byConnection.set(connection, governor);
   k.effect({
@@ -110,6 +120,20 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   k.log("info", `governor ${id} (${name}) registered, epoch ${epoch}, ${attempts.length} attempts with it`);
   reconcile(k, governor, attempts);
   k.dirty = true;
+}
+
+/** What of the capacity is free, and which attempts wait for it, by what the governor says of them. */
+function countAnew(governor: LiveGovernor, attempts: GovernorMessageOf<"register">["attempts"]): void {
+  governor.free = governor.capacity;
+  governor.ahead.clear();
+  const waiting = new Set(attempts.filter(({ running }) => !running).map(attemptKey));
+  for (const [key, held] of governor.attempts)
+    if (!waiting.has(key)) governor.free = minus(governor.free, held.request);
+  for (const [key, held] of governor.attempts) {
+    held.retracted = false; // a word to retract it may be lost
+    if (waiting.has(key)) governor.ahead.set(key, held);
+  }
+  promote(governor);
 }
 
 /** Makes both sides agree on the attempts that this governor has. */
@@ -127,9 +151,9 @@ function reconcile(
     if (task) release(k, task, "nothing", "the assignment did not reach its governor");
   }
   for (const { running, ...ref } of attempts) {
-    const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref);
+    const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref, !running);
     const known = task ?? k.durable.sessions.get(ref.session)?.tasks.get(ref.task);
-    if (known) k.hold(governor, known, ref.attempt);
+    if (known) k.hold(governor, known, ref.attempt, !running);
     if (!task) {
       k.send(governor, { type: "cancel", ...ref });
       continue;
@@ -140,6 +164,7 @@ function reconcile(
       movePhase(entry, { kind: "running", governor, since: k.now, startTime: 0 });
     }
   }
+  promote(governor);
 }
 
 /** The task, if this attempt on this governor is the one that counts: fencing by number. */
@@ -150,12 +175,13 @@ function currentTask(k: Kernel, governor: LiveGovernor, ref: AttemptRef): Task |
 }
 
 /** An attempt whose assignment was a hint that the journal lost: nobody else has the task, so it counts. */
-function adopt(k: Kernel, governor: LiveGovernor, ref: AttemptRef): Task | undefined {
+function adopt(k: Kernel, governor: LiveGovernor, ref: AttemptRef, ahead = false): Task | undefined {
   const task = k.durable.sessions.get(ref.session)?.tasks.get(ref.task);
   if (task?.state.kind !== "open" || task.state.governor !== undefined) return undefined;
   if (ref.attempt <= task.state.attempt) return undefined;
   const { session, task: id, attempt } = ref;
-  k.commit({ type: "assigned", session, task: id, attempt, governor: governor.id, adopted: true });
+  const place = { session, task: id, attempt, governor: governor.id, adopted: true };
+  k.commit({ type: "assigned", ...place, ...(ahead ? { ahead } : {}) });
   k.resumeAttempt(task, governor);
   return task;
 }
@@ -164,6 +190,7 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
   for (const { sha256, ...ref } of message.objects) {
     const object = k.durable.sessions.get(ref.session)?.objects.get(ref.object);
     const is = object?.state.kind === "finished" && object.state.sha256 === sha256;
+    if (object && governor.incoming.delete(object)) k.dirty = true;
     const isWanted = is && isNeeded(object) && !k.copies.wasDropped(governor, ref, sha256);
     if (!object || !isWanted) {
       k.copies.drop(governor, { ...ref, sha256 });
@@ -203,6 +230,7 @@ function unannounced({ replicas, announced }: LiveGovernor): { lost: DataObject[
 }
 
 function started(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"started">): void {
+  startedAhead(governor, message);
   const task = currentTask(k, governor, message);
   const entry = task && k.live.tasks.get(task);
   if (entry?.phase.kind !== "assigned" && entry?.phase.kind !== "running") return;
@@ -228,6 +256,9 @@ function report(k: Kernel, governor: LiveGovernor, message: Report): void {
   const { session, task: id, attempt } = message;
   const ref = { session, task: id, attempt };
   const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref);
+  const of = governor.attempts.get(attemptKey(ref))?.of;
+  if (of && (message.type === "finish" || message.type === "fail") && message.info.durationS !== undefined)
+    learn(of, message.info.durationS * 1000);
   k.free(governor, ref);
   if (task) {
     switch (message.type) {
@@ -366,16 +397,22 @@ function starve(k: Kernel, governor: LiveGovernor, task: Task, message: Governor
     k.commit({ type: "failed", session: session.id, task: spec.id, failure: done, info: {} });
     return;
   }
-  for (const each of message.missing) forgetCopies(k, task, each.object);
+  for (const each of message.missing) forgetCopies(k, task, each);
   release(k, task, "starved", why);
   k.copies.rebuildLost();
 }
 
-/** The copies of an object that could not be read are no copies. */
-function forgetCopies(k: Kernel, task: Task, id: ObjectId): void {
+/**
+ * The copies of an object that could not be read are no copies. Those alone that were tried, when the report tells: an
+ * address on the server itself stands for whatever it would have passed on.
+ */
+function forgetCopies(k: Kernel, task: Task, { object: id, tried }: MissingInput): void {
   const object = task.session.objects.get(id);
   if (!object || (object.state.kind === "finished" && object.state.data)) return;
-  for (const holder of k.live.replicas.get(object) ?? []) {
+  const direct = tried?.filter((url) => !url.startsWith("/")) ?? [];
+  const wasTried = ({ hello }: LiveGovernor): boolean =>
+    direct.length === 0 || (hello !== undefined && direct.some((url) => url.startsWith(`${hello.dataUrl}/`)));
+  for (const holder of [...(k.live.replicas.get(object) ?? [])].filter(wasTried)) {
     k.copies.remove(object, holder);
     k.copies.drop(holder, { session: object.session.id, object: object.id });
   }
@@ -424,10 +461,12 @@ function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "noth
   }
   k.live.governors.delete(governor.id);
   for (const object of governor.replicas) k.copies.remove(object, governor);
+  const ran = new Set([...governor.attempts.values()].filter((each) => mayHaveRun(governor, each)));
   for (const each of k.freeAll(governor)) {
     const task = currentTask(k, governor, each);
     if (!task) continue;
-    if (counts === "crash" && task.crashes + 1 >= k.config.crashLimit) {
+    const isCrash = counts === "crash" && ran.has(each);
+    if (isCrash && task.crashes + 1 >= k.config.crashLimit) {
       const failure: TaskFailure = {
         reason: "crash-limit",
         message: `crash limit ${k.config.crashLimit} reached: its governor was lost while it ran, last ${name} (${why})`,
@@ -436,7 +475,7 @@ function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "noth
       };
       k.commit({ type: "failed", session: each.session, task: each.task, failure, info: {} });
     } else {
-      release(k, task, counts, `governor ${name} is lost: ${why}`);
+      release(k, task, isCrash ? "crash" : "nothing", `governor ${name} is lost: ${why}`);
     }
   }
   k.copies.rebuildLost();

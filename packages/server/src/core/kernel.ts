@@ -9,6 +9,7 @@ import {
   type RequestType,
   type ServerToGovernor,
 } from "@rain/protocol";
+import { promote } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";
 import type { Changes } from "./apply-tasks.ts";
 import { CacheUse } from "./cache-use.ts";
@@ -19,6 +20,7 @@ import {
   Live,
   movePhase,
   newGovernor,
+  type HeldAttempt,
   type LiveGovernor,
   type LiveSession,
   type LiveTask,
@@ -77,7 +79,10 @@ export class Kernel {
       error: toWireError(error),
     });
   }
-  send(governor: LiveGovernor, message: Exclude<ServerToGovernor, { type: "assign" | "registered" }>): void {
+  send(
+    governor: LiveGovernor,
+    message: Exclude<ServerToGovernor, { type: "assign" | "registered" | "copy" }>,
+  ): void {
     if (governor.connection === undefined) return;
     this.#effects.push({ type: "send", connection: governor.connection, message });
   }
@@ -123,7 +128,7 @@ export class Kernel {
         if (task.state.kind === "open" && task.state.governor !== undefined) {
           const governor = this.#awaitedGovernor(task.state.governor);
           if (!governor) continue;
-          this.hold(governor, task, task.state.attempt);
+          this.hold(governor, task, task.state.attempt, task.state.ahead);
           this.resumeAttempt(task, governor);
         }
       }
@@ -213,7 +218,8 @@ export class Kernel {
     const key = `${classKey(request)}${demandKey(demand)}${gate ? `@${task.session.id}` : ""}`;
     const known = this.live.classes.get(key);
     if (known) return known;
-    const made = { request, demand, queue: new ReadyQueue(), gate, blockedSince: undefined };
+    const queue = new ReadyQueue();
+    const made: ResourceClass = { request, demand, queue, gate, blockedSince: undefined, runMs: undefined };
     this.live.classes.set(key, made);
     return made;
   }
@@ -258,14 +264,19 @@ export class Kernel {
     this.send(governor, { type: "cancel", session: task.session.id, task: task.spec.id, attempt });
   }
 
-  /** The attempt occupies its resources on this governor until its report comes. */
-  hold(governor: LiveGovernor, task: Task, attempt: number): void {
+  /** The attempt occupies its resources on this governor until its report comes; one that is `ahead`, once it starts. */
+  hold(governor: LiveGovernor, task: Task, attempt: number, ahead = false): void {
     const ref = { session: task.session.id, task: task.spec.id, attempt };
     const key = attemptKey(ref);
     if (governor.attempts.has(key)) return;
-    const request = toAmounts(task.spec.request);
-    governor.attempts.set(key, { ...ref, request });
-    governor.free = minus(governor.free, request);
+    const of = this.live.tasks.get(task)?.class;
+    const request = of?.request ?? toAmounts(task.spec.request);
+    const priority = task.spec.priority ?? 0;
+    const held: HeldAttempt = { ...ref, request, priority, of, started: false, retracted: false };
+    governor.attempts.set(key, held);
+    governor.held.set(of, (governor.held.get(of) ?? 0) + 1);
+    if (ahead) governor.ahead.set(key, held);
+    else governor.free = minus(governor.free, request);
     this.openSession(task.session).held++;
   }
   /** Gives the resources of an attempt back; once, however often it is reported. */
@@ -274,14 +285,22 @@ export class Kernel {
     const held = governor.attempts.get(key);
     if (!held) return;
     governor.attempts.delete(key);
-    governor.free = plus(governor.free, held.request);
+    const left = (governor.held.get(held.of) ?? 0) - 1;
+    if (left > 0) governor.held.set(held.of, left);
+    else governor.held.delete(held.of);
+    if (!governor.ahead.delete(key)) {
+      governor.free = plus(governor.free, held.request);
+      promote(governor);
+    }
     this.#let(ref);
     this.dirty = true;
   }
   /** A governor is gone, and with it all that it held. */
-  freeAll(governor: LiveGovernor): AttemptRef[] {
+  freeAll(governor: LiveGovernor): HeldAttempt[] {
     const held = [...governor.attempts.values()];
     governor.attempts.clear();
+    governor.ahead.clear();
+    governor.held.clear();
     for (const ref of held) this.#let(ref);
     return held;
   }

@@ -76,14 +76,23 @@ export interface ResourceClass {
   readonly gate: LiveSession | undefined;
   /** Since when its first task found no governor; undefined when it is not blocked. */
   blockedSince: number | undefined;
+  /** How long its runs take, milliseconds; undefined before the first report. */
+  runMs: number | undefined;
 }
 
-/** An attempt that holds resources of a governor until its report comes. */
-interface HeldAttempt {
+/** An attempt that a governor has until its report comes; it holds resources there unless it is ahead. */
+export interface HeldAttempt {
   readonly session: SessionId;
   readonly task: TaskId;
   readonly attempt: Attempt;
   readonly request: Amounts;
+  readonly priority: number;
+  /** Undefined when its task was settled before the governor told of it. */
+  readonly of: ResourceClass | undefined;
+  /** The governor said so. */
+  started: boolean;
+  /** It was asked for again. */
+  retracted: boolean;
 }
 
 export interface LiveGovernor {
@@ -103,11 +112,23 @@ export interface LiveGovernor {
   capacity: Amounts;
   free: Amounts;
   readonly attempts: Map<string, HeldAttempt>;
+  /** Those of them that wait for others to end, in the order of their coming: they hold nothing. */
+  readonly ahead: Map<string, HeldAttempt>;
+  /** Number of attempts of each class. */
+  readonly held: Map<ResourceClass | undefined, number>;
   readonly replicas: Set<DataObject>;
   /** When it was last heard of, or the start of its lease. */
   lastHeard: number;
+  /** Objects that it was told to copy, from governors that are drained. */
+  readonly incoming: Set<DataObject>;
+  /** Objects that it could not copy lately: until when it is not asked again. */
+  readonly uncopied: Map<DataObject, number>;
+  /** Why the last of its objects that was to be copied elsewhere was not. */
+  moveProblem: string | undefined;
   /** Said that it is leaving: gets no more work. */
   leaving: boolean;
+  /** It is about to exit, and waits for a while until it is told that nothing keeps it. */
+  waits: boolean;
 }
 
 /** A governor of which nothing is known but who it is; it becomes useful by registering. */
@@ -128,9 +149,15 @@ export function newGovernor(
     capacity: none,
     free: none,
     attempts: new Map(),
+    ahead: new Map(),
+    held: new Map(),
     replicas: new Set(),
     lastHeard: now,
+    incoming: new Set(),
+    uncopied: new Map(),
+    moveProblem: undefined,
     leaving: false,
+    waits: false,
   };
 }
 

@@ -28,12 +28,13 @@ export interface Assignment {
  * free gets nothing else, so that small tasks cannot starve a large one. The classes of a session that has as many
  * attempts as it may have are passed over.
  */
-export function schedule(snapshot: Snapshot, take: (assignment: Assignment) => void): void {
+export function schedule(snapshot: Snapshot, take: (assignment: Assignment) => void): Rest {
   const classes = snapshot.classes.filter((each) => each.queue.size > 0 && mayStart(each));
   const governors = [...snapshot.governors];
+  const reserved: LiveGovernor[] = [];
   for (let placed = 0; placed < snapshot.limit && classes.length > 0 && governors.length > 0;) {
     const best = bestClass(classes);
-    if (best === undefined) return;
+    if (best === undefined) break;
     const head = classes[best]?.queue.peek();
     const of = classes[best];
     if (!head || !of || !mayStart(of)) {
@@ -43,7 +44,10 @@ export function schedule(snapshot: Snapshot, take: (assignment: Assignment) => v
     const chosen = chooseGovernor(of, governors, snapshot, head);
     if (chosen === undefined) {
       of.blockedSince ??= snapshot.now;
-      if (snapshot.now - of.blockedSince > snapshot.reserveAfterMs) reserve(of, governors);
+      if (snapshot.now - of.blockedSince > snapshot.reserveAfterMs) {
+        const one = reserve(of, governors);
+        if (one !== undefined) reserved.push(one);
+      }
       classes.splice(best, 1);
       continue;
     }
@@ -52,10 +56,17 @@ export function schedule(snapshot: Snapshot, take: (assignment: Assignment) => v
     take({ live: head, governor: chosen.governor });
     placed++;
   }
+  return { open: governors.map(({ governor }) => governor), reserved };
+}
+
+/** The governors by what became of them: those that a large task waits for get nothing else. */
+interface Rest {
+  readonly open: readonly LiveGovernor[];
+  readonly reserved: readonly LiveGovernor[];
 }
 
 /** A session with as many attempts as it may have is not blocked by governors: it reserves none. */
-function mayStart(of: ResourceClass): boolean {
+export function mayStart(of: ResourceClass): boolean {
   if (!of.gate || !isFull(of.gate)) return true;
   of.blockedSince = undefined;
   return false;
@@ -98,11 +109,11 @@ function chooseGovernor(
 }
 
 /** Takes the governor that will be able to hold a task of this class soonest out of this round. */
-function reserve({ request, demand }: ResourceClass, governors: Place[]): void {
+function reserve({ request, demand }: ResourceClass, governors: Place[]): LiveGovernor | undefined {
   let best: number | undefined;
   for (const [at, place] of governors.entries()) {
     if (!fits(request, place.governor.capacity) || !meets(demand, place.governor.hello)) continue;
     if (best === undefined || place.free.cpus > (governors[best]?.free.cpus ?? 0)) best = at;
   }
-  if (best !== undefined) governors.splice(best, 1);
+  return best === undefined ? undefined : governors.splice(best, 1)[0]?.governor;
 }

@@ -23,7 +23,13 @@ import type { Curves } from "./curves.ts";
  */
 export type DurableTaskState =
   /** Not settled. `attempt` is the last one assigned (0: none), `governor` has it now, absent when nobody does. */
-  | { readonly kind: "open"; readonly attempt: Attempt; readonly governor: GovernorId | undefined }
+  | {
+      readonly kind: "open";
+      readonly attempt: Attempt;
+      readonly governor: GovernorId | undefined;
+      /** It was assigned to wait there for others to end. */
+      readonly ahead?: true | undefined;
+    }
   | {
       readonly kind: "finished";
       readonly attempt: Attempt;

@@ -3,6 +3,7 @@ import type {
   Attempt,
   ClientRequest,
   ConstantSpec,
+  CopiedObject,
   Digest,
   Epoch,
   GovernorHello,
@@ -158,6 +159,8 @@ export interface AssignedRecord {
   readonly task: TaskId;
   readonly attempt: Attempt;
   readonly governor: GovernorId;
+  /** The governor has no room for it yet. */
+  readonly ahead?: true | undefined;
   /** The attempt was there, and its first record was lost: nobody knows which bytes its inputs had. */
   readonly adopted?: boolean | undefined;
 }
@@ -181,6 +184,11 @@ export interface DraftInput extends Omit<AssignedInput, "sources"> {
   readonly onServer: boolean;
 }
 
+/** An object to be copied, before the shell turns its holders into addresses and tickets. */
+export interface DraftCopy extends Omit<CopiedObject, "sources"> {
+  readonly holders: readonly GovernorId[];
+}
+
 /** What the shell must do, in order, once the step's records are durable. */
 export type ServerEffect =
   | { readonly type: "reply"; readonly connection: ConnectionId; readonly req: number; readonly ok: unknown }
@@ -193,7 +201,7 @@ export type ServerEffect =
   | {
       readonly type: "send";
       readonly connection: ConnectionId;
-      readonly message: Exclude<ServerToGovernor, { type: "assign" | "registered" }>;
+      readonly message: Exclude<ServerToGovernor, { type: "assign" | "registered" | "copy" }>;
     }
   /** Accept a governor; the shell adds the ticket key. */
   | {
@@ -214,6 +222,13 @@ export type ServerEffect =
       readonly attempt: Attempt;
       readonly spec: TaskSpec;
       readonly inputs: readonly DraftInput[];
+    }
+  /** Tell a governor to copy objects; the shell adds the sources. */
+  | {
+      readonly type: "copy";
+      readonly connection: ConnectionId;
+      readonly governor: GovernorId;
+      readonly objects: readonly DraftCopy[];
     }
   | { readonly type: "close"; readonly connection: ConnectionId }
   /** No session and no datastore uses these uploaded bytes any more. */
@@ -238,5 +253,7 @@ export interface ServerConfig {
   readonly heartbeatMs: number;
   readonly sessionLeaseMs: number;
   readonly crashLimit: number;
+  /** A governor is given tasks ahead that take about so long, milliseconds; 0: none. */
+  readonly aheadMs: number;
 }
 export type { GovernorHello };

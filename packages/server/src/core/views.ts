@@ -6,7 +6,7 @@ import {
   type TaskState,
   type TaskView,
 } from "@rain/protocol";
-import { isDraining } from "./drain.ts";
+import { drainStatus, isDraining } from "./drain.ts";
 import type { Kernel } from "./kernel.ts";
 import type { LiveGovernor } from "./live.ts";
 import { fromAmounts, minus } from "./resources.ts";
@@ -95,7 +95,9 @@ export function governorView(k: Kernel, governor: LiveGovernor): GovernorView | 
     ...(hello.environments === undefined ? {} : { environments: hello.environments }),
     ...(hello.executors === undefined ? {} : { executors: hello.executors }),
     ...(hello.costPerHour === undefined ? {} : { costPerHour: hello.costPerHour }),
-    ...(isDraining(k, governor.id) ? { draining: true } : {}),
+    ...(hello.memoryLimit === undefined ? {} : { memoryLimit: hello.memoryLimit }),
+    ...(hello.processLimit === undefined ? {} : { processLimit: hello.processLimit }),
+    ...(isDraining(k, governor.id) ? { draining: true, drainStatus: drainStatus(k, governor) } : {}),
     tasks: tasks.map(({ session, task }) => ({ session, task })),
     objects: objects.map((object) => ({ session: object.session.id, object: object.id })),
   };

@@ -96,6 +96,7 @@ const schemas = {
     task,
     attempt: attemptNumber,
     governor: governorId,
+    ahead: z.literal(true).optional(),
     adopted: z.boolean().optional(),
   }),
   finished: z.strictObject({

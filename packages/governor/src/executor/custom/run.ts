@@ -112,11 +112,11 @@ async function callProcess(attempt: Attempt, process: ExecutorProcess): Promise<
   let excess = false;
   const watch = house.usage.watch(process.key, NO_LAUNCHER, async () => {
     const size = await logSize(process);
-    if (size > house.captureBytes) {
+    if (size > house.limits.captureBytes) {
       excess = true;
       process.kill();
     }
-    return size > house.captureBytes / 16; // near the limit: look again soon
+    return size > house.limits.captureBytes / 16; // near the limit: look again soon
   });
   const ending = process.call(call);
   stop.listen((force) => (force ? process.kill() : process.cancel()));
@@ -162,7 +162,7 @@ function describeCall({ effect, work, folder }: Attempt, id: number): Call {
 function checkEnd({ house, work, stop }: Attempt, { end, excess }: Ended): readonly string[] {
   const executor = `executor ${executorOf(work.method)}`;
   if (excess) {
-    const message = `${executor} wrote more than ${house.captureBytes} bytes to stderr during ${work.method}`;
+    const message = `${executor} wrote more than ${house.limits.captureBytes} bytes to stderr during ${work.method}`;
     throw new TaskProblem("capture-limit", message);
   }
   switch (end.type) {
