@@ -1,4 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ResultsJson } from "../../packages/cli/src/commands/results.ts";
 import { Home, type Ran } from "./rain.ts";
@@ -68,6 +69,24 @@ describe("a completion finds", () => {
     expect((await home.rain("best", "picked")).out).toContain("RAIN_COMPLETION_INDEX=0");
     expect((await home.rain("heatmap", "picked")).code).toBe(0);
   });
+});
+
+test("what is no number in JSON is told by report all the same", limit, async () => {
+  script(
+    "report.py",
+    "import rain_hpo\nlr = rain_hpo.pick(grid={'lr': [1, 2]})['lr']\n" +
+      "rain_hpo.report(epoch=1, metrics={'loss': float('nan') if lr == 1 else 0.5, 'top': float('-inf')})\n",
+  );
+  const module = fileURLToPath(new URL("../../packages/hpo/python/rain_hpo.py", import.meta.url));
+  const { experiments, best } = await ended(
+    ...(["nan", "--completions", "2", "--metric", "loss"] as const),
+    ...["-v", `${module}:rain_hpo.py`, "--", "report.py"],
+  );
+  expect(experiments.map(({ metrics, params }) => [metrics, params])).toEqual([
+    [{ loss: "NaN", top: "-Infinity" }, { lr: 1 }],
+    [{ loss: 0.5, top: "-Infinity" }, { lr: 2 }],
+  ]);
+  expect(best).toMatchObject({ experiment: 1, value: 0.5 });
 });
 
 test("it returns at once; get, list, logs, stop, resume and delete know it", limit, async () => {

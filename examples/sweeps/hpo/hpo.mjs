@@ -4,6 +4,11 @@ import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { GridSearch, init, pick, report } from "@rain/hpo";
 
+const [program, ...words] = process.argv.slice(2);
+if (program === undefined) {
+  console.error("usage: node hpo.mjs PROGRAM [ARGS...]");
+  process.exit(2);
+}
 // Only outside of Rain: the folder that hands combinations out.
 init(".hpo");
 const config = pick({ grid: { size: [16, 32, 64], dropout: [0, 0.2] }, strategy: GridSearch });
@@ -12,7 +17,6 @@ if (config === undefined) {
   process.exit(0);
 }
 
-const [program, ...words] = process.argv.slice(2);
 for (const [name, value] of Object.entries(config)) words.push(`--${name}`, JSON.stringify(value));
 const training = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"] });
 const code = new Promise((resolve) => training.once("close", resolve));

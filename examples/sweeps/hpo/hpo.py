@@ -8,13 +8,16 @@ import sys
 
 import rain_hpo
 
+words = sys.argv[1:]
+if not words:
+    print("usage: python3 hpo.py PROGRAM [ARGS...]", file=sys.stderr)
+    raise SystemExit(2)
 # Only outside of Rain: the folder that hands combinations out.
 rain_hpo.init(".hpo")
 config = rain_hpo.pick(grid={"size": [16, 32, 64], "dropout": [0, 0.2]}, strategy=rain_hpo.RandomSearch)
 if config is None:
     raise SystemExit("all combinations are taken")
 
-words = sys.argv[1:]
 for name, value in config.items():
     words += ["--" + name, str(value)]
 training = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

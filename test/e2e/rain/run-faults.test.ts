@@ -65,6 +65,10 @@ sleep 0.1; echo "value=$1"
   const started = (): Promise<Started[]> => startedIn(log);
 
   await until(async () => (await started()).length >= 4);
+  // A session that is not is closed minutes after its terminal: later than this test.
+  const client = await cluster.connect();
+  expect((await client.find("faults")).detached).toBe(true);
+  await client.close();
   terminal.kill("SIGKILL");
   expect((await terminal).signal).toBe("SIGKILL");
   await until(async () => (await started()).length >= 10);
