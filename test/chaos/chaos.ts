@@ -68,8 +68,11 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       options.print?.(`${seed}: killed ${victim} with ${after} tasks or more finished`);
       if (victim === "server") await cluster.startServer();
       else await startGovernor(victim, governors[Number(victim.slice(1))] ?? 1);
-      // A task is given up when it was there at three losses of governors: each is hit once only.
-      await watch.settled(hit);
+      // A task is given up when it was there at three losses of governors before it finished: each is hit once only.
+      await untilEnded(
+        session,
+        tasks.filter(({ id }) => hit.includes(id)),
+      );
     }
     await session.waitAll();
     proxy?.behave();
@@ -102,6 +105,15 @@ async function assignedTo(client: Client, name: string): Promise<number[]> {
   return governors.filter((each) => each.name === name).flatMap(({ tasks }) => tasks.map(({ task }) => task));
 }
 
+/** Until these have ended as they are now: one that finished before may run again for a lost output. */
+async function untilEnded(session: Session, tasks: readonly Task[]): Promise<void> {
+  const open = new Set(["waiting", "ready", "assigned", "running"]);
+  await until(async () => {
+    if (tasks.length > 0) await session.update(tasks);
+    return tasks.every(({ state }) => state !== undefined && !open.has(state));
+  });
+}
+
 /** Options of a governor that reaches the server through the proxy. */
 async function throughProxy(cluster: Cluster, proxy: BadProxy): Promise<string[]> {
   const port = await proxy.listen();
@@ -129,8 +141,6 @@ function planKills(options: ChaosOptions, random: PRNG, governors: number): Kill
 interface Watch {
   /** Until so many tasks have settled. */
   readonly reached: (count: number) => Promise<void>;
-  /** Until these have settled, by their numbers in the session. */
-  readonly settled: (ids: readonly number[]) => Promise<void>;
   /** Notes how often the tasks that are known to be finished were started so far. */
   readonly note: () => Promise<void>;
   /** What ran again although it had finished. `strict`: nothing may have been started twice. */
@@ -158,10 +168,6 @@ function watchCommits(session: Session, tasks: readonly Task[], log: string, pla
   };
   return {
     reached: async (count) => void (await until(() => finished.size >= count || twice.length > 0)),
-    settled: async (ids) => {
-      const wanted = tasks.flatMap((task, n) => (ids.includes(task.id ?? -1) ? [n] : []));
-      await until(() => wanted.every((n) => finished.has(n)) || twice.length > 0);
-    },
     note: async () => {
       const known = [...finished].filter((n) => !startsAtCommit.has(n));
       const counts = await countStarts();

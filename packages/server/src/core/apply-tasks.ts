@@ -173,6 +173,8 @@ export function applyFinished(
 ): void {
   const { attempt, governor, info } = record;
   moveTask(task, { kind: "finished", attempt, governor, info });
+  // It does not kill governors: should it run again for a lost output, their bad luck is not held against it.
+  task.crashes = 0;
   addMetrics(task, record.metrics, changes);
   // Now: an input that nobody else needs goes with this task.
   const key = task.spec.cache === true && !task.inputsChanged ? cacheKey(task) : undefined;
