@@ -25,7 +25,7 @@ export class RecordWatch {
   readonly #incarnations: Map<GovernorId, string> = new Map();
   /** Tasks that were opened again for a lost output: `session/task`. */
   readonly reopened: Set<string> = new Set();
-  /** Those of them whose record is on the disk, as far as is known: they really run. */
+  /** Those of them whose record this process made, or read at its start: they really run. */
   readonly #mustRun: Set<string> = new Set();
   /** Digests of objects (`session/object`) that are finished or were. */
   readonly #bytes: Map<string, string> = new Map();
@@ -47,12 +47,10 @@ export class RecordWatch {
     this.#started = core.kernel.now;
     this.#tasks = new Map();
     this.#bytes.clear();
-    // A loss of power may have taken what opened them again with it.
-    if (this.#world.lostPower) {
-      this.#mustRun.clear();
-      for (const [session, { tasks }] of core.durable.sessions)
-        for (const [task, { mustRun }] of tasks) if (mustRun) this.#mustRun.add(`${session}/${task}`);
-    }
+    // What opened a task again may have been lost with the process, before it was written.
+    this.#mustRun.clear();
+    for (const [session, { tasks }] of core.durable.sessions)
+      for (const [task, { mustRun }] of tasks) if (mustRun) this.#mustRun.add(`${session}/${task}`);
     for (const [id, { objects }] of core.durable.sessions) {
       for (const [object, { state }] of objects)
         if (state.kind === "finished") this.#bytes.set(`${id}/${object}`, state.sha256);
