@@ -7,6 +7,8 @@ import {
   type TaskSpec,
 } from "@rain/protocol";
 
+import { weigh } from "./weight.ts";
+
 /** Fewer tasks than this are not worth an array. */
 const FEWEST = 4;
 /** Values of one array, and their bytes: an array has to fit into a message. */
@@ -50,6 +52,7 @@ class Run {
   take(spec: TaskSpec): boolean {
     const first = this.#first;
     if (spec.replaces !== undefined || first.replaces !== undefined) return false;
+    if (this.#count === 1 && weigh(first).bytes > MOST_BYTES) return false;
     if (spec.id !== first.id + this.#count || !this.#followsOn(spec)) return false;
     if (this.#values > MOST_VALUES || this.#bytes > MOST_BYTES) return false;
     const found = differences(first, spec);
@@ -105,13 +108,32 @@ interface Difference {
 function differences(a: TaskSpec, b: TaskSpec): readonly Difference[] | undefined {
   const found: Difference[] = [];
   const note = (at: Place, was: PlaceValue, is: PlaceValue): void => void found.push({ at, was, is });
-  const { id: _a, name: nameA, origin: originA, user: userA, work: workA, inputs: inputsA, outputs: outA, ...restA } = a;
-  const { id: _b, name: nameB, origin: originB, user: userB, work: workB, inputs: inputsB, outputs: outB, ...restB } = b;
+  const {
+    id: _a,
+    name: nameA,
+    origin: originA,
+    user: userA,
+    work: workA,
+    inputs: inputsA,
+    outputs: outA,
+    ...restA
+  } = a;
+  const {
+    id: _b,
+    name: nameB,
+    origin: originB,
+    user: userB,
+    work: workB,
+    inputs: inputsB,
+    outputs: outB,
+    ...restB
+  } = b;
   if (!isEqual(restA, restB)) return undefined;
   if ((nameA === undefined) !== (nameB === undefined)) return undefined;
   if (nameA !== undefined && nameB !== undefined && nameA !== nameB) note(["name"], nameA, nameB);
   if ((originA === undefined) !== (originB === undefined)) return undefined;
-  if (originA !== undefined && originB !== undefined && originA !== originB) note(["origin"], originA, originB);
+  if (originA !== undefined && originB !== undefined && originA !== originB)
+    note(["origin"], originA, originB);
   const isSound =
     differentUser(userA, userB, note) &&
     differentWork(workA, workB, note) &&
@@ -150,7 +172,8 @@ const isScalar = (value: unknown): value is PlaceValue =>
 
 function differentWork(a: TaskSpec["work"], b: TaskSpec["work"], note: Note): boolean {
   if (a.type === "custom" && b.type === "custom") {
-    if (a.config !== undefined && b.config !== undefined && a.config !== b.config) note(["config"], a.config, b.config);
+    if (a.config !== undefined && b.config !== undefined && a.config !== b.config)
+      note(["config"], a.config, b.config);
     return isEqual({ ...a, config: a.config === undefined }, { ...b, config: b.config === undefined });
   }
   if (a.type !== "execute" || b.type !== "execute") return isEqual(a, b);
@@ -196,7 +219,9 @@ function asColumn({ at, values }: Varying): Column {
     Number.isSafeInteger(last) &&
     prefix.length <= limits.nameBytes &&
     suffix.length <= limits.nameBytes &&
-    values.every((value, k) => value === (isNumber ? from + step * k : `${prefix}${from + step * k}${suffix}`));
+    values.every(
+      (value, k) => value === (isNumber ? from + step * k : `${prefix}${from + step * k}${suffix}`),
+    );
   return isRange ? { at, range: { from, step, ...affixes } } : { at, values };
 }
 

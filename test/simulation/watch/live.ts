@@ -85,10 +85,18 @@ function checkArrays(
     const name = `array ${session.id}/${array.first}`;
     let count = 0;
     for (const run of array.folded()) if (run.kind === "open") count += run.count;
-    check(count === array.virtual, "virtual", () => `${name} says ${array.virtual} virtual tasks, it has ${count}`);
+    check(
+      count === array.virtual,
+      "virtual",
+      () => `${name} says ${array.virtual} virtual tasks, it has ${count}`,
+    );
     virtual += count;
     const live = k.live.arrays.get(array);
-    check(count === 0 || live !== undefined, "virtual", () => `${name} has virtual tasks that nobody gives out`);
+    check(
+      count === 0 || live !== undefined,
+      "virtual",
+      () => `${name} has virtual tasks that nobody gives out`,
+    );
     if (!live) continue;
     ready.set(live.class, (ready.get(live.class) ?? 0) + count);
     for (const id of new Set(array.spec.task.inputs.map(({ object }) => object))) {
