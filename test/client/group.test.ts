@@ -132,7 +132,7 @@ describe("tasks that are alike", () => {
           expect(expand(group(specs))).toEqual(specs);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 1_000 },
     );
   });
 });

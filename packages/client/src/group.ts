@@ -67,7 +67,8 @@ class Run {
     }
     if (this.#vary.size > before) this.#values = this.#vary.size * this.#count;
     for (const { at, values } of this.#vary.values()) {
-      const value = found.find((each) => isSame(each.at, at))?.is ?? (values[0] as PlaceValue);
+      const other = found.find((each) => isSame(each.at, at));
+      const value = other ? other.is : (values[0] as PlaceValue);
       values.push(value);
       this.#bytes += typeof value === "string" ? value.length * 3 + 5 : 9;
     }
