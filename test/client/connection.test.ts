@@ -181,7 +181,7 @@ describe("a submit in parts", () => {
 
   test("has tasks that are alike as arrays, when the server knows them", async () => {
     await peer.down();
-    peer.features = ["arrays", "something later"];
+    peer.features = ["arrays", "something-later"];
     await peer.listen();
     const session = await (await peer.connect()).newSession();
     for (let n = 0; n < 5_000; n++) session.execute(["x", `${n}`], { stdout: true });
