@@ -31,7 +31,7 @@ const LARGE = limits.inlineBytes + 1;
 
 class Bench extends CoreKit {
   join(connection = 100, holding: GovernorMessageOf<"holding">["objects"] = []): ServerEffect[] {
-    return this.register(connection, {}, [], holding);
+    return this.register(connection, { knows: ["adopt"] }, [], holding);
   }
   finish(
     session: SessionId,
@@ -306,6 +306,21 @@ describe("large outputs", () => {
     bench.join(100, []);
     expect(bench.state(second, 5)).toBe("open");
     expect(bench.ran(second, 5)).toBe(true);
+  });
+
+  it("on governors of an older release, which could not be told, make the task run", () => {
+    bench.input({ type: "governor.gone", connection: 100 });
+    bench.register(100, { incarnation: "older" });
+    bench.submit(first, [task(0)]);
+    bench.finish(first, 0, LARGE);
+    const second = bench.open();
+    expect(said(bench.submit(second, [task(5)]), "adopt")).toEqual([]);
+    expect([bench.state(second, 5), bench.ran(second, 5)]).toEqual(["open", true]);
+    // Small ones are at the server.
+    bench.submit(first, [task(1, {}, ["small"])]);
+    bench.finish(first, 1);
+    bench.submit(second, [task(6, {}, ["small"])]);
+    expect(bench.ran(second, 6)).toBe(false);
   });
 
   it("that were not there after all make the task run, whatever the entry still promises", () => {

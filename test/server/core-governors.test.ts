@@ -28,7 +28,7 @@ class Bench extends CoreKit {
     return this.says(message, connection);
   }
   join(connection: number, traits: Partial<GovernorHello> = {}): ServerEffect[] {
-    return this.register(connection, { ...cpus(2), ...traits });
+    return this.register(connection, { ...cpus(2), knows: ["copy"], ...traits });
   }
   add(...tasks: TaskSpec[]): ServerEffect[] {
     return this.submit(this.session, tasks);
@@ -193,6 +193,18 @@ describe("drain and stop", () => {
     });
     expect(copies([...bench.join(101), ...bench.tick()])).toMatchObject([{ connection: 101 }]);
     expect(stops(bench.governor(101, held()))).toEqual([100]);
+  });
+
+  it("a governor of an older release is not asked to copy", () => {
+    bench.join(100);
+    finishBig(100);
+    bench.join(101, { knows: [] });
+    bench.request({ type: "governor.drain", governor: 1 });
+    expect(copies([...bench.tick(), ...bench.tick()])).toEqual([]);
+    expect(bench.views()[0]).toMatchObject({
+      drainStatus: expect.stringContaining("no other governor takes them") as string,
+    });
+    expect(copies([...bench.join(102), ...bench.tick()])).toMatchObject([{ connection: 102 }]);
   });
 
   it("a governor that cannot copy an object is asked again after the others, and why is told", () => {

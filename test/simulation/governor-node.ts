@@ -1,5 +1,6 @@
 import {
   isReport,
+  laterMessages,
   serverToGovernor,
   type AttemptRef,
   type GovernorMessage,
@@ -120,6 +121,7 @@ export class GovernorProcess {
   readonly stall: Stall;
   /** The attempt that the server asks for back right now. */
   #sparing: string | undefined;
+  readonly #isOlder: boolean;
   /** Reports that were sent once; only for a planted bug. */
   readonly #reported: Set<string> = new Set();
 
@@ -142,11 +144,12 @@ export class GovernorProcess {
     this.store = new Store(world, network, cluster, node.name);
     this.executor = new Executor(world, this, node.capacity);
     const { identity, name, capacity } = node;
-    // Some are of a release that takes no work ahead.
-    const older = /[0-3]$/.test(identity) ? {} : { ahead: true };
+    // Some are of an older release.
+    this.#isOlder = /[0-3]$/.test(identity);
+    const newer = this.#isOlder ? {} : { ahead: true, knows: laterMessages };
     const { incarnation } = this;
     this.core = new GovernorCore({
-      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {}, ...older },
+      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {}, ...newer },
       killGraceMs: KILL_GRACE_MS,
       onLost: world.bugs.keepsLost ? "finish" : node.onLost,
     });
@@ -186,6 +189,12 @@ export class GovernorProcess {
     if (socket !== this.socket) return;
     const message = hear(serverToGovernor, bytes, "message of the server");
     this.#world.log(`${this.name} hears ${JSON.stringify(message, brief)}`);
+    const isLater = message.type === "retract" || laterMessages.some((each) => each === message.type);
+    this.#world.check(
+      !this.#isOlder || !isLater,
+      "not-understood",
+      () => `${this.name} is of an older release and hears ${message.type}`,
+    );
     if (message.type === "retract") {
       // The time limit of a program goes on.
       const run = [...this.executor.runs()].find(({ ref }) => attemptKey(ref) === attemptKey(message));

@@ -4,6 +4,7 @@ import { monitorEventLoopDelay, type IntervalHistogram } from "node:perf_hooks";
 import {
   environmentLabel,
   isLoopbackHost,
+  laterMessages,
   RainError,
   timing,
   type AttemptRef,
@@ -303,6 +304,7 @@ class Shell implements Governor {
       memoryLimit: held.memory,
       processLimit: held.processes,
       ahead: true,
+      knows: laterMessages,
       ...(costPerHour === undefined ? {} : { costPerHour }),
       ...(tunnelTo === undefined ? {} : { relay: true }),
     };

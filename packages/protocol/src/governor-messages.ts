@@ -89,6 +89,8 @@ export interface GovernorHello extends GovernorTraits {
   readonly labels: Labels;
   /** It understands `retract`, and may be given tasks for which it has no room yet. */
   readonly ahead?: boolean | undefined;
+  /** Types of messages, of those that not every release understands, that it does. */
+  readonly knows?: readonly string[] | undefined;
   /** It is behind a tunnel and reaches no data port of others: the server passes their objects on to it. */
   readonly relay?: boolean | undefined;
 }
@@ -156,6 +158,7 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     labels,
     ...governorTraits,
     ahead: z.boolean().optional(),
+    knows: z.array(z.string().max(64)).max(64).optional(),
     relay: z.boolean().optional(),
     attempts: z.array(z.strictObject({ ...attemptRef, running: z.boolean() })),
   }),
@@ -295,11 +298,18 @@ export type ServerToGovernor =
   | { readonly type: "ack"; readonly attempts: readonly AttemptRef[] }
   /** These objects are not needed here. */
   | { readonly type: "drop"; readonly objects: readonly DroppedObject[] }
-  /** Bytes that are here under another name are these objects too. What is not here is left out, and not an error. */
+  /**
+   * Bytes that are here under another name are these objects too. What is not here is left out, and not an error. Only
+   * to governors that know it.
+   */
   | { readonly type: "adopt"; readonly objects: readonly (ObjectRef & { readonly sha256: Digest })[] }
-  /** Bring these objects here, although no task here needs them: answered by `holding` or `uncopied`. */
+  /** Bring these objects here, although no task here needs them: answered by `holding` or `uncopied`. Only to governors that know it. */
   | { readonly type: "copy"; readonly objects: readonly CopiedObject[] }
   | { readonly type: "stop" };
+
+/** What only governors are told that say, by `knows`, that they understand it; those of this release understand all. */
+export type LaterMessage = "adopt" | "copy";
+export const laterMessages: readonly LaterMessage[] = ["adopt", "copy"];
 
 export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnion("type", [
   z.strictObject({

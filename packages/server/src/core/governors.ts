@@ -15,7 +15,7 @@ import { learn, mayHaveRun, promote, startedAhead } from "./ahead.ts";
 import { Curves } from "./curves.ts";
 import { attemptKey, type Kernel } from "./kernel.ts";
 import { uncopied } from "./drain.ts";
-import { movePhase, newGovernor, type LiveGovernor } from "./live.ts";
+import { knows, movePhase, newGovernor, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
 import { isNeeded, type DataObject, type Task } from "./state.ts";
 import type { ConnectionId } from "./types.ts";
@@ -216,7 +216,9 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
  * Copies that a governor should have and does not tell of. Where the same bytes are there under another name, it was
  * told to adopt them and did not hear it: it is told again.
  */
-function unannounced({ replicas, announced }: LiveGovernor): { lost: DataObject[]; adopted: DataObject[] } {
+function unannounced(governor: LiveGovernor): { lost: DataObject[]; adopted: DataObject[] } {
+  const { replicas, announced } = governor;
+  const canAdopt = knows(governor, "adopt");
   const here = new Set<string>();
   for (const object of announced)
     if (object.state.kind === "finished" && replicas.has(object)) here.add(object.state.sha256);
@@ -224,7 +226,7 @@ function unannounced({ replicas, announced }: LiveGovernor): { lost: DataObject[
   for (const object of replicas) {
     if (announced.has(object)) continue;
     const { state } = object;
-    (state.kind === "finished" && here.has(state.sha256) ? adopted : lost).push(object);
+    (canAdopt && state.kind === "finished" && here.has(state.sha256) ? adopted : lost).push(object);
   }
   return { lost, adopted };
 }
