@@ -14,9 +14,8 @@ export class Stall {
   get until(): number {
     return this.#until;
   }
-
-  /** Stands still for so long from now. One that stands still already goes on no earlier for it. */
-  begin(ms: number): void {
+  /** Stands still for `ms` from now on; a stall that lasts longer is not cut short. */
+  stand(ms: number): void {
     this.#until = Math.max(this.#until, this.#loop.now + ms);
   }
 
