@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Transform, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout } from "node:timers/promises";
-import { asDigest, digest, RainError, type Digest } from "@rain/protocol";
+import { asDigest, digest, pieceBytes, RainError, type Digest } from "@rain/protocol";
 import { nanoid } from "nanoid";
 
 /** An upload that nothing has named yet is not removed for this long, milliseconds. */
@@ -30,6 +30,8 @@ export class BlobFolder {
   readonly #removing: Map<Digest, Promise<void>> = new Map();
   readonly #isUsed: (sha256: Digest) => boolean;
   readonly #graceMs: number;
+  /** Files that are being sent. */
+  #sending = 0;
 
   private constructor(folder: string, { isUsed, graceMs = UPLOAD_GRACE_MS }: BlobOptions) {
     this.#folder = folder;
@@ -55,7 +57,10 @@ export class BlobFolder {
   }
 
   read(sha256: Digest, start: number, end: number): ReadStream {
-    return createReadStream(join(this.#folder, sha256), { start, end });
+    this.#sending += 1;
+    const highWaterMark = pieceBytes(this.#sending);
+    const stream = createReadStream(join(this.#folder, sha256), { start, end, highWaterMark });
+    return stream.once("close", () => (this.#sending -= 1));
   }
 
   /** Takes the bytes in; refuses them when their digest is not the promised one. Returns false when they were here. */
