@@ -10,6 +10,8 @@ import { nanoid } from "nanoid";
 
 /** An upload that nothing has named yet is not removed for this long, milliseconds. */
 const UPLOAD_GRACE_MS = 10 * 60_000;
+/** Bytes that wait to be written: they go to the disk together. */
+const WRITE_BYTES = 1_048_576;
 
 export interface BlobOptions {
   /** Does a session or a datastore use these bytes? */
@@ -82,7 +84,7 @@ export class BlobFolder {
           done(null, chunk);
         },
       });
-      await pipeline(source, meter, createWriteStream(partial, { mode: 0o600, flags: "wx" }));
+      await pipeline(source, meter, createWriteStream(partial, { mode: 0o600, flags: "wx", highWaterMark: WRITE_BYTES }));
       const measured = hash.digest("hex");
       if (measured !== sha256) {
         throw new RainError("bad-digest", `the uploaded bytes have the SHA-256 ${measured}, not ${sha256}`);
