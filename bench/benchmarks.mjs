@@ -1,5 +1,6 @@
 import core from "./core.mjs";
 import chain from "./chain.mjs";
+import dispatch from "./dispatch.mjs";
 import echo from "./echo.mjs";
 import latency from "./latency.mjs";
 import memory from "./memory.mjs";
@@ -18,6 +19,7 @@ export const benchmarks = [
   latency,
   chain,
   sleep,
+  dispatch,
   echo,
   transfer,
   memory,

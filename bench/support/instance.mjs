@@ -41,12 +41,14 @@ export class Instance {
 
   /**
    * Starts a governor of this instance's server; it is registered when this resolves.
-   * @param {{ cpus?: number, labels?: Record<string, string> }} [options] default: the cpus of this machine
+   * @param {{ cpus?: number, labels?: Record<string, string>, zero?: boolean }} [options] default: the cpus of this
+   * machine; `zero` runs nothing
    */
-  startGovernor({ cpus, labels = {} } = {}) {
+  startGovernor({ cpus, labels = {}, zero = false } = {}) {
     const name = `g${this.started}`;
     const offer = cpus === undefined ? [] : ["--cpus", String(cpus)];
     for (const [label, value] of Object.entries(labels)) offer.push("--label", `${label}=${value}`);
+    if (zero) offer.push("--zero");
     return this.#start(name, [], ["governor", "--name", name, ...offer], false);
   }
 
@@ -132,11 +134,26 @@ async function end(child, signal) {
  * @param {Daemon} server
  * @returns {Promise<NodeJS.MemoryUsage>}
  */
-export async function readHeap({ child }) {
-  const answer = new Promise((resolve, reject) => {
-    child.once("message", resolve);
-    child.once("exit", () => reject(new Error("the server ended while its memory was read")));
+export const readHeap = async (server) => /** @type {NodeJS.MemoryUsage} */ (await ask(server, "memory"));
+
+/**
+ * The longest pause of the event loop, milliseconds, of a server that was started with `probe`, since it was asked last.
+ * @param {Daemon} server
+ */
+export const askDelay = async (server) => Number(await ask(server, "delay"));
+
+/**
+ * @param {Daemon} server
+ * @param {string} what
+ */
+async function ask({ child }, what) {
+  return await new Promise((resolve, reject) => {
+    const onExit = () => reject(new Error("the server ended while it was asked"));
+    child.once("message", (answer) => {
+      child.off("exit", onExit);
+      resolve(answer);
+    });
+    child.once("exit", onExit);
+    child.send(what);
   });
-  child.send("memory");
-  return /** @type {NodeJS.MemoryUsage} */ (await answer);
 }

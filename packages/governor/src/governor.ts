@@ -7,6 +7,7 @@ import {
   RainError,
   timing,
   type AttemptRef,
+  type Digest,
   type GovernorHello,
   type GovernorId,
   type GovernorMessage,
@@ -25,8 +26,14 @@ import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
 import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
 import { attemptKey } from "./core/types.ts";
-import { Executor, type MemoryLimitChoice, type OwnExecutor } from "./executor/index.ts";
-import type { RunEffect } from "./executor/types.ts";
+import {
+  Executor,
+  ZeroExecutor,
+  type MemoryLimitChoice,
+  type OwnExecutor,
+  type RunEffect,
+  type Runner,
+} from "./executor/index.ts";
 import { SteadyClock } from "./clock.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
@@ -57,6 +64,8 @@ export interface GovernorOptions {
   readonly environments?: Readonly<Record<string, readonly string[]>>;
   /** Own executors by their names: programs for tasks NAME/METHOD, see docs/executors.md. */
   readonly executors?: Readonly<Record<string, OwnExecutor>>;
+  /** For measuring: run nothing, and report every task as done at once, with empty outputs. */
+  readonly zero?: boolean;
   readonly costPerHour?: number;
   /** Give each task that asks for whole cpus so many of its own, by `taskset`. */
   readonly pinCpus?: boolean;
@@ -194,7 +203,7 @@ class Shell implements Governor {
   readonly #trees: Trees;
   /** What each run has of the store, by attempt. */
   readonly #runStores = new Map<string, RunStore>();
-  readonly #executor: Executor;
+  readonly #executor: Runner;
   readonly #acquirer: Acquirer;
   readonly #port: DataPort;
   readonly #uplink: Uplink;
@@ -218,7 +227,7 @@ class Shell implements Governor {
     trees: Trees,
     unlock: () => Promise<void>,
   ) {
-    const { serverUrl, key, clusterId, workdir, env, log, capacity, tunnelTo } = options;
+    const { serverUrl, key, clusterId, log, tunnelTo } = options;
     const pin = pinOf(options.certPem, options.accessFile);
     this.#options = options;
     this.#self = self;
@@ -231,22 +240,7 @@ class Shell implements Governor {
     this.#registered.catch(() => undefined); // `exited` tells it too: nobody has to ask for this one
     this.#store = store;
     this.#trees = trees;
-    this.#executor = new Executor({
-      workdir: join(workdir, "executor"),
-      store,
-      trees,
-      ...(env === undefined ? {} : { baseEnv: env }),
-      gpus: capacity.gpus,
-      environments: new Map(Object.entries(options.environments ?? {})),
-      executors: new Map(Object.entries(options.executors ?? {})),
-      ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
-      ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
-      ...(options.taskProcesses === undefined ? {} : { taskProcesses: options.taskProcesses }),
-      onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
-      onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
-      onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
-      log,
-    });
+    this.#executor = this.#makeRunner();
     this.#acquirer = new Acquirer({
       store,
       serverUrl,
@@ -275,6 +269,32 @@ class Shell implements Governor {
       onRefused: ({ session, task, attempt }, why) =>
         this.#input({ type: "report.refused", ref: { session, task, attempt }, why }),
       onHopeless: (error) => this.#hopeless(error),
+      log,
+    });
+  }
+
+  #makeRunner(): Runner {
+    const options = this.#options;
+    const onEnded = (ref: AttemptRef, outcome: RunOutcome): void => this.#runEnded(ref, outcome);
+    if (options.zero === true) {
+      const pin = (sha256: Digest): void => this.#store.pin(sha256);
+      return new ZeroExecutor({ put: (bytes) => this.#store.putBytes(bytes, pin), onEnded });
+    }
+    const { workdir, env, capacity, log } = options;
+    return new Executor({
+      workdir: join(workdir, "executor"),
+      store: this.#store,
+      trees: this.#trees,
+      ...(env === undefined ? {} : { baseEnv: env }),
+      gpus: capacity.gpus,
+      environments: new Map(Object.entries(options.environments ?? {})),
+      executors: new Map(Object.entries(options.executors ?? {})),
+      ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
+      ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
+      ...(options.taskProcesses === undefined ? {} : { taskProcesses: options.taskProcesses }),
+      onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
+      onEnded,
+      onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
       log,
     });
   }
