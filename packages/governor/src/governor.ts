@@ -12,6 +12,7 @@ import {
   type GovernorId,
   type GovernorMessage,
   type Resources,
+  type ServerToGovernor,
 } from "@rain/protocol";
 import { lockFolder, secureFolder } from "@rain/protocol/lock";
 import {
@@ -24,7 +25,13 @@ import {
 } from "@rain/protocol/tls";
 import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
-import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
+import {
+  GovernorCore,
+  Outbox,
+  type GovernorEffect,
+  type GovernorInput,
+  type RunOutcome,
+} from "./core/index.ts";
 import { attemptKey } from "./core/types.ts";
 import {
   Executor,
@@ -186,6 +193,8 @@ function checkExecutor(name: string, { command, concurrency = 1, idleS = 0 }: Ow
 }
 const MAX_IDLE_S = 1_000_000;
 
+type Registered = Extract<ServerToGovernor, { readonly type: "registered" }>;
+
 /** What a governor has beside its options. */
 interface Self {
   readonly identity: string;
@@ -215,6 +224,8 @@ class Shell implements Governor {
   #rejectRegistered: (error: unknown) => void = () => undefined;
   #resolveExited: (end: { readonly code: number; readonly reason: string }) => void = () => undefined;
   #core: GovernorCore | undefined;
+  readonly #outbox = new Outbox();
+  #isSaying = false;
   readonly #inputs: GovernorInput[] = [];
   #isHandling = false;
   #timer: NodeJS.Timeout | undefined;
@@ -261,9 +272,12 @@ class Shell implements Governor {
       key: typeof key === "string" ? () => Promise.resolve(key) : key,
       clusterId,
       onUp: () => this.#input({ type: "link.up" }),
-      onDown: () => this.#input({ type: "link.down" }),
+      onDown: () => {
+        this.#outbox.clear();
+        this.#input({ type: "link.down" });
+      },
       onMessage: (message) => {
-        if (message.type === "registered") this.#noteRegistration(message.governor);
+        if (message.type === "registered") this.#noteRegistration(message);
         this.#input({ type: "message", message });
       },
       onRefused: ({ session, task, attempt }, why) =>
@@ -323,6 +337,7 @@ class Shell implements Governor {
       memoryLimit: held.memory,
       processLimit: held.processes,
       ahead: true,
+      batch: true,
       ...(costPerHour === undefined ? {} : { costPerHour }),
       ...(tunnelTo === undefined ? {} : { relay: true }),
     };
@@ -388,7 +403,8 @@ class Shell implements Governor {
     return Math.max(0, worstMs - DELAY_RESOLUTION_MS);
   }
 
-  #noteRegistration(governor: GovernorId): void {
+  #noteRegistration({ governor, batch = false }: Registered): void {
+    this.#outbox.batching = batch;
     this.#uplink.registered();
     this.#resolveRegistered(governor);
   }
@@ -430,6 +446,7 @@ class Shell implements Governor {
         this.#send(effect.message);
         break;
       case "reconnect":
+        this.#say();
         this.#uplink.reset(effect.reason);
         break;
       case "acquire":
@@ -460,10 +477,23 @@ class Shell implements Governor {
   }
 
   #send(message: GovernorMessage): void {
-    this.#uplink.send(message);
+    this.#outbox.add(message);
+    if (!this.#isSaying) {
+      this.#isSaying = true;
+      setImmediate(() => {
+        this.#isSaying = false;
+        this.#say();
+      });
+    }
     if (message.type !== "heartbeat") return;
+    this.#say();
     const since = this.#clock.now();
     this.#uplink.probe(() => this.#input({ type: "server.heard", since }));
+  }
+
+  /** What waits to be said is said. */
+  #say(): void {
+    for (const message of this.#outbox.take()) this.#uplink.send(message);
   }
 
   async #acquire(effect: AcquireEffect): Promise<void> {
@@ -502,6 +532,7 @@ class Shell implements Governor {
   #end(code: number, reason: string): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
+    this.#say();
     this.#rejectRegistered(
       new RainError("connection", `the governor ended before it was registered: ${reason}`),
     );
