@@ -2,6 +2,7 @@ import {
   isSubtype,
   RainError,
   toWireError,
+  unpackFinishes,
   type AttemptRef,
   type GovernorMessage,
   type GovernorMessageOf,
@@ -49,6 +50,12 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
     case "starved":
       report(k, governor, message);
       break;
+    case "finish.batch": {
+      const { session } = message;
+      for (const finish of unpackFinishes(message))
+        report(k, governor, { type: "finish", session, ...finish });
+      break;
+    }
     case "uncopied":
       uncopied(k, governor, message.objects);
       break;
@@ -116,6 +123,7 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
     epoch,
     dataUrl: hello.dataUrl,
     relay: hello.relay === true,
+    batch: hello.batch === true,
   });
   k.log("info", `governor ${id} (${name}) registered, epoch ${epoch}, ${attempts.length} attempts with it`);
   reconcile(k, governor, attempts);
