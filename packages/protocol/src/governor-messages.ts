@@ -32,7 +32,6 @@ import { limits } from "./limits.ts";
 import {
   bytes,
   byteSize,
-  contentType,
   labels,
   metricPoint,
   metricsBatch,
@@ -48,7 +47,6 @@ import {
   type Resources,
   type TaskInfo,
   type TaskSpec,
-  type UserAttributes,
 } from "./specs.ts";
 import {
   type AttemptRef,
