@@ -1,6 +1,6 @@
 import {
   limits,
-  type Column,
+  type ArrayColumn,
   type Place,
   type PlaceValue,
   type TaskArray,
@@ -207,7 +207,7 @@ function isEqual(a: unknown, b: unknown): boolean {
 }
 
 /** Numbers that count up, or down, between two texts that stay are a range; anything else is a list. */
-function asColumn({ at, values }: Varying): Column {
+function asColumn({ at, values }: Varying): ArrayColumn {
   const isNumber = typeof values[0] === "number";
   const parse = isNumber ? asNumber : numberIn;
   const [first, second] = [parse(values[0]), parse(values[1])];

@@ -25,6 +25,8 @@ export const limits = {
   arrayColumns: 64,
   /** Settled tasks in one reply to `next`. */
   nextItems: 1_000,
+  /** Attempts in one message about many. */
+  batchItems: 1_000,
   inputsPerTask: 10_000,
   outputsPerTask: 1_000,
   /** Addresses that a report of a missing input names. */
