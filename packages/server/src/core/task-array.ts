@@ -29,6 +29,8 @@ export class ArrayState {
   readonly expanded: Map<number, Task> = new Map();
   /** Tasks that are virtual and open. */
   virtual: number;
+  /** How many are neither that nor expanded, by what became of them; without those whose place others took. */
+  readonly counts: Map<DurableTaskState["kind"], number> = new Map();
   readonly #pages: (Float64Array | undefined)[] = [];
   readonly #store: FoldStore;
 
@@ -123,9 +125,10 @@ export class ArrayState {
     const past =
       code === VIRTUAL ? undefined : code === SWEPT ? sweptPast(id, this.width) : this.#store.get(code);
     if (past) {
-      // Where it was is remembered, so that it is written again only when it has changed.
-      task.foldedAt = code > 0 ? code : undefined;
       recall(task, past);
+      if (past.replacedBy === undefined) this.#count(past.state.kind, -1);
+      // Where it was is remembered, so that it is written again only when it has changed.
+      if (code > 0) task.folded = { at: code, past: { ...past, state: task.state } };
     }
     for (const [k, output] of task.spec.outputs.entries()) {
       const was = past?.outputs[k];
@@ -142,6 +145,9 @@ export class ArrayState {
     }
     this.session.tasks.expanded(task);
     return task;
+  }
+  #count(kind: DurableTaskState["kind"], by: number): void {
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + by);
   }
   #countVirtual(by: number): void {
     this.virtual += by;
@@ -163,7 +169,13 @@ export class ArrayState {
       this.#countVirtual(1);
       this.session.open.delete(task);
     } else {
-      this.#setCode(index, this.#store.put(pastOf(task, outputs), task.replacedBy, task.foldedAt));
+      const { replacedBy, folded } = task;
+      if (replacedBy === undefined) this.#count(task.state.kind, 1);
+      const isSame = folded !== undefined && isAsBefore(task, outputs, folded.past);
+      this.#setCode(
+        index,
+        isSame ? folded.at : this.#store.put(pastOf(task, outputs), replacedBy, folded?.at),
+      );
     }
     for (const output of outputs) this.session.objects.forget(output);
     this.expanded.delete(index);
@@ -171,7 +183,13 @@ export class ArrayState {
 
   /** Cancels virtual tasks; all from `from` on are. */
   sweep(from: number, count: number): void {
-    for (let index = from; index < from + count; index++) this.#setCode(index, SWEPT);
+    for (let index = from; index < from + count;) {
+      const at = Math.floor(index / PAGE);
+      const end = Math.min((at + 1) * PAGE, from + count);
+      (this.#pages[at] ??= new Float64Array(PAGE)).fill(SWEPT, index - at * PAGE, end - at * PAGE);
+      index = end;
+    }
+    this.#count("cancelled", count);
     this.#countVirtual(-count);
   }
 
@@ -269,7 +287,7 @@ const SWEPT = -2;
 const freshState = (): DurableTaskState => ({ kind: "open", attempt: 0, governor: undefined });
 
 /** What is not in the description of a task: what became of it and of its outputs, which are in their order. */
-interface Past {
+export interface Past {
   readonly state: DurableTaskState;
   readonly crashes?: number | undefined;
   readonly failures?: number | undefined;
@@ -306,6 +324,17 @@ function pastOf(task: Task, outputs: readonly DataObject[]): Past {
       ...(output.keep !== task.spec.outputs[k]?.keep && { keep: output.keep }),
     })),
   };
+}
+
+/** States are never changed, but others put in their place. */
+function isAsBefore(task: Task, outputs: readonly DataObject[], past: Past): boolean {
+  const isSame = task.state === past.state && task.replacedBy === past.replacedBy;
+  if (!isSame || (task.curves !== undefined) !== (past.curves !== undefined)) return false;
+  if (task.logged !== (past.logged === true) || task.mustRun !== (past.mustRun === true)) return false;
+  return outputs.every((output, k) => {
+    const was = past.outputs[k];
+    return output.state === was?.state && output.keep === (was.keep ?? task.spec.outputs[k]?.keep);
+  });
 }
 
 function recall(task: Task, past: Past): void {
@@ -363,7 +392,7 @@ export class FoldStore {
     return readBytes(this.#slabs.get(at).subarray(1), this.#fields) as Past;
   }
   kindOf(at: number): { readonly kind: DurableTaskState["kind"]; readonly isReplaced: boolean } {
-    const head = this.#slabs.get(at)[0] ?? 0;
+    const head = this.#slabs.head(at);
     return { kind: kinds[head >> 1] ?? "open", isReplaced: head % 2 === 1 };
   }
 }
