@@ -9,7 +9,9 @@ import {
   asTaskId,
   limits,
   parseRange,
+  pieceBytes,
   rangeHeaders,
+  type ByteRange,
   type Digest,
   type Epoch,
   type SessionId,
@@ -54,6 +56,8 @@ export class DataPort {
   readonly #lobby = new Lobby();
   readonly #notices: Notices;
   readonly #failures = new FailureLimit(() => performance.now());
+  /** Files that are being sent. */
+  #sending = 0;
 
   constructor(options: DataPortOptions) {
     this.#options = options;
@@ -123,26 +127,24 @@ export class DataPort {
 
   async #sendBlob(sha256: Digest, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { store } = this.#options;
+    const bytes = store.has(sha256) ? store.bytes(sha256) : undefined;
+    if (bytes !== undefined) return sendBytes(bytes, request, response);
     const file = store.has(sha256) ? await openIfThere(await store.onDisk(sha256)) : undefined;
     if (!file) return refuse(response, 404, "this object is not here");
+    this.#sending += 1;
     try {
       const { size } = await file.stat();
-      const range = parseRange(request.headers.range, size);
-      if (range === "unsatisfiable") {
-        response.setHeader("Content-Range", `bytes */${size}`);
-        return refuse(response, 416, "the object is shorter");
-      }
-      response.writeHead(range.partial ? 206 : 200, { ...commonHeaders, ...rangeHeaders(range, size) });
+      const range = begin(request, response, size);
+      if (range === undefined) return;
       if (size === 0) {
         response.end();
         return;
       }
       const { start, end } = range;
-      await pipeline(
-        file.createReadStream({ start, end, autoClose: false, highWaterMark: 262_144 }),
-        response,
-      );
+      const highWaterMark = pieceBytes(this.#sending);
+      await pipeline(file.createReadStream({ start, end, autoClose: false, highWaterMark }), response);
     } finally {
+      this.#sending -= 1;
       await file.close();
     }
   }
@@ -206,6 +208,28 @@ function refuse(response: ServerResponse, status: number, text: string): void {
   // What the peer still sends is not read.
   response.writeHead(status, { "Content-Type": "text/plain", Connection: "close" });
   response.end(text);
+}
+
+/** Sends the head of the answer for bytes. Answers which of them are wanted; undefined when it was refused. */
+function begin(
+  request: IncomingMessage,
+  response: ServerResponse,
+  size: number,
+): Exclude<ByteRange, string> | undefined {
+  const range = parseRange(request.headers.range, size);
+  if (range === "unsatisfiable") {
+    response.setHeader("Content-Range", `bytes */${size}`);
+    refuse(response, 416, "the object is shorter");
+    return undefined;
+  }
+  response.writeHead(range.partial ? 206 : 200, { ...commonHeaders, ...rangeHeaders(range, size) });
+  return range;
+}
+
+/** What is in memory goes out from there. */
+function sendBytes(bytes: Uint8Array, request: IncomingMessage, response: ServerResponse): void {
+  const range = begin(request, response, bytes.length);
+  if (range !== undefined) response.end(bytes.subarray(range.start, range.end + 1));
 }
 
 function parseTarget(path: string): Target | undefined {
