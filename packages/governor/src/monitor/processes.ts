@@ -145,10 +145,15 @@ const PER_TURN = 250;
 /** More new pids than this since the last scan, and all processes are listed instead. */
 const FEW_PIDS = 256;
 
+/** Stays open: it is read after every program. */
+let loadavg: number | undefined;
+
 /** The last pid that the kernel gave out; undefined when it cannot be told. Pids are given out in turn. */
 function lastPid(): number | undefined {
   try {
-    const pid = Number(readProc("/proc/loadavg").trimEnd().split(" ").at(-1));
+    loadavg ??= openSync("/proc/loadavg", "r");
+    const text = proc.toString("latin1", 0, readSync(loadavg, proc, 0, proc.length, 0));
+    const pid = Number(text.slice(text.lastIndexOf(" ") + 1));
     return Number.isInteger(pid) && pid > 0 ? pid : undefined;
   } catch (error) {
     if (gone(error) || forbidden(error)) return undefined;
@@ -167,6 +172,8 @@ export class ProcessTable {
   #foreign = new Set<number>();
   /** Alive at the last scan, and to be looked at again. */
   #known = new Set<number>();
+  /** In whose session or group those are that have not been seen dead since. */
+  #ofLauncher = new Map<number, number>();
   #cookies = new Map<number, Cookie>();
   #scannedAt = Number.NEGATIVE_INFINITY;
   #lastPid: number | undefined;
@@ -191,15 +198,20 @@ export class ProcessTable {
     return this.#newestForeign;
   }
 
-  /** All living task processes, launchers themselves excepted. */
-  async scan(): Promise<TaskProcess[]> {
+  /**
+   * All living task processes, launchers themselves excepted. With `ending`: those that are known to be in the session
+   * of another launcher than these are left out, and not looked at.
+   */
+  async scan(ending?: ReadonlySet<number>): Promise<TaskProcess[]> {
     const cookies = new Map<number, Cookie>();
     const found: TaskProcess[] = [];
     const suspects: ProcessStat[] = [];
     for (const pid of this.#candidates()) {
+      const owner = ending && this.#ofLauncher.get(pid);
+      if (owner !== undefined && this.#launchers.has(owner) && ending?.has(owner) === false) continue;
       const stat = pid === process.pid || this.#launchers.has(pid) ? undefined : readStat(pid);
       if (stat !== undefined && !dead(stat)) suspects.push(stat);
-      else this.#known.delete(pid);
+      else this.#drop(pid);
     }
     let looked = 0;
     for (const stat of suspects) {
@@ -211,14 +223,21 @@ export class ProcessTable {
       const cookie = stat.kernelThread || launcher !== undefined ? undefined : this.#cookie(stat);
       const attempt = cookie === "unknown" ? undefined : cookie;
       if (attempt !== undefined) cookies.set(pid, { startTime, attempt });
+      if (launcher === undefined) this.#ofLauncher.delete(pid);
+      else this.#ofLauncher.set(pid, launcher);
       if (launcher !== undefined || attempt !== undefined) found.push({ pid, startTime, launcher, attempt });
       else if (!stat.kernelThread) this.#newestForeign = Math.max(this.#newestForeign, sessionBegan(stat));
       if (launcher !== undefined || cookie !== undefined) continue;
       this.#foreign.add(pid);
-      this.#known.delete(pid);
+      this.#drop(pid);
     }
     this.#cookies = cookies;
     return found;
+  }
+
+  #drop(pid: number): void {
+    this.#known.delete(pid);
+    this.#ofLauncher.delete(pid);
   }
 
   /**
@@ -234,9 +253,13 @@ export class ProcessTable {
     this.#lastPid = last;
     const isInTurn = isFresh && before !== undefined && last !== undefined && last >= before;
     if (isInTurn && last - before <= FEW_PIDS) {
-      for (let pid = before + 1; pid <= last; pid += 1) if (existsSync(`/proc/${pid}`)) this.#known.add(pid);
+      for (let pid = before + 1; pid <= last; pid += 1) {
+        this.#ofLauncher.delete(pid);
+        if (existsSync(`/proc/${pid}`)) this.#known.add(pid);
+      }
       return [...this.#known];
     }
+    this.#ofLauncher.clear();
     const isTrusted = isInTurn
       ? (pid: number) => this.#foreign.has(pid) && (pid <= before || pid > last)
       : (pid: number) => isFresh && last === undefined && this.#foreign.has(pid);
