@@ -139,6 +139,9 @@ export function signalProcess(process_: TaskProcess, signal: NodeJS.Signals): vo
   }
 }
 
+/** So long a process has no environment while it is being made; who has none for longer never had one. */
+const BARE_MS = 1_000;
+
 /** Processes that are looked at in one turn of the event loop: each takes some 20 us. */
 const PER_TURN = 250;
 
@@ -175,6 +178,8 @@ export class ProcessTable {
   /** In whose session or group those are that have not been seen dead since. */
   #ofLauncher = new Map<number, number>();
   #cookies = new Map<number, Cookie>();
+  /** Without an environment when they were first looked at, monotonic ms. */
+  readonly #bare = new Map<number, { readonly startTime: number; readonly since: number }>();
   #scannedAt = Number.NEGATIVE_INFINITY;
   #lastPid: number | undefined;
   #newestForeign = 0;
@@ -235,6 +240,15 @@ export class ProcessTable {
     return found;
   }
 
+  /** Has it had no environment for so long that none is coming? */
+  #isBare({ pid, startTime }: ProcessStat): boolean {
+    const now = performance.now();
+    const known = this.#bare.get(pid);
+    if (known !== undefined && known.startTime === startTime) return now - known.since > BARE_MS;
+    this.#bare.set(pid, { startTime, since: now });
+    return false;
+  }
+
   #drop(pid: number): void {
     this.#known.delete(pid);
     this.#ofLauncher.delete(pid);
@@ -270,6 +284,8 @@ export class ProcessTable {
       if (isTrusted(pid)) foreign.add(pid);
       else this.#known.add(pid);
     }
+    for (const pid of this.#bare.keys())
+      if (!foreign.has(pid) && !this.#known.has(pid)) this.#bare.delete(pid);
     this.#foreign = foreign;
     return [...this.#known];
   }
@@ -294,7 +310,7 @@ export class ProcessTable {
       if (forbidden(error)) return undefined;
       throw error;
     }
-    if (environment === "") return "unknown";
+    if (environment === "") return this.#isBare(stat) ? undefined : "unknown";
     return environment
       .split("\0")
       .find((entry) => entry.startsWith(this.#mark))
