@@ -68,3 +68,9 @@ function readStat(pid) {
   // Its own time in user and system mode, and that of its ended children.
   return { parent, ticks: fields.slice(11, 15).reduce((sum, value) => sum + value, 0) };
 }
+
+/** CPU seconds so far of this process alone. */
+export function ownCpuSeconds() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
+}
