@@ -1,4 +1,5 @@
 import core from "./core.mjs";
+import dispatch from "./dispatch.mjs";
 import echo from "./echo.mjs";
 import echoHeap from "./echo-heap.mjs";
 import { graphs } from "./graphs.mjs";
@@ -18,6 +19,7 @@ import transfer from "./transfer.mjs";
 export const benchmarks = [
   latency,
   idle,
+  dispatch,
   ...graphs,
   echo,
   echoHeap,

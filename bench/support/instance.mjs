@@ -42,13 +42,14 @@ export class Instance {
 
   /**
    * Starts a governor of this instance's server; it is registered when this resolves.
-   * @param {{ cpus?: number, labels?: Record<string, string>, heap?: number }} [options] default: the cpus of this
-   *   machine; `heap` bytes are in use in its heap from the start
+   * @param {{ cpus?: number, labels?: Record<string, string>, heap?: number, zero?: boolean }} [options] default:
+   *   the cpus of this machine; `heap` bytes are in use in its heap from the start; `zero` runs nothing
    */
-  startGovernor({ cpus, labels = {}, heap = 0 } = {}) {
+  startGovernor({ cpus, labels = {}, heap = 0, zero = false } = {}) {
     const name = `g${this.started}`;
     const offer = cpus === undefined ? [] : ["--cpus", String(cpus)];
     for (const [label, value] of Object.entries(labels)) offer.push("--label", `${label}=${value}`);
+    if (zero) offer.push("--zero");
     const node = heap > 0 ? [`--max-old-space-size=${2 * (heap / 2 ** 20) + 1024}`, "--import", ballast] : [];
     return this.#start(name, node, ["governor", "--name", name, ...offer], false, {
       BENCH_HEAP: String(heap),
@@ -138,11 +139,26 @@ async function end(child, signal) {
  * @param {Daemon} server
  * @returns {Promise<NodeJS.MemoryUsage>}
  */
-export async function readHeap({ child }) {
-  const answer = new Promise((resolve, reject) => {
-    child.once("message", resolve);
-    child.once("exit", () => reject(new Error("the server ended while its memory was read")));
+export const readHeap = async (server) => /** @type {NodeJS.MemoryUsage} */ (await ask(server, "memory"));
+
+/**
+ * The longest pause of the event loop, milliseconds, of a server that was started with `probe`, since it was asked last.
+ * @param {Daemon} server
+ */
+export const askDelay = async (server) => Number(await ask(server, "delay"));
+
+/**
+ * @param {Daemon} server
+ * @param {string} what
+ */
+async function ask({ child }, what) {
+  return await new Promise((resolve, reject) => {
+    const onExit = () => reject(new Error("the server ended while it was asked"));
+    child.once("message", (answer) => {
+      child.off("exit", onExit);
+      resolve(answer);
+    });
+    child.once("exit", onExit);
+    child.send(what);
   });
-  child.send("memory");
-  return /** @type {NodeJS.MemoryUsage} */ (await answer);
 }

@@ -1,4 +1,4 @@
-import type { SessionView, TaskCounts, TaskState } from "@rain/protocol";
+import { taskStates, type SessionView, type TaskCounts } from "@rain/protocol";
 import { table, type Column, type Io } from "./output.ts";
 
 /** A session in `-o json`. */
@@ -28,20 +28,9 @@ export const sessionJson = (view: SessionView): SessionJson => ({
       : { task: `${view.session}/${view.failure.task}`, message: view.failure.failure.message },
 });
 
-/** In the order of a task's life. */
-const order: readonly TaskState[] = [
-  "waiting",
-  "ready",
-  "assigned",
-  "running",
-  "finished",
-  "failed",
-  "cancelled",
-  "aborted",
-];
 /** `12 running, 3 finished`: the states that have tasks. */
 function countsText(counts: TaskCounts): string {
-  const parts = order.filter((state) => counts[state] > 0).map((state) => `${counts[state]} ${state}`);
+  const parts = taskStates.filter((state) => counts[state] > 0).map((state) => `${counts[state]} ${state}`);
   return parts.length === 0 ? "no tasks" : parts.join(", ");
 }
 

@@ -311,17 +311,11 @@ export const cacheEntry: z.ZodType<CacheEntry> = z.strictObject({
   hits: z.int().min(0),
 });
 
-export interface GovernorView {
-  readonly governor: GovernorId;
-  readonly name: string;
-  readonly state: "connected" | "lost";
-  readonly capacity: Resources;
-  /** What running and assigned tasks hold of the capacity. */
-  readonly used: Resources;
-  readonly labels: Labels;
-  /** Names of the environments of its configuration. */
+/** What a governor tells of itself beside its resources; absent in what older ones say. */
+export interface GovernorTraits {
+  /** Names of the environments of its configuration: tasks that name another one do not go there. */
   readonly environments?: readonly string[] | undefined;
-  /** Names of its own executors. */
+  /** Names of its own executors: tasks of another one do not go there. */
   readonly executors?: readonly string[] | undefined;
   /** What an hour of it costs, in whatever money its owner counts. */
   readonly costPerHour?: number | undefined;
@@ -329,6 +323,15 @@ export interface GovernorView {
   readonly memoryLimit?: MemoryLimit | undefined;
   /** Processes that one task may have at once. */
   readonly processLimit?: number | undefined;
+}
+export interface GovernorView extends GovernorTraits {
+  readonly governor: GovernorId;
+  readonly name: string;
+  readonly state: "connected" | "lost";
+  readonly capacity: Resources;
+  /** What running and assigned tasks hold of the capacity. */
+  readonly used: Resources;
+  readonly labels: Labels;
   /** It gets no new tasks, and stops once it is not needed any more. */
   readonly draining?: boolean | undefined;
   /** Why a drained one has not stopped yet. */
@@ -339,7 +342,7 @@ export interface GovernorView {
 /** By control groups of the system, by looking at how much tasks use, or not at all. */
 export const memoryLimits = ["cgroup", "watch", "off"] as const;
 export type MemoryLimit = (typeof memoryLimits)[number];
-/** What a governor may tell of itself beside its resources; absent in what older ones say. */
+/** The schemas of `GovernorTraits`. */
 export const governorTraits: {
   readonly environments: z.ZodOptional<z.ZodArray<typeof environmentLabel>>;
   readonly executors: z.ZodOptional<z.ZodArray<typeof environmentLabel>>;
