@@ -40,7 +40,7 @@ const shapes = [
     make: chain,
     size: 1_000,
     quick: 100,
-    warm: 100,
+    warm: 300,
   },
   {
     name: "merge",
@@ -49,7 +49,7 @@ const shapes = [
     make: merge,
     size: 10_000,
     quick: 500,
-    warm: 500,
+    warm: 2_000,
   },
   {
     name: "tree",
@@ -58,7 +58,7 @@ const shapes = [
     make: tree,
     size: 15,
     quick: 9,
-    warm: 8,
+    warm: 11,
   },
   {
     name: "fork-join",
@@ -67,7 +67,7 @@ const shapes = [
     make: forkJoin,
     size: 500,
     quick: 20,
-    warm: 10,
+    warm: 50,
   },
   {
     name: "gridcat",
@@ -76,7 +76,7 @@ const shapes = [
     make: gridcat,
     size: 100,
     quick: 20,
-    warm: 10,
+    warm: 40,
   },
   {
     name: "cross-validation",
@@ -85,7 +85,7 @@ const shapes = [
     make: crossValidation,
     size: 500,
     quick: 30,
-    warm: 10,
+    warm: 100,
   },
   {
     name: "map-reduce",
@@ -94,7 +94,7 @@ const shapes = [
     make: mapReduce,
     size: 70,
     quick: 15,
-    warm: 10,
+    warm: 30,
   },
   {
     name: "layered",
@@ -103,7 +103,7 @@ const shapes = [
     make: layered,
     size: 500,
     quick: 30,
-    warm: 10,
+    warm: 100,
   },
 ];
 
