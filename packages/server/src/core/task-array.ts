@@ -157,7 +157,7 @@ export class ArrayState {
 
   /** Does a smaller form say all that there is to say of this task? */
   canFold(task: Task): boolean {
-    if (this.expanded.get(task.spec.id - this.first) !== task) return false;
+    if (this.expanded.get(task.spec.id - this.first) !== task || task.excused) return false;
     const outputs = objectsOf(task);
     return task.state.kind === "open" ? this.isReady && isFresh(task, outputs) : outputs.every(isOver);
   }
@@ -304,7 +304,10 @@ export class ArrayState {
         output.state = past.outputs[k]?.state ?? output.state;
         output.keep = past.outputs[k]?.keep ?? task.spec.outputs[k]?.keep ?? false;
       }
-      if (task.state.kind === "failed" && task.replacedBy === undefined) this.session.failed++;
+      if (task.state.kind === "failed" && task.replacedBy === undefined) {
+        this.session.failed++;
+        if (task.excused) this.session.excused++;
+      }
       if (task.state.kind === "open") {
         // Opened again: its inputs may have to be made again too.
         if (task.mustRun) for (const input of task.inputs) input.consumers.add(task);
@@ -342,6 +345,7 @@ export interface Past {
   readonly starved?: number | undefined;
   readonly logged?: true | undefined;
   readonly mustRun?: true | undefined;
+  readonly excused?: true | undefined;
   readonly inputsChanged?: true | undefined;
   readonly curves?: CurveColumns | undefined;
   /** `keep`: when it is another one than was asked. */
@@ -365,6 +369,7 @@ function pastOf(task: Task, outputs: readonly DataObject[]): Past {
     ...(starved > 0 && { starved }),
     ...(task.logged && { logged: true }),
     ...(task.mustRun && { mustRun: true }),
+    ...(task.excused && { excused: true }),
     ...(task.inputsChanged && { inputsChanged: true }),
     ...(curves && { curves: curves.dump() }),
     outputs: outputs.map((output, k) => ({
@@ -394,6 +399,7 @@ function recall(task: Task, past: Past): void {
   task.starved = starved;
   task.logged = past.logged === true;
   task.mustRun = past.mustRun === true;
+  task.excused = past.excused === true;
   task.inputsChanged = past.inputsChanged === true;
   task.curves = curves && Curves.load(curves);
   task.replacedBy ??= past.replacedBy;
