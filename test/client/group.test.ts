@@ -1,6 +1,6 @@
 import { asObjectId, asTaskId, taskArray, taskOfArray, type TaskArray, type TaskSpec } from "@rain/protocol";
 import { decode, encode } from "@rain/protocol/codec";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { groupTasks } from "../../packages/client/src/group.ts";
 
@@ -125,10 +125,7 @@ describe("tasks that are alike", () => {
           const drafts = blocks.flatMap(([each, count, changes]) =>
             Array.from({ length: count }, (_, at) => changes.find(([where]) => where === at)?.[1] ?? each),
           );
-          const specs = numbered(
-            drafts as Partial<TaskSpec>[],
-            (at) => widths[Math.floor(at / 5) % widths.length] ?? 1,
-          );
+          const specs = numbered(drafts, (at) => widths[Math.floor(at / 5) % widths.length] ?? 1);
           expect(expand(group(specs))).toEqual(specs);
         },
       ),

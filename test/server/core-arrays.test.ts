@@ -7,7 +7,7 @@ import {
   type TaskArray,
   type TaskTemplate,
 } from "@rain/protocol";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   applied,
@@ -278,7 +278,7 @@ describe("task arrays", () => {
                 (bench) => (
                   bench.register(100, {
                     ...cpus(4),
-                    incarnation: `incarnation-${bench.records.length * 0 + next}`,
+                    incarnation: `incarnation-${next}`,
                   }),
                   bench.running()
                 ),

@@ -185,7 +185,8 @@ class Builder {
   #alikeOver(objects: readonly ObjectId[]): TaskSpec[] {
     const arrays = this.#arrays;
     const tasks: TaskSpec[] = [];
-    for (let runs = arrays?.int(0, 3) ?? 0; arrays && runs > 0; runs--) {
+    if (!arrays) return tasks;
+    for (let runs = arrays.int(0, 3); runs > 0; runs--) {
       const count = arrays.int(2, 25);
       const from = objects.length > 0 && arrays.chance(0.5) ? [arrays.pick(objects)] : [];
       const behaviour = {

@@ -117,8 +117,8 @@ export function applySubmit(
 function* failedTasks({ tasks }: Session): Generator<Task> {
   for (const array of tasks.arrays) {
     if ((array.counts.get("failed") ?? 0) === 0) continue;
-    for (const { kind, from, count } of [...array.folded()])
-      for (let index = from; kind === "failed" && index < from + count; index++) array.get(index);
+    for (const { from, count } of [...array.folded()].filter(({ kind }) => kind === "failed"))
+      for (let index = from; index < from + count; index++) array.get(index);
   }
   for (const task of tasks.expandedOnes()) if (task.state.kind === "failed") yield task;
 }

@@ -89,7 +89,7 @@ export class ByteWriter {
       this.#tag(LIST);
       this.#whole(value.length);
       for (const each of value) this.#value(each);
-    } else this.#record(value as object);
+    } else this.#record(value);
   }
   #number(value: number): void {
     if (value >= 0 && value <= MAX_WHOLE && Number.isInteger(value) && !Object.is(value, -0)) {
@@ -211,6 +211,7 @@ class ByteReader {
         }
         return record;
       }
+      case undefined:
       default:
         throw new Error(`byte ${this.#at - 1} of a settled task is no value: ${tag}`);
     }

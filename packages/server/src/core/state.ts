@@ -164,7 +164,7 @@ export interface DataObject {
 }
 
 /** A set that takes no memory as long as it is empty. */
-export class Consumers implements Iterable<Task> {
+class Consumers implements Iterable<Task> {
   #tasks: Set<Task> | undefined;
   get size(): number {
     return this.#tasks?.size ?? 0;
