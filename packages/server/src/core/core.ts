@@ -8,7 +8,7 @@ import { movePhase, type LiveGovernor, type LiveTask } from "./live.ts";
 import { nearest } from "./locality.ts";
 import { answerFetch, answerNext, handleRequest } from "./requests.ts";
 import { schedule, type Snapshot } from "./schedule.ts";
-import type { DataObject, Session } from "./state.ts";
+import { openCount, type DataObject, type Session } from "./state.ts";
 import type { DraftInput, ServerConfig, ServerInput, ServerStep } from "./types.ts";
 
 /** How often the core looks at leases, milliseconds. */
@@ -37,7 +37,7 @@ export type Location =
  * One with a time to live was asked to wait so long.
  */
 const needsClient = ({ detached, ttlS, tasks, objects }: Session): boolean =>
-  !detached || (ttlS === undefined && tasks.size === 0 && objects.size === 0);
+  !detached || (ttlS === undefined && tasks.size === 0 && objects.isEmpty);
 
 /**
  * The server's brain: a deterministic state machine. Inputs and the time go in; records to journal, effects to
@@ -123,7 +123,7 @@ export class ServerCore {
       if (needsClient(session) && away >= k.config.sessionLeaseMs) {
         k.log("warn", `session ${session.id} (${session.name}) is closed: its client is gone`);
         k.commit({ type: "session.closed", session: session.id });
-      } else if (session.detached && session.ttlS !== undefined && session.open.size === 0) {
+      } else if (session.detached && session.ttlS !== undefined && openCount(session) === 0) {
         if (away < session.ttlS * 1000) continue;
         k.log(
           "info",

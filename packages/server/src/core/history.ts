@@ -6,7 +6,7 @@ import {
   type TaskState,
   type UserAttributes,
 } from "@rain/protocol";
-import type { Session } from "./state.ts";
+import type { Session, Task } from "./state.ts";
 
 interface Longest {
   /** Characters of a text, members of a list; what is longer is left out. */
@@ -24,8 +24,14 @@ const LONGEST: readonly Longest[] = [
 export function historyItem(session: Session): HistoryItem {
   const none = taskStates.map((state): [TaskState, number] => [state, 0]);
   const counts = Object.fromEntries(none) as Record<TaskState, number>;
-  for (const { state, replacedBy } of session.tasks.values()) {
-    if (replacedBy === undefined) counts[state.kind === "open" ? "cancelled" : state.kind]++;
+  const count = (kind: Task["state"]["kind"], by: number): void => {
+    counts[kind === "open" ? "cancelled" : kind] += by;
+  };
+  for (const { state, replacedBy } of session.tasks.expandedOnes())
+    if (replacedBy === undefined) count(state.kind, 1);
+  for (const { virtual, counts: folded } of session.tasks.arrays) {
+    count("open", virtual);
+    for (const [kind, many] of folded) count(kind, many);
   }
   const { id, name, created } = session;
   return { session: id, name, created, counts, user: session.user && withoutLong(session.user) };
