@@ -312,6 +312,7 @@ export interface TaskSpec {
   /** A settled task of the session in whose place this one is: the old one is not counted any more. */
   readonly replaces?: TaskId | undefined;
 }
+export const originText: z.ZodString = text(limits.pathBytes);
 export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
   id: taskId,
   work,
@@ -324,7 +325,7 @@ export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
   retries: z.int().min(0).max(1_000).optional(),
   user: userAttributes.optional(),
   labels: labels.optional(),
-  origin: text(limits.pathBytes).optional(),
+  origin: originText.optional(),
   metrics: z.boolean().optional(),
   cache: z.boolean().optional(),
   replaces: taskId.optional(),
