@@ -187,7 +187,7 @@ describe("work ahead", () => {
     // One of them had begun meanwhile.
     expect(assigned(bench.say(1, { type: "stopped", ...bench.ref(9) }))).toEqual([9]);
     expect(bench.finish(1, 8).some((effect) => effect.type === "send")).toBe(true);
-    expect(bench.durable.sessions.get(bench.session)?.settled).toEqual([0, 8]);
+    expect([...bench.durable.session(bench.session).settled]).toEqual([0, 8]);
   });
 
   it("goes back when its governor is drained", () => {

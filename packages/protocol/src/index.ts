@@ -1,6 +1,16 @@
 export * from "./ids.ts";
 export * from "./limits.ts";
 export * from "./errors.ts";
+export {
+  taskArray,
+  taskOfArray,
+  valueAt,
+  type Column,
+  type Place,
+  type PlaceValue,
+  type Range,
+  type TaskArray,
+} from "./arrays.ts";
 export * from "./specs.ts";
 export {
   taskStates,

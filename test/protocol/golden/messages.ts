@@ -527,6 +527,42 @@ export const laterFields: {
       ],
       constants: [],
     },
+    "submit of arrays": {
+      type: "submit",
+      req: 1,
+      session,
+      key: "submit-6",
+      part: 0,
+      last: true,
+      tasks: [],
+      constants: [],
+      arrays: [
+        {
+          first: task,
+          count: 3,
+          objects: object,
+          task: {
+            work: { type: "execute", args: ["train", "--seed", "1"], env: { RAIN_TRIAL: "0", LANG: "C" } },
+            inputs: [{ object: asObjectId(39), path: "data" }],
+            outputs: [
+              { label: "stdout", kind: "blob", contentType: "", keep: true, capture: "stdout" },
+              { label: "model", kind: "blob", contentType: "", keep: false, path: "model" },
+            ],
+            request,
+            name: "train-0",
+            user: { lr: 0.1, trial: 0 },
+          },
+          vary: [
+            { at: ["args", 2], values: ["1", "20", "300"] },
+            { at: ["env", "RAIN_TRIAL"], range: { from: 0, step: 1 } },
+            { at: ["name"], range: { from: 0, step: 10, prefix: "train-" } },
+            { at: ["user", "lr"], values: [0.1, 0.2, null] },
+            { at: ["user", "trial"], range: { from: 0, step: 1 } },
+            { at: ["input", 0], range: { from: 39, step: -1 } },
+          ],
+        },
+      ],
+    },
     "submit of a task with cache": {
       type: "submit",
       req: 1,

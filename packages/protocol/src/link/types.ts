@@ -11,6 +11,8 @@ export interface Welcome {
   readonly instance: string;
   /** Version of the protocol that this link speaks. */
   readonly protocol: number;
+  /** What the server says that it understands beyond the first version: see `Feature`. */
+  readonly features: readonly string[];
   /** For `Authorization: Rain-Token T` of HTTP requests, valid while the link is open. A secret. */
   readonly token: string;
 }

@@ -28,7 +28,7 @@ export function assignLevels(tasks: readonly Task[], live: Live): void {
     if (isQueued) entry.class.queue.push(entry);
     for (const input of entry.task.inputs) {
       if (input.producer === undefined) continue;
-      const producer = input.session.tasks.get(input.producer);
+      const producer = input.session.tasks.there(input.producer);
       const above = producer && live.tasks.get(producer);
       if (above && above.level <= level) work.push(above);
     }
