@@ -36,6 +36,7 @@ import { attemptKey } from "./core/types.ts";
 import {
   Executor,
   ZeroExecutor,
+  type EndedRun,
   type MemoryLimitChoice,
   type OwnExecutor,
   type RunEffect,
@@ -226,7 +227,7 @@ class Shell implements Governor {
   #core: GovernorCore | undefined;
   readonly #outbox = new Outbox();
   #isSaying = false;
-  readonly #inputs: GovernorInput[] = [];
+  readonly #inputs: (readonly GovernorInput[])[] = [];
   #isHandling = false;
   #timer: NodeJS.Timeout | undefined;
   #isEnding = false;
@@ -289,10 +290,12 @@ class Shell implements Governor {
 
   #makeRunner(): Runner {
     const options = this.#options;
-    const onEnded = (ref: AttemptRef, outcome: RunOutcome): void => this.#runEnded(ref, outcome);
     if (options.zero === true) {
       const pin = (sha256: Digest): void => this.#store.pin(sha256);
-      return new ZeroExecutor({ put: (bytes) => this.#store.putBytes(bytes, pin), onEnded });
+      return new ZeroExecutor({
+        put: (bytes) => this.#store.putBytes(bytes, pin),
+        onEnded: (runs) => this.#runsEnded(runs),
+      });
     }
     const { workdir, env, capacity, log } = options;
     return new Executor({
@@ -307,7 +310,7 @@ class Shell implements Governor {
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
       ...(options.taskProcesses === undefined ? {} : { taskProcesses: options.taskProcesses }),
       onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
-      onEnded,
+      onEnded: (ref, outcome) => this.#runsEnded([{ ref, outcome }]),
       onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
       log,
     });
@@ -372,8 +375,13 @@ class Shell implements Governor {
 
   /** Gives the core one input after the other; what it wants done is done before the next. */
   #input(input: GovernorInput): void {
+    this.#inputAll([input]);
+  }
+
+  /** The same for what came at once. */
+  #inputAll(inputs: readonly GovernorInput[]): void {
     if (this.#isEnding) return;
-    this.#inputs.push(input);
+    this.#inputs.push(inputs);
     if (this.#isHandling) return;
     this.#isHandling = true;
     try {
@@ -386,9 +394,9 @@ class Shell implements Governor {
     }
   }
 
-  #step(input: GovernorInput): void {
-    if (!this.#core) throw new Error(`${input.type} before the core was there`);
-    const { effects, wakeAt } = this.#core.handle(input, this.#clock.now());
+  #step(inputs: readonly GovernorInput[]): void {
+    if (!this.#core) throw new Error(`${inputs[0]?.type} before the core was there`);
+    const { effects, wakeAt } = this.#core.handleAll(inputs, this.#clock.now());
     for (const effect of effects) this.#perform(effect);
     clearTimeout(this.#timer);
     if (wakeAt === undefined || this.#isEnding) return;
@@ -409,18 +417,25 @@ class Shell implements Governor {
     this.#resolveRegistered(governor);
   }
 
-  #runEnded(ref: AttemptRef, outcome: RunOutcome): void {
-    this.#input({ type: "run.ended", ref, outcome: this.#keepOutputs(outcome) });
-    const key = attemptKey(ref);
-    const store = this.#runStores.get(key);
-    this.#runStores.delete(key);
-    if (store !== undefined) this.#background(store.end());
+  #runsEnded(runs: readonly EndedRun[]): void {
+    this.#inputAll(
+      runs.map(({ ref, outcome }) => ({ type: "run.ended", ref, outcome: this.#keepOutputs(outcome) })),
+    );
+    if (this.#runStores.size === 0) return;
+    for (const { ref } of runs) {
+      const key = attemptKey(ref);
+      const store = this.#runStores.get(key);
+      this.#runStores.delete(key);
+      if (store !== undefined) this.#background(store.end());
+    }
   }
 
   #run(effect: RunEffect): void {
-    const store = new RunStore(this.#store);
-    this.#runStores.set(attemptKey(effect.ref), store);
-    this.#executor.run(effect, store);
+    this.#executor.run(effect, () => {
+      const store = new RunStore(this.#store);
+      this.#runStores.set(attemptKey(effect.ref), store);
+      return store;
+    });
   }
 
   /** Outputs of a run that ended well stay, even if the bytes were to be removed when they were another object's. */
