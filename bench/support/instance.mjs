@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const rain = fileURLToPath(new URL("../../packages/cli/bin/rain.mjs", import.meta.url));
+const ballast = new URL("./ballast.mjs", import.meta.url).href;
 const memoryProbe = new URL("./memory-probe.mjs", import.meta.url).href;
 
 /**
@@ -41,15 +42,18 @@ export class Instance {
 
   /**
    * Starts a governor of this instance's server; it is registered when this resolves.
-   * @param {{ cpus?: number, labels?: Record<string, string>, zero?: boolean }} [options] default: the cpus of this
-   * machine; `zero` runs nothing
+   * @param {{ cpus?: number, labels?: Record<string, string>, heap?: number, zero?: boolean }} [options] default:
+   *   the cpus of this machine; `heap` bytes are in use in its heap from the start; `zero` runs nothing
    */
-  startGovernor({ cpus, labels = {}, zero = false } = {}) {
+  startGovernor({ cpus, labels = {}, heap = 0, zero = false } = {}) {
     const name = `g${this.started}`;
     const offer = cpus === undefined ? [] : ["--cpus", String(cpus)];
     for (const [label, value] of Object.entries(labels)) offer.push("--label", `${label}=${value}`);
     if (zero) offer.push("--zero");
-    return this.#start(name, [], ["governor", "--name", name, ...offer], false);
+    const node = heap > 0 ? [`--max-old-space-size=${2 * (heap / 2 ** 20) + 1024}`, "--import", ballast] : [];
+    return this.#start(name, node, ["governor", "--name", name, ...offer], false, {
+      BENCH_HEAP: String(heap),
+    });
   }
 
   /** A client of this instance. */
@@ -68,9 +72,10 @@ export class Instance {
    * @param {readonly string[]} node
    * @param {readonly string[]} args
    * @param {boolean} channel
+   * @param {Readonly<Record<string, string>>} [env]
    * @returns {Promise<Daemon>}
    */
-  async #start(name, node, args, channel) {
+  async #start(name, node, args, channel, env = {}) {
     this.started += 1;
     mkdirSync(this.home, { recursive: true, mode: 0o700 });
     const readyFile = join(this.home, `ready-${this.started}`);
@@ -82,7 +87,7 @@ export class Instance {
       {
         cwd: this.home,
         // As `rain start` sets it for its daemons.
-        env: { ...process.env, RAIN_HOME: this.home, UV_THREADPOOL_SIZE: "16" },
+        env: { ...process.env, ...env, RAIN_HOME: this.home, UV_THREADPOOL_SIZE: "16" },
         stdio: ["ignore", log, log, channel ? "ipc" : "ignore"],
       },
     );

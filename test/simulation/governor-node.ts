@@ -1,5 +1,6 @@
 import {
   isReport,
+  laterMessages,
   serverToGovernor,
   type AttemptRef,
   type GovernorMessage,
@@ -126,6 +127,7 @@ export class GovernorProcess {
   readonly stall: Stall;
   /** The attempt that the server asks for back right now. */
   #sparing: string | undefined;
+  readonly #isOlder: boolean;
   readonly #outbox: Outbox = new Outbox();
   /** The outbox is emptied soon. */
   #isSaying = false;
@@ -152,13 +154,14 @@ export class GovernorProcess {
     this.executor = new Executor(world, this, node.capacity);
     const { identity, name, capacity } = node;
     const { incarnation } = this;
-    // Some are of a release that takes no work ahead, some of one without messages about many attempts.
-    const older = {
-      ...(/[0-3]$/.test(identity) ? {} : { ahead: true }),
+    // Some are of an older release, some of one without messages about many attempts.
+    this.#isOlder = /[0-3]$/.test(identity);
+    const newer = {
+      ...(this.#isOlder ? {} : { ahead: true, knows: laterMessages }),
       ...(/[02468]$/.test(incarnation) ? {} : { batch: true }),
     };
     this.core = new GovernorCore({
-      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {}, ...older },
+      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {}, ...newer },
       killGraceMs: KILL_GRACE_MS,
       onLost: world.bugs.keepsLost ? "finish" : node.onLost,
     });
@@ -199,6 +202,12 @@ export class GovernorProcess {
     if (socket !== this.socket) return;
     const message = hear(serverToGovernor, bytes, "message of the server");
     this.#world.log(`${this.name} hears ${JSON.stringify(message, brief)}`);
+    const isLater = message.type === "retract" || laterMessages.some((each) => each === message.type);
+    this.#world.check(
+      !this.#isOlder || !isLater,
+      "not-understood",
+      () => `${this.name} is of an older release and hears ${message.type}`,
+    );
     if (message.type === "registered") this.#outbox.batching = message.batch === true;
     if (message.type === "retract") {
       // The time limit of a program goes on.

@@ -37,7 +37,10 @@ export interface SubmitPlan {
   /** Objects to let go of and tasks to cancel, each so long after the acknowledgement. */
   readonly unkeeps: readonly { readonly after: number; readonly objects: readonly ObjectId[] }[];
   /** Without tasks: all. */
-  readonly cancels: readonly { readonly after: number; readonly tasks?: readonly TaskSpec["id"][] | undefined }[];
+  readonly cancels: readonly {
+    readonly after: number;
+    readonly tasks?: readonly TaskSpec["id"][] | undefined;
+  }[];
   /** When it looks at its tasks, each so long after the acknowledgement. */
   readonly looks: readonly number[];
 }
@@ -166,10 +169,15 @@ class Builder {
       constants,
       unkeeps: unkept.map((object) => ({ after: random.skewed(0, safetyMs), objects: [object] })),
       cancels: [
-        ...(random.chance(0.15) && some.length > 0 ? [{ after: random.skewed(0, safetyMs), tasks: some }] : []),
+        ...(random.chance(0.15) && some.length > 0
+          ? [{ after: random.skewed(0, safetyMs), tasks: some }]
+          : []),
         ...(this.#arrays?.chance(0.15) === true ? [{ after: this.#arrays.skewed(0, safetyMs) }] : []),
       ],
-      looks: Array.from({ length: this.#arrays?.int(0, 4) ?? 0 }, () => this.#arrays?.between(0, safetyMs) ?? 0),
+      looks: Array.from(
+        { length: this.#arrays?.int(0, 4) ?? 0 },
+        () => this.#arrays?.between(0, safetyMs) ?? 0,
+      ),
     };
   }
 
@@ -198,7 +206,11 @@ class Builder {
         tasks.push({
           id,
           name: `${this.#name} array ${first} task ${id}`,
-          work: { type: "execute", args: argsOf(behaviour), env: { RAIN_TASK: `${at}`, WORD: arrays.token("w") } },
+          work: {
+            type: "execute",
+            args: argsOf(behaviour),
+            env: { RAIN_TASK: `${at}`, WORD: arrays.token("w") },
+          },
           inputs,
           outputs: behaviour.sizes.map((_size, k) => ({
             object: asObjectId(this.#object++),

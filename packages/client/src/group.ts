@@ -1,11 +1,13 @@
 import {
   limits,
-  type Column,
+  type ArrayColumn,
   type Place,
   type PlaceValue,
   type TaskArray,
   type TaskSpec,
 } from "@rain/protocol";
+
+import { weigh } from "./weight.ts";
 
 /** Fewer tasks than this are not worth an array. */
 const FEWEST = 4;
@@ -50,6 +52,7 @@ class Run {
   take(spec: TaskSpec): boolean {
     const first = this.#first;
     if (spec.replaces !== undefined || first.replaces !== undefined) return false;
+    if (this.#count === 1 && weigh(first).bytes > MOST_BYTES) return false;
     if (spec.id !== first.id + this.#count || !this.#followsOn(spec)) return false;
     if (this.#values > MOST_VALUES || this.#bytes > MOST_BYTES) return false;
     const found = differences(first, spec);
@@ -64,7 +67,8 @@ class Run {
     }
     if (this.#vary.size > before) this.#values = this.#vary.size * this.#count;
     for (const { at, values } of this.#vary.values()) {
-      const value = found.find((each) => isSame(each.at, at))?.is ?? (values[0] as PlaceValue);
+      const other = found.find((each) => isSame(each.at, at));
+      const value = other ? other.is : (values[0] as PlaceValue);
       values.push(value);
       this.#bytes += typeof value === "string" ? value.length * 3 + 5 : 9;
     }
@@ -105,13 +109,32 @@ interface Difference {
 function differences(a: TaskSpec, b: TaskSpec): readonly Difference[] | undefined {
   const found: Difference[] = [];
   const note = (at: Place, was: PlaceValue, is: PlaceValue): void => void found.push({ at, was, is });
-  const { id: _a, name: nameA, origin: originA, user: userA, work: workA, inputs: inputsA, outputs: outA, ...restA } = a;
-  const { id: _b, name: nameB, origin: originB, user: userB, work: workB, inputs: inputsB, outputs: outB, ...restB } = b;
+  const {
+    id: _a,
+    name: nameA,
+    origin: originA,
+    user: userA,
+    work: workA,
+    inputs: inputsA,
+    outputs: outA,
+    ...restA
+  } = a;
+  const {
+    id: _b,
+    name: nameB,
+    origin: originB,
+    user: userB,
+    work: workB,
+    inputs: inputsB,
+    outputs: outB,
+    ...restB
+  } = b;
   if (!isEqual(restA, restB)) return undefined;
   if ((nameA === undefined) !== (nameB === undefined)) return undefined;
   if (nameA !== undefined && nameB !== undefined && nameA !== nameB) note(["name"], nameA, nameB);
   if ((originA === undefined) !== (originB === undefined)) return undefined;
-  if (originA !== undefined && originB !== undefined && originA !== originB) note(["origin"], originA, originB);
+  if (originA !== undefined && originB !== undefined && originA !== originB)
+    note(["origin"], originA, originB);
   const isSound =
     differentUser(userA, userB, note) &&
     differentWork(workA, workB, note) &&
@@ -150,7 +173,8 @@ const isScalar = (value: unknown): value is PlaceValue =>
 
 function differentWork(a: TaskSpec["work"], b: TaskSpec["work"], note: Note): boolean {
   if (a.type === "custom" && b.type === "custom") {
-    if (a.config !== undefined && b.config !== undefined && a.config !== b.config) note(["config"], a.config, b.config);
+    if (a.config !== undefined && b.config !== undefined && a.config !== b.config)
+      note(["config"], a.config, b.config);
     return isEqual({ ...a, config: a.config === undefined }, { ...b, config: b.config === undefined });
   }
   if (a.type !== "execute" || b.type !== "execute") return isEqual(a, b);
@@ -183,7 +207,7 @@ function isEqual(a: unknown, b: unknown): boolean {
 }
 
 /** Numbers that count up, or down, between two texts that stay are a range; anything else is a list. */
-function asColumn({ at, values }: Varying): Column {
+function asColumn({ at, values }: Varying): ArrayColumn {
   const isNumber = typeof values[0] === "number";
   const parse = isNumber ? asNumber : numberIn;
   const [first, second] = [parse(values[0]), parse(values[1])];
@@ -196,7 +220,9 @@ function asColumn({ at, values }: Varying): Column {
     Number.isSafeInteger(last) &&
     prefix.length <= limits.nameBytes &&
     suffix.length <= limits.nameBytes &&
-    values.every((value, k) => value === (isNumber ? from + step * k : `${prefix}${from + step * k}${suffix}`));
+    values.every(
+      (value, k) => value === (isNumber ? from + step * k : `${prefix}${from + step * k}${suffix}`),
+    );
   return isRange ? { at, range: { from, step, ...affixes } } : { at, values };
 }
 

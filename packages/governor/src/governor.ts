@@ -4,6 +4,7 @@ import { monitorEventLoopDelay, type IntervalHistogram } from "node:perf_hooks";
 import {
   environmentLabel,
   isLoopbackHost,
+  laterMessages,
   RainError,
   timing,
   type AttemptRef,
@@ -14,6 +15,7 @@ import {
   type Resources,
   type ServerToGovernor,
 } from "@rain/protocol";
+import { AuditLog } from "@rain/protocol/audit";
 import { lockFolder, secureFolder } from "@rain/protocol/lock";
 import {
   machineNames,
@@ -161,7 +163,10 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
     const certificate = isLoopbackHost(listenHost)
       ? undefined
       : await openCertificate(join(workdir, "tls.pem"), [host], machineNames());
-    const parts = new Shell(options, { identity, certificate, host }, store, trees, unlock);
+    const audit = new AuditLog(join(workdir, "logs"), (error) =>
+      options.log("error", `the audit log cannot be written: ${String(error)}`),
+    );
+    const parts = new Shell(options, { identity, certificate, host, audit }, store, trees, unlock);
     undo.push(() => parts.dispose());
     await parts.start(listenHost);
     return parts;
@@ -202,6 +207,8 @@ interface Self {
   readonly certificate: Certificate | undefined;
   /** By which others reach its data port. */
   readonly host: string;
+  /** Of its data port. */
+  readonly audit: AuditLog;
 }
 
 /** The shell around the core: the link, the executor and transfers in, effects out. */
@@ -265,6 +272,7 @@ class Shell implements Governor {
       logFile: (session, task, stream) => this.#executor.logFile(session, task, stream),
       certificate: self.certificate,
       log,
+      audit: (entry) => self.audit.write(entry),
     });
     this.#uplink = new Uplink({
       url: serverUrl,
@@ -340,6 +348,7 @@ class Shell implements Governor {
       memoryLimit: held.memory,
       processLimit: held.processes,
       ahead: true,
+      knows: laterMessages,
       batch: true,
       ...(costPerHour === undefined ? {} : { costPerHour }),
       ...(tunnelTo === undefined ? {} : { relay: true }),
@@ -368,6 +377,7 @@ class Shell implements Governor {
     await this.#trees.close();
     await this.#acquirer.stop();
     await this.#port.close();
+    this.#self.audit.close();
     await this.#unlock();
   }
 

@@ -16,7 +16,7 @@ export interface TaskArray {
   readonly objects: ObjectId;
   /** The first task, without numbers. */
   readonly task: TaskTemplate;
-  readonly vary: readonly Column[];
+  readonly vary: readonly ArrayColumn[];
 }
 
 /** A place of the template in which the tasks differ. The template has a value there: that of the first task. */
@@ -33,7 +33,7 @@ export type Place =
 export type PlaceValue = string | number | boolean | null;
 
 /** What stands at a place, for task 0, 1, ...: a list, or `from + i * step` between two texts. */
-export type Column =
+export type ArrayColumn =
   | { readonly at: Place; readonly values: readonly PlaceValue[] }
   | { readonly at: Place; readonly range: Range };
 export interface Range {
@@ -64,7 +64,7 @@ const range: z.ZodType<Range> = z.strictObject({
   suffix: affix.optional(),
 });
 // The values are checked by `checkColumn`: a schema for each of a million would take seconds.
-const column: z.ZodType<Column> = z.union([
+const column: z.ZodType<ArrayColumn> = z.union([
   z.strictObject({ at: place, values: z.custom<readonly PlaceValue[]>((value) => Array.isArray(value)) }),
   z.strictObject({ at: place, range }),
 ]);
@@ -130,7 +130,7 @@ function isThere(task: TaskTemplate, at: Place): boolean {
   }
 }
 
-function columnProblem(array: TaskArray, each: Column): string | undefined {
+function columnProblem(array: TaskArray, each: ArrayColumn): string | undefined {
   if (!isThere(array.task, each.at)) return "the template has no such value there";
   const problemOf = (task: number): string | undefined => {
     const problem = valueProblem(each.at, valueAt(each, task));
@@ -182,7 +182,7 @@ export const taskArray: z.ZodType<TaskArray> = z
   });
 
 /** The value of a column for task 0, 1, ... of its array. */
-export function valueAt(each: Column, task: number): PlaceValue {
+export function valueAt(each: ArrayColumn, task: number): PlaceValue {
   if ("values" in each) return each.values[task] ?? null;
   const { from, step, prefix, suffix } = each.range;
   const number = from + step * task;

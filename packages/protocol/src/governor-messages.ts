@@ -32,7 +32,6 @@ import { limits } from "./limits.ts";
 import {
   bytes,
   byteSize,
-  contentType,
   labels,
   metricPoint,
   metricsBatch,
@@ -48,7 +47,6 @@ import {
   type Resources,
   type TaskInfo,
   type TaskSpec,
-  type UserAttributes,
 } from "./specs.ts";
 import {
   type AttemptRef,
@@ -86,6 +84,8 @@ export interface GovernorHello extends GovernorTraits {
   readonly labels: Labels;
   /** It understands `retract`, and may be given tasks for which it has no room yet. */
   readonly ahead?: boolean | undefined;
+  /** Types of messages, of those that not every release understands, that it does. */
+  readonly knows?: readonly string[] | undefined;
   /** It understands `assign.batch` and `ack.batch`. */
   readonly batch?: boolean | undefined;
   /** It is behind a tunnel and reaches no data port of others: the server passes their objects on to it. */
@@ -157,6 +157,7 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     labels,
     ...governorTraits,
     ahead: z.boolean().optional(),
+    knows: z.array(z.string().max(64)).max(64).optional(),
     batch: z.boolean().optional(),
     relay: z.boolean().optional(),
     attempts: z.array(z.strictObject({ ...attemptRef, running: z.boolean() })),
@@ -271,11 +272,18 @@ export type ServerToGovernor =
   | (RefBatch & { readonly type: "ack.batch" })
   /** These objects are not needed here. */
   | { readonly type: "drop"; readonly objects: readonly DroppedObject[] }
-  /** Bytes that are here under another name are these objects too. What is not here is left out, and not an error. */
+  /**
+   * Bytes that are here under another name are these objects too. What is not here is left out, and not an error. Only
+   * to governors that know it.
+   */
   | { readonly type: "adopt"; readonly objects: readonly (ObjectRef & { readonly sha256: Digest })[] }
-  /** Bring these objects here, although no task here needs them: answered by `holding` or `uncopied`. */
+  /** Bring these objects here, although no task here needs them: answered by `holding` or `uncopied`. Only to governors that know it. */
   | { readonly type: "copy"; readonly objects: readonly CopiedObject[] }
   | { readonly type: "stop" };
+
+/** What only governors are told that say, by `knows`, that they understand it; those of this release understand all. */
+export type LaterMessage = "adopt" | "copy";
+export const laterMessages: readonly LaterMessage[] = ["adopt", "copy"];
 
 export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnion("type", [
   z.strictObject({

@@ -5,7 +5,7 @@ export {
   taskArray,
   taskOfArray,
   valueAt,
-  type Column,
+  type ArrayColumn,
   type Place,
   type PlaceValue,
   type Range,

@@ -4,6 +4,7 @@ import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { DEFAULT_PORT, limits, RainError, timing, type GovernorMessageOf } from "@rain/protocol";
 import { accessFileName, createAccess, saveAccessPlace, type Access } from "@rain/protocol/access";
+import { AuditLog } from "@rain/protocol/audit";
 import { Gate, type ClientPeer, type GovernorPeer, type ServerLink } from "@rain/protocol/link";
 import { lockFolder, secureFolder } from "@rain/protocol/lock";
 import { Agents } from "@rain/protocol/tls";
@@ -15,7 +16,6 @@ import {
   type ServerConfig,
   type ServerEffect,
 } from "./core/index.ts";
-import { AuditLog } from "./audit.ts";
 import { ServerDriver } from "./driver.ts";
 import { respondRefusal, respondText } from "./http/respond.ts";
 import { handleRequest, type RouteContext } from "./http/routes.ts";

@@ -616,6 +616,7 @@ export const laterFields: {
   governor: {
     "register with batches": { ...governorMessages.register, batch: true },
     "register with work ahead": { ...governorMessages.register, ahead: true },
+    "register with known messages": { ...governorMessages.register, knows: ["adopt", "copy"] },
     "finish with metrics": { ...governorMessages.finish, metrics: { from: 0, points, params: { lr: 0.5 } } },
     "fail with metrics": {
       ...governorMessages.fail,

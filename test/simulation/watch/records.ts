@@ -56,7 +56,8 @@ export class RecordWatch {
       for (const [object, { state }] of objects)
         if (state.kind === "finished") this.#bytes.set(`${id}/${object}`, state.sha256);
     }
-    for (const { tasks } of core.durable.sessions.values()) for (const task of tasks.values()) this.#note(task);
+    for (const { tasks } of core.durable.sessions.values())
+      for (const task of tasks.values()) this.#note(task);
   }
   #note({ session, spec, state }: Task): void {
     const governor = state.kind === "open" ? state.governor : undefined;
@@ -311,7 +312,10 @@ export class RecordWatch {
 }
 
 /** Numbers of all tasks, of arrays too. */
-function* submittedTasks({ tasks, arrays = [] }: Extract<ServerRecord, { type: "submitted" }>): Generator<number> {
+function* submittedTasks({
+  tasks,
+  arrays = [],
+}: Extract<ServerRecord, { type: "submitted" }>): Generator<number> {
   for (const { id } of tasks) yield id;
   for (const { first, count } of arrays) for (let id = first as number; id < first + count; id++) yield id;
 }

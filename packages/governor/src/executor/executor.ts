@@ -76,7 +76,7 @@ export class Executor implements Runner {
       limits: allLimits,
       launchers: new LauncherPool({
         folder: tasks,
-        make: (file) => new Launcher(shell, file, baseEnv),
+        make: (scratch) => new Launcher(shell, scratch, baseEnv, tasks),
         table,
         reaper,
         log,

@@ -65,7 +65,7 @@ export type ServerLink = ClientPeer | GovernorPeer;
 
 /** One line of the audit log; who writes it adds the time. Never a key, a token, a MAC, a header or an argument. */
 export interface AuditEntry {
-  /** "handshake", "token", "route", "message" (one that closed its link), or the type of a message. */
+  /** "handshake", "token", "route", "ticket", "message" (one that closed its link), or the type of a message. */
   readonly verb: string;
   /** Numbers of what it was about: `3` a session, `3/17` a task, `3/o4` an object, `g2` a governor; or a path. */
   readonly target?: string | undefined;

@@ -14,7 +14,7 @@ import {
   type SessionId,
   type TaskSpec,
 } from "@rain/protocol";
-import { promote } from "./ahead.ts";
+import { clearAhead, promote, putAhead } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";
 import { clearChanges, noChanges, outputsOf, type Changes, type Run } from "./apply-tasks.ts";
 import { CacheUse } from "./cache-use.ts";
@@ -24,6 +24,7 @@ import { assignLevels } from "./levels.ts";
 import {
   Live,
   movePhase,
+  newClass,
   newGovernor,
   type HeldAttempt,
   type LiveGovernor,
@@ -33,6 +34,7 @@ import {
   type Waiter,
 } from "./live.ts";
 import { Parked } from "./parked.ts";
+import { Places } from "./places.ts";
 import { LAST_LEVEL, ReadyArray, ReadyQueue } from "./queue.ts";
 import { classKey, minus, plus, toAmounts } from "./resources.ts";
 import { Rows } from "./rows.ts";
@@ -52,6 +54,7 @@ export class Kernel {
   readonly copies: Copies = new Copies(this);
   readonly parked: Parked = new Parked(this);
   readonly cacheUse: CacheUse = new CacheUse(this);
+  readonly places: Places = new Places(this);
   now: number;
   readonly startedAt: number;
   /** Something changed that may let a task be placed. */
@@ -360,7 +363,7 @@ export class Kernel {
     const known = this.live.classes.get(key);
     if (known) return known;
     const queue = new ReadyQueue();
-    const made: ResourceClass = { request, demand, queue, gate, blockedSince: undefined, runMs: undefined };
+    const made = newClass({ request, demand, queue, gate });
     this.live.classes.set(key, made);
     return made;
   }
@@ -416,9 +419,10 @@ export class Kernel {
     const held: HeldAttempt = { ...ref, request, priority, of, started: false, retracted: false };
     governor.attempts.set(key, held);
     governor.held.set(of, (governor.held.get(of) ?? 0) + 1);
-    if (ahead) governor.ahead.set(key, held);
+    if (ahead) putAhead(governor, key, held);
     else governor.free = minus(governor.free, request);
     this.openSession(task.session).held++;
+    this.places.touch(governor);
   }
   /** Gives the resources of an attempt back; once, however often it is reported. */
   free(governor: LiveGovernor, ref: AttemptRef): void {
@@ -433,19 +437,21 @@ export class Kernel {
       governor.free = plus(governor.free, held.request);
       promote(governor);
     }
-    this.#let(ref);
+    this.#let(held);
+    this.places.touch(governor);
     this.dirty = true;
   }
   /** A governor is gone, and with it all that it held. */
   freeAll(governor: LiveGovernor): HeldAttempt[] {
     const held = [...governor.attempts.values()];
     governor.attempts.clear();
-    governor.ahead.clear();
+    clearAhead(governor);
     governor.held.clear();
     for (const ref of held) this.#let(ref);
     return held;
   }
-  #let({ session: id }: AttemptRef): void {
+  #let({ session: id, of, retracted }: HeldAttempt): void {
+    if (of && retracted) of.retracted--;
     const session = this.durable.sessions.get(id);
     const live = session && this.live.sessions.get(session);
     if (live) live.held--;
