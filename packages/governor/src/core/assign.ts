@@ -131,6 +131,7 @@ function enqueue(m: Machine, attempt: Attempt, assignment: Assignment): void {
     if (priority(theirs) !== priority(assignment)) return priority(theirs) > priority(assignment);
     return theirs.order < assignment.order;
   };
+  m.mayStart = true;
   const place = m.queue.findLastIndex(goesBefore) + 1;
   m.queue.splice(place, 0, attempt as AttemptIn<"queued">);
 }

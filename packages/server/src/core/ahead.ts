@@ -16,7 +16,7 @@ import { mayStart } from "./schedule.ts";
 /** Most attempts ahead for each that can run at once: enough for some rounds of messages. */
 const AHEAD_PER_PLACE = 16;
 /** Most attempts ahead on one governor. */
-const AHEAD_PER_GOVERNOR = 512;
+const AHEAD_PER_GOVERNOR = 2_048;
 /** A run is never taken for shorter than this: starting it takes as long. */
 const SHORTEST_RUN_MS = 1;
 /** Of many governors with work ahead, those with too little priority are looked for no more often than this. */

@@ -81,6 +81,14 @@ export const noChanges = (): Changes => ({
   unstored: [],
   closed: undefined,
 });
+/** Makes it as good as new. */
+export function clearChanges(changes: Changes): void {
+  changes.closed = undefined;
+  for (const name in changes) {
+    const list = changes[name as Exclude<keyof Changes, "closed">] as unknown[] | undefined;
+    if (list !== undefined && list.length > 0) list.length = 0;
+  }
+}
 
 export function applySubmit(
   session: Session,

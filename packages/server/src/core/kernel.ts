@@ -1,4 +1,5 @@
 import {
+  asSessionId,
   asTaskId,
   toWireError,
   type AttemptRef,
@@ -15,7 +16,7 @@ import {
 } from "@rain/protocol";
 import { clearAhead, promote, putAhead } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";
-import { outputsOf, type Changes, type Run } from "./apply-tasks.ts";
+import { clearChanges, noChanges, outputsOf, type Changes, type Run } from "./apply-tasks.ts";
 import { CacheUse } from "./cache-use.ts";
 import { Copies } from "./copies.ts";
 import { demandKey, demandOf } from "./demand.ts";
@@ -59,6 +60,8 @@ export class Kernel {
   /** Something changed that may let a task be placed. */
   dirty = false;
   #records: ServerRecord[] = [];
+  /** To be used again: a commit has many lists, and few of them have anything in them. */
+  readonly #spare: Changes[] = [];
   #effects: ServerEffect[] = [];
   readonly #logsToServe: Set<Session> = new Set();
 
@@ -144,7 +147,11 @@ export class Kernel {
 
   commit(record: ServerRecord): void {
     this.#records.push(record);
-    this.#react(this.durable.apply(record));
+    const changes = this.#spare.pop() ?? noChanges();
+    this.durable.apply(record, changes);
+    this.#react(changes);
+    clearChanges(changes);
+    this.#spare.push(changes);
   }
 
   /** Builds the live side of a durable state that was read from the journal. */
@@ -220,14 +227,18 @@ export class Kernel {
       this.parked.serveFetches(object);
     }
     this.#showChanges(changes);
-    const lists = [changes.settled, changes.swept, changes.released, changes.opened, changes.arrays];
-    if (lists.some(({ length }) => length > 0)) this.dirty = true;
+    const { settled, swept, released, opened, arrays } = changes;
+    if (settled.length + swept.length + released.length + opened.length + arrays.length > 0)
+      this.dirty = true;
   }
 
   /** Rows show more than the states of tasks: what became of outputs and metrics, and whether they count. */
   #showChanges(changes: Changes): void {
-    const shown = new Set<Task>([...changes.replaced, ...changes.measured]);
-    for (const object of [...changes.lost, ...changes.unneeded, ...changes.failedObjects]) {
+    const { replaced, measured, lost, unneeded, failedObjects } = changes;
+    const objects = lost.length + unneeded.length + failedObjects.length;
+    if (replaced.length + measured.length + objects === 0) return;
+    const shown = new Set<Task>([...replaced, ...measured]);
+    for (const object of [...lost, ...unneeded, ...failedObjects]) {
       const producer =
         object.producer === undefined ? undefined : object.session.tasks.there(object.producer);
       if (producer) shown.add(producer);
@@ -516,4 +527,17 @@ export class Kernel {
 }
 
 export const objectKey = (ref: ObjectRef): string => `${ref.session}/${ref.object}`;
-export const attemptKey = (ref: AttemptRef): string => `${ref.session}/${ref.task}/${ref.attempt}`;
+
+/** The last key that was asked for: that of one attempt is wanted several times in a row. */
+let last: AttemptRef & { readonly key: string } = {
+  session: asSessionId(0),
+  task: asTaskId(0),
+  attempt: 0,
+  key: "0/0/0",
+};
+export function attemptKey({ session, task, attempt }: AttemptRef): string {
+  if (last.task === task && last.attempt === attempt && last.session === session) return last.key;
+  const key = `${session}/${task}/${attempt}`;
+  last = { session, task, attempt, key };
+  return key;
+}
