@@ -137,6 +137,7 @@ export class ServerCore {
       k.dirty = true;
       return;
     }
+    k.levels.step(k.now);
     let placed = 0;
     const snapshot: Snapshot = {
       classes: [...k.live.classes.values()],

@@ -131,7 +131,7 @@ function countAnew(governor: LiveGovernor, attempts: GovernorMessageOf<"register
     if (!waiting.has(key)) governor.free = minus(governor.free, held.request);
   for (const [key, held] of governor.attempts) {
     // A word to retract it may be lost.
-    if (held.retracted && held.of) held.of.retracted--;
+    if (held.retracted && held.room) held.room.retracted--;
     held.retracted = false;
     if (waiting.has(key)) putAhead(governor, key, held);
   }
@@ -262,7 +262,7 @@ function report(k: Kernel, governor: LiveGovernor, message: Report): void {
   const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref);
   const of = governor.attempts.get(attemptKey(ref))?.of;
   if (of && (message.type === "finish" || message.type === "fail") && message.info.durationS !== undefined)
-    learn(of, message.info.durationS * 1000);
+    learn(k, of, message.info.durationS * 1000);
   k.free(governor, ref);
   if (task) {
     switch (message.type) {

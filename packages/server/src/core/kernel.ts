@@ -14,24 +14,21 @@ import type { DurableState } from "./apply.ts";
 import type { Changes } from "./apply-tasks.ts";
 import { CacheUse } from "./cache-use.ts";
 import { Copies } from "./copies.ts";
-import { demandKey, demandOf } from "./demand.ts";
-import { assignLevels } from "./levels.ts";
+import { classOf } from "./kinds.ts";
+import { assignLevels, Levels } from "./levels.ts";
 import {
   Live,
   movePhase,
-  newClass,
   newGovernor,
   type HeldAttempt,
   type LiveGovernor,
   type LiveSession,
   type LiveTask,
-  type ResourceClass,
   type Waiter,
 } from "./live.ts";
 import { Parked } from "./parked.ts";
 import { Places } from "./places.ts";
-import { ReadyQueue } from "./queue.ts";
-import { classKey, minus, plus, toAmounts } from "./resources.ts";
+import { minus, plus, toAmounts } from "./resources.ts";
 import { Rows } from "./rows.ts";
 import type { DataObject, Session, Task } from "./state.ts";
 import type { ServerConfig, ServerEffect, ServerRecord, ServerStep } from "./types.ts";
@@ -48,6 +45,7 @@ export class Kernel {
   readonly parked: Parked = new Parked(this);
   readonly cacheUse: CacheUse = new CacheUse(this);
   readonly places: Places = new Places(this);
+  readonly levels: Levels = new Levels(this.live);
   now: number;
   readonly startedAt: number;
   /** Something changed that may let a task be placed. */
@@ -197,13 +195,16 @@ export class Kernel {
       const entry: LiveTask = {
         task,
         session,
-        class: this.#classOf(task, session),
+        class: classOf(this.live, task, session),
         phase: { kind: "waiting", missing: this.#missing(task) },
         level: 0,
         order: this.live.order++,
         entry: 0,
       };
       this.live.tasks.set(task, entry);
+      entry.class.tasks++;
+      if (!session.isLinked && task.inputs.some(({ producer }) => producer !== undefined))
+        session.isLinked = true;
       entered.push(entry);
       this.show(task);
     }
@@ -212,19 +213,6 @@ export class Kernel {
       this.live,
     );
     for (const entry of entered) this.readyIfComplete(entry);
-  }
-
-  #classOf(task: Task, session: LiveSession): ResourceClass {
-    const request = toAmounts(task.spec.request);
-    const demand = demandOf(task.spec);
-    const gate = session.parallelism === undefined ? undefined : session;
-    const key = `${classKey(request)}${demandKey(demand)}${gate ? `@${task.session.id}` : ""}`;
-    const known = this.live.classes.get(key);
-    if (known) return known;
-    const queue = new ReadyQueue();
-    const made = newClass({ request, demand, queue, gate });
-    this.live.classes.set(key, made);
-    return made;
   }
 
   #missing(task: Task): number {
@@ -254,6 +242,7 @@ export class Kernel {
     if (!entry) return;
     if (entry.phase.kind === "ready") movePhase(entry, { kind: "waiting", missing: 0 });
     this.live.tasks.delete(task);
+    entry.class.tasks--;
     this.show(task);
     if (entry.phase.kind === "assigned" || entry.phase.kind === "running") {
       this.#cancelAttempt(task, entry.phase.governor);
@@ -275,9 +264,10 @@ export class Kernel {
     const of = this.live.tasks.get(task)?.class;
     const request = of?.request ?? toAmounts(task.spec.request);
     const priority = task.spec.priority ?? 0;
-    const held: HeldAttempt = { ...ref, request, priority, of, started: false, retracted: false };
+    const room = of && this.places.roomOf(of);
+    const held: HeldAttempt = { ...ref, request, priority, of, room, started: false, retracted: false };
     governor.attempts.set(key, held);
-    governor.held.set(of, (governor.held.get(of) ?? 0) + 1);
+    governor.held.set(room, (governor.held.get(room) ?? 0) + 1);
     if (ahead) putAhead(governor, key, held);
     else governor.free = minus(governor.free, request);
     this.openSession(task.session).held++;
@@ -289,9 +279,9 @@ export class Kernel {
     const held = governor.attempts.get(key);
     if (!held) return;
     governor.attempts.delete(key);
-    const left = (governor.held.get(held.of) ?? 0) - 1;
-    if (left > 0) governor.held.set(held.of, left);
-    else governor.held.delete(held.of);
+    const left = (governor.held.get(held.room) ?? 0) - 1;
+    if (left > 0) governor.held.set(held.room, left);
+    else governor.held.delete(held.room);
     if (!governor.ahead.delete(key)) {
       governor.free = plus(governor.free, held.request);
       promote(governor);
@@ -309,8 +299,8 @@ export class Kernel {
     for (const ref of held) this.#let(ref);
     return held;
   }
-  #let({ session: id, of, retracted }: HeldAttempt): void {
-    if (of && retracted) of.retracted--;
+  #let({ session: id, room, retracted }: HeldAttempt): void {
+    if (room && retracted) room.retracted--;
     const session = this.durable.sessions.get(id);
     const live = session && this.live.sessions.get(session);
     if (live) live.held--;
@@ -331,7 +321,8 @@ export class Kernel {
     if (!live) {
       const { parallelism } = session;
       const connections = new Set<number>();
-      live = { connections, orphanSince: this.now, next: [], rows: new Rows(), parallelism, held: 0 };
+      const rows = new Rows();
+      live = { connections, orphanSince: this.now, next: [], rows, parallelism, held: 0, isLinked: false };
       this.live.sessions.set(session, live);
     }
     return live;
@@ -364,7 +355,11 @@ export class Kernel {
       this.#countConstant(object, -1);
     }
     if (session.parallelism !== undefined) {
-      for (const [key, { gate }] of this.live.classes) if (gate === live) this.live.classes.delete(key);
+      for (const [key, { gate, shape }] of this.live.classes) {
+        if (gate !== live) continue;
+        this.live.classes.delete(key);
+        this.live.kinds.delete(shape);
+      }
     }
     this.dirty = true;
   }

@@ -1,14 +1,28 @@
 import { Heap } from "./heap.ts";
-import type { LiveTask } from "./live.ts";
+import { expectedMs, type LiveTask } from "./live.ts";
 
 /** What the order of tasks goes by. */
 type Ranked = Pick<LiveTask, "task" | "level" | "order">;
 
-/** Is `a` to run before `b`? Larger user priority, then longer path to the end of the graph, then earlier submit. */
-export function isBefore(a: Ranked, b: Ranked): boolean {
+/** Within a class: larger user priority, then longer path to the end of the graph, then earlier submit. */
+function isBeforeInClass(a: Ranked, b: Ranked): boolean {
   const priority = (a.task.spec.priority ?? 0) - (b.task.spec.priority ?? 0);
   if (priority !== 0) return priority > 0;
   if (a.level !== b.level) return a.level > b.level;
+  return a.order < b.order;
+}
+
+/**
+ * Is `a` to run before `b`, of any class? Larger user priority; then, in a session, the longer path to the end of the
+ * graph, its own run included; then the earlier submit.
+ */
+export function isBefore(a: LiveTask, b: LiveTask): boolean {
+  const priority = (a.task.spec.priority ?? 0) - (b.task.spec.priority ?? 0);
+  if (priority !== 0) return priority > 0;
+  if (a.session === b.session) {
+    const path = a.level + expectedMs(a.class) - (b.level + expectedMs(b.class));
+    if (path !== 0) return path > 0;
+  }
   return a.order < b.order;
 }
 
@@ -23,7 +37,7 @@ interface Place extends Ranked {
  * leaving the queue costs nothing.
  */
 export class ReadyQueue {
-  readonly #heap = new Heap<Place>(isBefore);
+  readonly #heap = new Heap<Place>(isBeforeInClass);
   #size = 0;
 
   /** Tasks that are ready. */

@@ -39,7 +39,9 @@ export function schedule(
   take: (assignment: Assignment) => void,
 ): ReadonlySet<LiveGovernor> {
   const classes = snapshot.classes.filter((each) => each.queue.size > 0 && mayStart(each));
+  for (const of of classes) if (of.firstAt !== undefined) of.soFarMs = snapshot.now - of.firstAt;
   const reserved = new Set<LiveGovernor>();
+  const full = new Set<Room>();
   const isFree = (governor: LiveGovernor): boolean => !reserved.has(governor);
   for (let placed = 0; placed < snapshot.limit && classes.length > 0;) {
     const best = bestClass(classes);
@@ -51,18 +53,22 @@ export function schedule(
       continue;
     }
     const room = snapshot.roomOf(of);
-    const first = room.first(isFree);
+    const first = full.has(room) ? undefined : room.first(isFree);
     if (first === undefined) {
       of.blockedSince ??= snapshot.now;
-      if (snapshot.now - of.blockedSince > snapshot.reserveAfterMs) {
+      const since = Math.max(of.blockedSince, room.placedAt);
+      if (!full.has(room) && snapshot.now - since > snapshot.reserveAfterMs) {
         const one = reserve(of, room, reserved, snapshot.now);
         if (one !== undefined) reserved.add(one);
       }
+      full.add(room);
       classes.splice(best, 1);
       continue;
     }
     of.blockedSince = undefined;
     of.reserved = undefined;
+    of.firstAt ??= snapshot.now;
+    room.placedAt = snapshot.now;
     take({ live: head, governor: snapshot.nearest(head, room, first, isFree) });
     placed++;
   }
