@@ -2,6 +2,7 @@ import type { AttemptRef } from "@rain/protocol";
 import { attemptKey, type Kernel } from "./kernel.ts";
 import type { HeldAttempt, LiveGovernor, LiveTask, ResourceClass } from "./live.ts";
 import type { Order, Room } from "./places.ts";
+import { readAhead, type Spot } from "./locality.ts";
 import { isBefore } from "./queue.ts";
 import { fits, howOften, minus } from "./resources.ts";
 import { mayStart } from "./schedule.ts";
@@ -22,14 +23,21 @@ const SHORTEST_RUN_MS = 1;
 /** Of many governors with work ahead, those with too little priority are looked for no more often than this. */
 const LOOK_AGAIN_MS = 50;
 const MANY = 64;
+/** Governors beside those with its bytes that are looked at for a long task that must read. */
+const READERS = 4;
 /** Governors with room, and with work ahead for them, that one round looks at. */
 const BALANCED = 16;
 
-/** A run of this class took so long. Longer ones count more: too much work ahead is worse than too little. */
-export function learn(k: Kernel, of: ResourceClass, ms: number): void {
+/** A run took so long. Longer ones count more for work ahead: too much of it is worse than too little. */
+export function learn(k: Kernel, held: HeldAttempt, seconds: number | undefined): void {
+  const { of } = held;
+  if (!of) return;
+  const ms = seconds === undefined ? k.now - held.since : seconds * 1_000;
   of.runs.add(ms);
   of.allRuns.add(ms);
   k.levels.learned(of);
+  if (seconds === undefined) return;
+  k.reading.learn(held, k.now, ms);
   const { runMs } = of;
   const weight = runMs === undefined ? 1 : ms > runMs ? 0.5 : 0.1;
   of.runMs = (runMs ?? 0) * (1 - weight) + Math.max(SHORTEST_RUN_MS, ms) * weight;
@@ -50,7 +58,7 @@ export function clearAhead(governor: LiveGovernor): void {
 }
 
 /** Room became free: attempts that waited have it before anything else, as on the governor itself. */
-export function promote(governor: LiveGovernor): void {
+export function promote(governor: LiveGovernor, now: number): void {
   for (const [key, held] of governor.ahead) {
     if (!fits(held.request, governor.free)) {
       if (governor.aheadRoom) return; // so are all others
@@ -58,6 +66,8 @@ export function promote(governor: LiveGovernor): void {
     }
     governor.ahead.delete(key);
     governor.free = minus(governor.free, held.request);
+    held.since = now;
+    held.missing = 0; // it had time to read
   }
 }
 
@@ -113,7 +123,7 @@ export function assignAhead(
   k: Kernel,
   reserved: ReadonlySet<LiveGovernor>,
   limit: number,
-  assign: (live: LiveTask, governor: LiveGovernor) => void,
+  assign: (live: LiveTask, spot: Spot) => void,
 ): void {
   const classes = [...k.live.classes.values()].filter(({ queue }) => queue.size > 0);
   const before: Room[] = [];
@@ -123,7 +133,7 @@ export function assignAhead(
     const of = bestClass(classes);
     const head = of?.queue.peek();
     if (!of || !head) return;
-    const chosen = choose(k, of, isOpen);
+    const chosen = choose(k, of, head, isOpen);
     if (chosen) {
       assign(head, chosen);
       placed++;
@@ -148,18 +158,22 @@ function bestClass(classes: readonly ResourceClass[]): ResourceClass | undefined
   return best;
 }
 
-/** The governor with the least work ahead for what it runs. */
+/** The governor with the least work ahead for what it runs; for a long task, one that can read its inputs meanwhile. */
 function choose(
   k: Kernel,
   of: ResourceClass,
+  head: LiveTask,
   isOpen: (governor: LiveGovernor) => boolean,
-): LiveGovernor | undefined {
+): Spot | undefined {
   const { runMs } = of;
-  if (runMs === undefined || runMs > k.config.aheadMs) return undefined;
-  const each = Math.min(AHEAD_PER_PLACE, Math.ceil(k.config.aheadMs / runMs));
   const room = k.places.roomOf(of);
-  const chosen = ordersOf(k, room).least.first(isOpen);
-  return chosen && loadOf(room, chosen) < each ? chosen : undefined;
+  const { least } = ordersOf(k, room);
+  if (runMs === undefined || runMs > k.config.aheadMs)
+    return k.config.aheadMs === 0 ? undefined : readAhead(k, head, room, least.some(READERS), isOpen);
+  const each = Math.min(AHEAD_PER_PLACE, Math.ceil(k.config.aheadMs / runMs));
+  const governor = least.first(isOpen);
+  if (!governor || loadOf(room, governor) >= each) return undefined;
+  return { governor, ahead: true, missing: 0, stayMs: 0 };
 }
 
 /** Asks for attempts of less priority back from governors that could run this class. */
@@ -220,7 +234,7 @@ export function rebalance(k: Kernel, reserved: ReadonlySet<LiveGovernor>): void 
 function takeBack(k: Kernel, governors: readonly LiveGovernor[], count: number): void {
   const waiting = governors.map((governor) => ({
     governor,
-    left: [...governor.ahead.values()].filter(({ retracted }) => !retracted),
+    left: [...governor.ahead.values()].filter((held) => !held.retracted && held.staysUntil <= k.now),
   }));
   for (let taken = 0, some = true; some && taken < count;) {
     some = false;

@@ -123,7 +123,11 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
 }
 
 /** What of the capacity is free, and which attempts wait for it, by what the governor says of them. */
-function countAnew(governor: LiveGovernor, attempts: GovernorMessageOf<"register">["attempts"]): void {
+function countAnew(
+  k: Kernel,
+  governor: LiveGovernor,
+  attempts: GovernorMessageOf<"register">["attempts"],
+): void {
   governor.free = governor.capacity;
   clearAhead(governor);
   const waiting = new Set(attempts.filter(({ running }) => !running).map(attemptKey));
@@ -135,7 +139,7 @@ function countAnew(governor: LiveGovernor, attempts: GovernorMessageOf<"register
     held.retracted = false;
     if (waiting.has(key)) putAhead(governor, key, held);
   }
-  promote(governor);
+  promote(governor, k.now);
 }
 
 /** Makes both sides agree on the attempts that this governor has. */
@@ -167,7 +171,7 @@ function reconcile(
     }
   }
   // Only now is it known what runs: what waits has the rest.
-  countAnew(governor, attempts);
+  countAnew(k, governor, attempts);
   k.places.touch(governor);
 }
 
@@ -260,9 +264,8 @@ function report(k: Kernel, governor: LiveGovernor, message: Report): void {
   const { session, task: id, attempt } = message;
   const ref = { session, task: id, attempt };
   const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref);
-  const of = governor.attempts.get(attemptKey(ref))?.of;
-  if (of && (message.type === "finish" || message.type === "fail") && message.info.durationS !== undefined)
-    learn(k, of, message.info.durationS * 1000);
+  const held = governor.attempts.get(attemptKey(ref));
+  if (held && (message.type === "finish" || message.type === "fail")) learn(k, held, message.info.durationS);
   k.free(governor, ref);
   if (task) {
     switch (message.type) {

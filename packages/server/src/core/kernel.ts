@@ -26,6 +26,7 @@ import {
   type LiveTask,
   type Waiter,
 } from "./live.ts";
+import { Reading, type Spot } from "./locality.ts";
 import { Parked } from "./parked.ts";
 import { Places } from "./places.ts";
 import { minus, plus, toAmounts } from "./resources.ts";
@@ -45,6 +46,7 @@ export class Kernel {
   readonly parked: Parked = new Parked(this);
   readonly cacheUse: CacheUse = new CacheUse(this);
   readonly places: Places = new Places(this);
+  readonly reading: Reading = new Reading();
   readonly levels: Levels = new Levels(this.live);
   now: number;
   readonly startedAt: number;
@@ -257,7 +259,13 @@ export class Kernel {
   }
 
   /** The attempt occupies its resources on this governor until its report comes; one that is `ahead`, once it starts. */
-  hold(governor: LiveGovernor, task: Task, attempt: number, ahead = false): void {
+  hold(
+    governor: LiveGovernor,
+    task: Task,
+    attempt: number,
+    ahead = false,
+    { missing, stayMs }: Pick<Spot, "missing" | "stayMs"> = { missing: 0, stayMs: 0 },
+  ): void {
     const ref = { session: task.session.id, task: task.spec.id, attempt };
     const key = attemptKey(ref);
     if (governor.attempts.has(key)) return;
@@ -265,7 +273,19 @@ export class Kernel {
     const request = of?.request ?? toAmounts(task.spec.request);
     const priority = task.spec.priority ?? 0;
     const room = of && this.places.roomOf(of);
-    const held: HeldAttempt = { ...ref, request, priority, of, room, started: false, retracted: false };
+    const since = this.now;
+    const held: HeldAttempt = {
+      ...ref,
+      request,
+      priority,
+      of,
+      room,
+      since,
+      missing,
+      staysUntil: since + stayMs,
+      started: false,
+      retracted: false,
+    };
     governor.attempts.set(key, held);
     governor.held.set(room, (governor.held.get(room) ?? 0) + 1);
     if (ahead) putAhead(governor, key, held);
@@ -284,7 +304,7 @@ export class Kernel {
     else governor.held.delete(held.room);
     if (!governor.ahead.delete(key)) {
       governor.free = plus(governor.free, held.request);
-      promote(governor);
+      promote(governor, this.now);
     }
     this.#let(held);
     this.places.touch(governor);

@@ -111,7 +111,13 @@ export interface ResourceClass {
 export function newClass(
   what: Pick<ResourceClass, "request" | "demand" | "queue" | "gate" | "shape" | "allRuns">,
 ): ResourceClass {
-  const none = { firstAt: undefined, blockedSince: undefined, runMs: undefined, reserved: undefined, room: undefined };
+  const none = {
+    firstAt: undefined,
+    blockedSince: undefined,
+    runMs: undefined,
+    reserved: undefined,
+    room: undefined,
+  };
   return { ...what, ...none, tasks: 0, runs: new Mean(), soFarMs: 0, levelMs: 0 };
 }
 
@@ -131,6 +137,12 @@ export interface HeldAttempt {
   /** Undefined, both, when its task was settled before the governor told of it. */
   readonly of: ResourceClass | undefined;
   readonly room: Room | undefined;
+  /** When it came there, or had room there. */
+  since: number;
+  /** Bytes of its inputs that were not there when it came to where it had room; 0 for one that waited. */
+  missing: number;
+  /** Until then it is not given to another governor with room: it waits for bytes that are here. */
+  readonly staysUntil: number;
   /** The governor said so. */
   started: boolean;
   /** It was asked for again. */

@@ -1,5 +1,6 @@
 import type { LiveGovernor, LiveTask, ResourceClass } from "./live.ts";
 import { isFull } from "./live.ts";
+import type { Spot } from "./locality.ts";
 import type { Room } from "./places.ts";
 import { isBefore } from "./queue.ts";
 
@@ -8,13 +9,14 @@ export interface Snapshot {
   readonly classes: readonly ResourceClass[];
   /** Governors with room for a task of this class. What `take` gives them is counted. */
   roomOf(of: ResourceClass): Room;
-  /** Of those, the one where this task is best run; `first` has the most room. */
+  /** Where this task is best run: `first` has the most room. At a busy governor only if it may wait there. */
   nearest(
     live: LiveTask,
     room: Room,
     first: LiveGovernor,
     isFree: (governor: LiveGovernor) => boolean,
-  ): LiveGovernor;
+    mayWait: (governor: LiveGovernor) => boolean,
+  ): Spot;
   readonly now: number;
   /** A class blocked for longer than this gets the next fitting governor to itself. */
   readonly reserveAfterMs: number;
@@ -24,7 +26,7 @@ export interface Snapshot {
 
 export interface Assignment {
   readonly live: LiveTask;
-  readonly governor: LiveGovernor;
+  readonly spot: Spot;
 }
 
 /**
@@ -69,7 +71,10 @@ export function schedule(
     of.reserved = undefined;
     of.firstAt ??= snapshot.now;
     room.placedAt = snapshot.now;
-    take({ live: head, governor: snapshot.nearest(head, room, first, isFree) });
+    // Nothing waits before what came first in the order and found no room.
+    const mayWait = (governor: LiveGovernor): boolean =>
+      isFree(governor) && ![...full].some((other) => other.able.has(governor));
+    take({ live: head, spot: snapshot.nearest(head, room, first, isFree, mayWait) });
     placed++;
   }
   return reserved;
