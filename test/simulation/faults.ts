@@ -46,7 +46,7 @@ const faults: Readonly<Record<string, Fault>> = {
   },
   serverStall: ({ server, world }) => {
     const ms = world.random.skewed(50, 30_000);
-    if (server.process) server.process.stall.until = world.loop.now + ms;
+    server.process?.stall.stand(ms);
     return `the server stands still for ${Math.round(ms)} ms`;
   },
   governorKill: ({ governors, world }) => {
@@ -64,7 +64,7 @@ const faults: Readonly<Record<string, Fault>> = {
   governorStall: ({ governors, world }) => {
     const governor = world.random.pick(governors);
     const ms = world.random.skewed(50, 30_000);
-    if (governor.process) governor.process.stall.until = world.loop.now + ms;
+    governor.process?.stall.stand(ms);
     return `${governor.name} stands still for ${Math.round(ms)} ms`;
   },
   twin: ({ twins, world }) => {

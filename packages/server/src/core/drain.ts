@@ -1,7 +1,7 @@
 import { formatObject, RainError, type GovernorId, type GovernorMessageOf } from "@rain/protocol";
 import { retractAll } from "./ahead.ts";
 import type { Kernel } from "./kernel.ts";
-import type { LiveGovernor } from "./live.ts";
+import { knows, type LiveGovernor } from "./live.ts";
 import { isNeeded, type DataObject, type KnownGovernor } from "./state.ts";
 import type { DraftCopy } from "./types.ts";
 
@@ -108,7 +108,9 @@ function moveAway(k: Kernel, governor: LiveGovernor, objects: readonly DataObjec
 }
 
 const takersBeside = (k: Kernel, governor: LiveGovernor): LiveGovernor[] =>
-  [...k.live.governors.values()].filter((each) => each !== governor && each.synced && takesTasks(k, each));
+  [...k.live.governors.values()].filter(
+    (each) => each !== governor && each.synced && takesTasks(k, each) && knows(each, "copy"),
+  );
 
 /** A governor could not copy these: others may, or it later. */
 export function uncopied(

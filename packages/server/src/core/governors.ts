@@ -2,6 +2,7 @@ import {
   isSubtype,
   RainError,
   toWireError,
+  unpackFinishes,
   type AttemptRef,
   type GovernorMessage,
   type GovernorMessageOf,
@@ -15,7 +16,7 @@ import { clearAhead, learn, mayHaveRun, promote, putAhead, startedAhead } from "
 import { Curves } from "./curves.ts";
 import { attemptKey, type Kernel } from "./kernel.ts";
 import { uncopied } from "./drain.ts";
-import { movePhase, newGovernor, type LiveGovernor } from "./live.ts";
+import { knows, movePhase, newGovernor, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
 import { isNeeded, type DataObject, type Task } from "./state.ts";
 import type { ConnectionId } from "./types.ts";
@@ -49,6 +50,12 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
     case "starved":
       report(k, governor, message);
       break;
+    case "finish.batch": {
+      const { session } = message;
+      for (const finish of unpackFinishes(message))
+        report(k, governor, { type: "finish", session, ...finish });
+      break;
+    }
     case "uncopied":
       uncopied(k, governor, message.objects);
       break;
@@ -116,6 +123,7 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
     epoch,
     dataUrl: hello.dataUrl,
     relay: hello.relay === true,
+    batch: hello.batch === true,
   });
   k.log("info", `governor ${id} (${name}) registered, epoch ${epoch}, ${attempts.length} attempts with it`);
   reconcile(k, governor, attempts);
@@ -224,7 +232,9 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
  * Copies that a governor should have and does not tell of. Where the same bytes are there under another name, it was
  * told to adopt them and did not hear it: it is told again.
  */
-function unannounced({ replicas, announced }: LiveGovernor): { lost: DataObject[]; adopted: DataObject[] } {
+function unannounced(governor: LiveGovernor): { lost: DataObject[]; adopted: DataObject[] } {
+  const { replicas, announced } = governor;
+  const canAdopt = knows(governor, "adopt");
   const here = new Set<string>();
   for (const object of announced)
     if (object.state.kind === "finished" && replicas.has(object)) here.add(object.state.sha256);
@@ -232,7 +242,7 @@ function unannounced({ replicas, announced }: LiveGovernor): { lost: DataObject[
   for (const object of replicas) {
     if (announced.has(object)) continue;
     const { state } = object;
-    (state.kind === "finished" && here.has(state.sha256) ? adopted : lost).push(object);
+    (canAdopt && state.kind === "finished" && here.has(state.sha256) ? adopted : lost).push(object);
   }
   return { lost, adopted };
 }

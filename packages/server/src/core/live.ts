@@ -3,6 +3,7 @@ import type {
   Digest,
   GovernorHello,
   GovernorId,
+  LaterMessage,
   SessionId,
   TaskId,
   TaskState,
@@ -190,6 +191,10 @@ export interface LiveGovernor {
   /** It is about to exit, and waits for a while until it is told that nothing keeps it. */
   waits: boolean;
 }
+
+/** Does this governor understand a message that not every release does? */
+export const knows = ({ hello }: LiveGovernor, message: LaterMessage): boolean =>
+  hello?.knows?.includes(message) === true;
 
 /** A governor of which nothing is known but who it is; it becomes useful by registering. */
 export function newGovernor(
