@@ -179,6 +179,22 @@ describe("a submit in parts", () => {
     expect(peer.submitted.map((task) => task.id)).toEqual(Array.from(peer.submitted.keys()));
   });
 
+  test("has tasks that are alike as arrays, when the server knows them", async () => {
+    await peer.down();
+    peer.features = ["arrays", "something-later"];
+    await peer.listen();
+    const session = await (await peer.connect()).newSession();
+    for (let n = 0; n < 5_000; n++) session.execute(["x", `${n}`], { stdout: true });
+    session.execute("x", { stdout: true, cpus: 2 });
+    await session.submit();
+    const [part, ...others] = peer.of("submit");
+    expect(others).toEqual([]);
+    expect(part?.tasks.map(({ id, outputs }) => [id, outputs[0]?.object])).toEqual([[5_000, 5_000]]);
+    expect(part?.arrays).toMatchObject([
+      { first: 0, count: 5_000, objects: 0, vary: [{ at: ["args", 1], range: { from: 0, step: 1 } }] },
+    ]);
+  });
+
   test("stays under the limits of a message", async () => {
     const session = await (await peer.connect()).newSession();
     const env = { A: "é".repeat(30_000), B: "\u{1f600}".repeat(20_000) };

@@ -43,6 +43,8 @@ export class Peer {
   };
   readonly log: SettledItem[] = [];
   failure: SessionFailure | undefined;
+  /** None: as the first servers. Read when it begins to listen. */
+  features: readonly string[] = [];
   connections = 0;
   #port = 0;
   #server: Server | undefined;
@@ -95,6 +97,7 @@ export class Peer {
       clusterId,
       instance: `instance-${this.connections}`,
       keys,
+      features: this.features,
       audit: () => undefined,
       onLink: (link) => {
         if (link.role === "client") this.#accept(link);

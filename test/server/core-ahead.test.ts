@@ -125,7 +125,7 @@ describe("work ahead", () => {
     // One of them had begun meanwhile.
     expect(assigned(bench.says({ type: "stopped", ...bench.ref(9) }, 1))).toEqual([9]);
     expect(bench.finish(1, 8).some((effect) => effect.type === "send")).toBe(true);
-    expect(bench.core.durable.sessions.get(bench.session)?.settled).toEqual([0, 8]);
+    expect([...bench.core.durable.session(bench.session).settled]).toEqual([0, 8]);
   });
 
   it("goes back when its governor is drained", () => {

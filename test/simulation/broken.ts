@@ -80,7 +80,7 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
   if (bugs.dropKept) {
     core.before = () => {
       for (const session of k.durable.sessions.values()) {
-        for (const object of session.objects.values()) {
+        for (const object of session.objects.expandedOnes()) {
           if (object.keep && object.state.kind === "finished" && object.openConsumers === 0) {
             for (const holder of k.live.replicas.get(object) ?? []) {
               k.copies.drop(holder, { session: session.id, object: object.id });

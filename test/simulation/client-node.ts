@@ -7,10 +7,13 @@ import {
   type RequestOf,
   type RequestType,
   type SessionId,
+  type TaskArray,
   type TaskId,
+  type TaskSpec,
   type WireError,
 } from "@rain/protocol";
 import { parse } from "@rain/protocol/codec";
+import { groupTasks } from "../../packages/client/src/group.ts";
 import { ClientMemory } from "./client-memory.ts";
 import { RunClient, type RunHost } from "./client-run.ts";
 import { SERVER } from "./governor-node.ts";
@@ -27,6 +30,13 @@ export interface Http {
   wasReopened(session: SessionId, task: TaskId): boolean;
   /** How often the server lost its power. */
   losses(): number;
+}
+
+/** Single tasks and arrays, as a submit has them. */
+function split(list: readonly (TaskSpec | TaskArray)[]): { tasks: TaskSpec[]; arrays?: TaskArray[] } {
+  const arrays = list.filter((each) => "first" in each);
+  const tasks = list.filter((each) => "id" in each);
+  return { tasks, ...(arrays.length > 0 && { arrays }) };
 }
 
 type Body<T extends RequestType> = Omit<RequestOf<T>, "req">;
@@ -246,8 +256,9 @@ export class ClientNode {
   #sendSubmit(at: number, plan: SubmitPlan, inParts: boolean): void {
     const { session } = this;
     if (session === undefined || this.#closing || this.gone) return;
-    const { key, tasks, constants } = plan;
+    const { key, tasks: all, constants } = plan;
     const head = { type: "submit", session, key } as const;
+    const tasks = this.plan.inArrays ? [...groupTasks(all)] : all;
     const messages: ClientRequest[] = [];
     if (inParts) {
       const half = Math.ceil(tasks.length / 2);
@@ -256,7 +267,7 @@ export class ClientNode {
         req: ++this.#reqs,
         part: 0,
         last: false,
-        tasks: tasks.slice(0, half),
+        ...split(tasks.slice(0, half)),
         constants,
       });
       messages.push({
@@ -264,10 +275,10 @@ export class ClientNode {
         req: ++this.#reqs,
         part: 1,
         last: true,
-        tasks: tasks.slice(half),
+        ...split(tasks.slice(half)),
         constants: [],
       });
-    } else messages.push({ ...head, req: ++this.#reqs, part: 0, last: true, tasks, constants });
+    } else messages.push({ ...head, req: ++this.#reqs, part: 0, last: true, ...split(tasks), constants });
     const onReply = (): void => {
       this.#memory.acknowledge(plan);
       this.#later(plan);
@@ -306,7 +317,22 @@ export class ClientNode {
           this.#call("cancel", { type: "cancel", session, tasks }, () => undefined);
       });
     }
+    for (const after of plan.looks) loop.after(after, () => this.#look(session, plan));
     for (const object of this.#keptOf(plan)) if (random.chance(0.2)) this.#fetch(object, () => undefined);
+  }
+
+  /** Somebody looks at tasks: nothing changes by that. */
+  #look(session: SessionId, { tasks }: SubmitPlan): void {
+    const { random } = this.#world;
+    if (this.gone || this.#closing || tasks.length === 0) return;
+    const ids = tasks.map(({ id }) => id).filter(() => random.chance(0.3));
+    this.#call("task.get", { type: "task.get", session, tasks: ids }, (reply) => {
+      const right = reply.tasks.map(({ task }) => task).join() === ids.join();
+      this.#check(right, "client-error", `asked for tasks ${ids.join()}, got others`);
+    });
+    this.#call("results", { type: "results", session, since: 0, max: random.int(1, 100) }, () => undefined);
+    const task = random.pick(tasks).id;
+    this.#call("explain", { type: "explain", session, task }, () => undefined);
   }
 
   // ---------------------------------------------------------------------------------------------------- results

@@ -101,8 +101,10 @@ class History {
     const http = this.#http(network, server, governors);
     const cacheRandom = new Random(`cache ${world.seed}`);
     const cached = cacheRandom.chance(0.4) ? cacheRandom : undefined;
+    const arrayRandom = new Random(`arrays ${world.seed}`);
+    const arrays = arrayRandom.chance(0.5) ? arrayRandom : undefined;
     const plans = Array.from({ length: random.int(1, 2) }, (_, n) =>
-      planClient(random, `c${n + 1}`, this.#safetyMs, cached),
+      planClient(random, `c${n + 1}`, this.#safetyMs, cached, arrays),
     );
     // One more, which finds what the others did.
     if (cached) plans.push(planClient(cached, `c${plans.length + 1}`, this.#safetyMs, cached));

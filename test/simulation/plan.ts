@@ -23,6 +23,8 @@ export interface ClientPlan {
   readonly closesAt: number | undefined;
   /** Some of its tasks are the same as others, of this client or of another one, and are asked for with `cache`. */
   readonly cached: boolean;
+  /** Tasks that are alike are sent as arrays. */
+  readonly inArrays: boolean;
   /** Its session is a run. */
   readonly run?: RunPlan | undefined;
 }
@@ -34,7 +36,13 @@ export interface SubmitPlan {
   readonly constants: readonly ConstantSpec[];
   /** Objects to let go of and tasks to cancel, each so long after the acknowledgement. */
   readonly unkeeps: readonly { readonly after: number; readonly objects: readonly ObjectId[] }[];
-  readonly cancels: readonly { readonly after: number; readonly tasks: readonly TaskSpec["id"][] }[];
+  /** Without tasks: all. */
+  readonly cancels: readonly {
+    readonly after: number;
+    readonly tasks?: readonly TaskSpec["id"][] | undefined;
+  }[];
+  /** When it looks at its tasks, each so long after the acknowledgement. */
+  readonly looks: readonly number[];
 }
 
 /** Kinds of work that a history has; drawn once, so that histories differ from one another. */
@@ -60,12 +68,16 @@ const sameBehaviours: readonly Behaviour[] = [
   { sizes: [40], flaky: 0.3 },
 ].map((each) => ({ ms: 50, exit: 0, flaky: 0, stubborn: false, random: false, ...each }));
 
-/** `cached`: the chance of everything about `cache`, for a history that has it; a source of its own. */
+/**
+ * `cached`: the chance of everything about `cache`, for a history that has it; `arrays`: of everything about arrays.
+ * Sources of their own.
+ */
 export function planClient(
   random: Random,
   name: string,
   safetyMs: number,
   cached: Random | undefined,
+  arrays?: Random,
 ): ClientPlan {
   const mood: Mood = {
     longest: random.pick([50, 2_000, 20_000]),
@@ -77,7 +89,7 @@ export function planClient(
     greedy: random.pick([0.1, 0.6]),
     fanIn: random.pick([1, 2, 5]),
   };
-  const builder = new Builder(random, name, mood, cached);
+  const builder = new Builder(random, name, mood, cached, arrays);
   const submits: SubmitPlan[] = [];
   const count = random.int(1, 3);
   for (let at = 0; at < count; at++) submits.push(builder.submit(random.int(2, 16), safetyMs));
@@ -93,6 +105,7 @@ export function planClient(
         ? cached.between(0, 1.5 * safetyMs)
         : undefined,
     cached: cached !== undefined,
+    inArrays: arrays !== undefined,
   };
 }
 
@@ -101,12 +114,20 @@ class Builder {
   readonly #name: string;
   readonly #mood: Mood;
   readonly #cached: Random | undefined;
+  readonly #arrays: Random | undefined;
   #task = 0;
   #object = 0;
   /** Kept by earlier submits: what a later one may use. */
   #kept: ObjectId[] = [];
 
-  constructor(random: Random, name: string, mood: Mood, cached: Random | undefined) {
+  constructor(
+    random: Random,
+    name: string,
+    mood: Mood,
+    cached: Random | undefined,
+    arrays: Random | undefined,
+  ) {
+    this.#arrays = arrays;
     this.#cached = cached;
     this.#random = random;
     this.#name = name;
@@ -135,6 +156,7 @@ class Builder {
         next = [];
       }
     }
+    tasks.push(...this.#alikeOver(objects));
     const kept = tasks.flatMap((task) => task.outputs.filter(({ keep }) => keep).map(({ object }) => object));
     const unkept = kept.filter(() => random.chance(0.2));
     this.#kept.push(...kept.filter((object) => !unkept.includes(object)));
@@ -146,9 +168,64 @@ class Builder {
       tasks,
       constants,
       unkeeps: unkept.map((object) => ({ after: random.skewed(0, safetyMs), objects: [object] })),
-      cancels:
-        random.chance(0.15) && some.length > 0 ? [{ after: random.skewed(0, safetyMs), tasks: some }] : [],
+      cancels: [
+        ...(random.chance(0.15) && some.length > 0
+          ? [{ after: random.skewed(0, safetyMs), tasks: some }]
+          : []),
+        ...(this.#arrays?.chance(0.15) === true ? [{ after: this.#arrays.skewed(0, safetyMs) }] : []),
+      ],
+      looks: Array.from(
+        { length: this.#arrays?.int(0, 4) ?? 0 },
+        () => this.#arrays?.between(0, safetyMs) ?? 0,
+      ),
     };
+  }
+
+  /** Runs of tasks that are alike: over nothing, over one object, or over another object each. */
+  #alikeOver(objects: readonly ObjectId[]): TaskSpec[] {
+    const arrays = this.#arrays;
+    const tasks: TaskSpec[] = [];
+    for (let runs = arrays?.int(0, 3) ?? 0; arrays && runs > 0; runs--) {
+      const count = arrays.int(2, 25);
+      const from = objects.length > 0 && arrays.chance(0.5) ? [arrays.pick(objects)] : [];
+      const behaviour = {
+        ms: Math.round(arrays.skewed(1, this.#mood.longest)),
+        exit: arrays.chance(0.1) ? 1 : 0,
+        flaky: arrays.pick([0, 0, 0.3]),
+        stubborn: false,
+        random: false,
+        sizes: arrays.pick([[], [20], [20], [30, 5], [LARGE_BYTES]]),
+      };
+      const first = this.#task;
+      const keep = arrays.chance(0.6);
+      const isEach = objects.length > 0 && arrays.chance(0.2);
+      const request = { cpus: arrays.pick([0.5, 1, 2]), gpus: 0, memory: 0, named: {} };
+      for (let at = 0; at < count; at++) {
+        const id = asTaskId(this.#task++);
+        const inputs = (isEach ? [arrays.pick(objects)] : from).map((object) => ({ object, path: "in" }));
+        tasks.push({
+          id,
+          name: `${this.#name} array ${first} task ${id}`,
+          work: {
+            type: "execute",
+            args: argsOf(behaviour),
+            env: { RAIN_TASK: `${at}`, WORD: arrays.token("w") },
+          },
+          inputs,
+          outputs: behaviour.sizes.map((_size, k) => ({
+            object: asObjectId(this.#object++),
+            label: `out${k}`,
+            kind: "blob",
+            contentType: "",
+            keep,
+            path: `out${k}`,
+          })),
+          request,
+          retries: 2,
+        });
+      }
+    }
+    return tasks;
   }
 
   #from(

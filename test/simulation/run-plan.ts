@@ -71,5 +71,6 @@ export function planAgain(random: Random, tasks: readonly TaskSpec[]): SubmitPla
     constants: [],
     unkeeps: [],
     cancels: [],
+    looks: [],
   };
 }

@@ -11,6 +11,7 @@ import {
   type ObjectId,
   type ServerToGovernor,
   type SessionId,
+  type TaskArray,
 } from "@rain/protocol";
 import {
   DurableState,
@@ -145,7 +146,7 @@ export class ServerProcess {
   #timer: Timer | undefined;
   #connections = 0;
   /** Parts of submits that are under way, by connection and key. */
-  readonly #parts: Map<string, { tasks: object[]; constants: object[] }> = new Map();
+  readonly #parts: Map<string, { tasks: object[]; constants: object[]; arrays: object[] }> = new Map();
   alive = true;
   readonly stall: Stall;
 
@@ -262,15 +263,16 @@ export class ServerProcess {
     const before = part === 0 ? undefined : this.#parts.get(name);
     const tasks = [...((before?.tasks ?? []) as typeof request.tasks), ...request.tasks];
     const constants = [...((before?.constants ?? []) as typeof request.constants), ...request.constants];
+    const arrays = [...((before?.arrays ?? []) as TaskArray[]), ...(request.arrays ?? [])];
     if (!last) {
-      this.#parts.set(name, { tasks, constants });
+      this.#parts.set(name, { tasks, constants, arrays });
       return say(socket, { type: "reply", req, ok: {} });
     }
     this.#parts.delete(name);
     this.input({
       type: "client.request",
       connection,
-      request: { type: "submit", req, session, key, tasks, constants },
+      request: { type: "submit", req, session, key, tasks, constants, ...(arrays.length > 0 && { arrays }) },
     });
   }
 

@@ -5,6 +5,7 @@ import {
   serverToClient,
   type ReplyOf,
   type Requests,
+  type Feature,
   type RequestType,
   type ServerToClient,
   type SessionId,
@@ -87,6 +88,11 @@ export class Connection {
   /** For `Authorization: Rain-Token T`, while the link is there. A secret. */
   get token(): string | undefined {
     return this.#link?.welcome.token;
+  }
+
+  /** Does the server of the current link understand this, which the first servers did not? */
+  knows(feature: Feature): boolean {
+    return this.#link?.welcome.features.includes(feature) === true;
   }
 
   /** Closed by the user. */

@@ -52,7 +52,7 @@ export class Graph {
       return slot.object;
     });
     // Estimated with the largest numbers, before any is taken.
-    const weight = checkWeight(
+    checkWeight(
       pattern,
       weigh(
         specOf(
@@ -73,7 +73,7 @@ export class Graph {
       return from === undefined ? spec : { ...spec, origin: from };
     };
     const task = new Task({
-      ...emptyTask(this.#session, id, outputs, weight),
+      ...emptyTask(this.#session, id, outputs),
       describe,
       origin: () => originText(origin),
     });
@@ -176,7 +176,7 @@ export class Graph {
   #restoreTask(view: TaskView): void {
     const outputs = view.spec.outputs.flatMap(({ object }) => this.objects.get(object) ?? []);
     const task = new Task({
-      ...emptyTask(this.#session, view.task, outputs, { bytes: 0, items: 0 }),
+      ...emptyTask(this.#session, view.task, outputs),
       describe: () => view.spec,
       origin: () => view.spec.origin,
       sent: true,
@@ -263,9 +263,9 @@ function specOf(
 
 const ORIGIN_BYTES = 4_500; // the longest origin, with its key
 
-function checkWeight(pattern: Pattern, weight: Weight): Weight {
+function checkWeight(pattern: Pattern, weight: Weight): void {
   const full = { bytes: weight.bytes + ORIGIN_BYTES, items: weight.items + 2 };
-  if (full.bytes <= messageBudget.bytes && full.items <= messageBudget.items) return weight;
+  if (full.bytes <= messageBudget.bytes && full.items <= messageBudget.items) return;
   throw new RainError(
     "limit-exceeded",
     `${pattern.what}: its description has about ${full.bytes} bytes and ${full.items} values; the limits are ` +
@@ -277,12 +277,10 @@ const emptyTask = (
   session: Session,
   id: TaskId,
   outputs: readonly DataObject[],
-  weight: Weight,
 ): Omit<TaskRecord, "describe" | "origin"> => ({
   session,
   id,
   outputs,
-  weight,
   sent: false,
   spec: undefined,
   state: undefined,

@@ -1,15 +1,17 @@
-import { limits, type ConstantSpec, type SessionId, type TaskSpec } from "@rain/protocol";
+import { limits, type ConstantSpec, type SessionId, type TaskArray, type TaskSpec } from "@rain/protocol";
 import { nanoid } from "nanoid";
 import type { Connection } from "./connection.ts";
 import { LinkLost } from "./connection.ts";
 import { recordOf, type DataObject } from "./data-object.ts";
 import { constantSpec, type Batch } from "./graph.ts";
 import { taskRecordOf } from "./task.ts";
+import { groupTasks } from "./group.ts";
 import { messageBudget, weigh } from "./weight.ts";
 
 interface Part {
   readonly tasks: TaskSpec[];
   readonly constants: ConstantSpec[];
+  arrays?: TaskArray[];
 }
 
 const isInline = (object: DataObject): boolean => {
@@ -21,8 +23,19 @@ const isInline = (object: DataObject): boolean => {
 export const largeConstants = (batch: Batch): DataObject[] =>
   batch.constants.filter((object) => !isInline(object) && !recordOf(object).stored);
 
-/** The batch in parts that each fit into a message; made one by one, since a batch may be larger than the memory. */
-function* partsOf(batch: Batch): Generator<Part, void, undefined> {
+function* specsOf(batch: Batch): Generator<TaskSpec, void> {
+  for (const task of batch.tasks) {
+    const { spec } = taskRecordOf(task);
+    if (!spec) throw new Error(`task ${task.id} was not taken`);
+    yield spec;
+  }
+}
+
+/**
+ * The batch in parts that each fit into a message; made one by one, since a batch may be larger than the memory.
+ * `asArrays`: tasks that are alike go as one.
+ */
+function* partsOf(batch: Batch, asArrays: boolean): Generator<Part, void, undefined> {
   let part: Part = { tasks: [], constants: [] };
   let bytes = 0;
   let items = 0;
@@ -30,6 +43,7 @@ function* partsOf(batch: Batch): Generator<Part, void, undefined> {
     bytes + weight.bytes > messageBudget.bytes ||
     items + weight.items > messageBudget.items ||
     part.tasks.length === limits.submitChunk ||
+    part.arrays?.length === limits.submitChunk ||
     part.constants.length === limits.submitChunk;
   const count = (weight: { bytes: number; items: number }): void => {
     bytes += weight.bytes;
@@ -50,17 +64,15 @@ function* partsOf(batch: Batch): Generator<Part, void, undefined> {
     part.constants.push(spec);
     count(weight);
   }
-  for (const task of batch.tasks) {
-    const { spec, weight } = taskRecordOf(task);
-    if (!spec) throw new Error(`task ${task.id} was not taken`);
-    const origin = weigh(spec.origin);
-    const whole = { bytes: weight.bytes + origin.bytes + 24, items: weight.items + 2 };
-    if (isFull(whole)) {
+  for (const each of asArrays ? groupTasks(specsOf(batch)) : specsOf(batch)) {
+    const weight = weigh(each);
+    if (isFull(weight)) {
       yield part;
       startNew();
     }
-    part.tasks.push(spec);
-    count(whole);
+    if ("count" in each) (part.arrays ??= []).push(each);
+    else part.tasks.push(each);
+    count(weight);
   }
   yield part;
 }
@@ -94,7 +106,7 @@ async function sendParts(
   const send = async (part: Part, last: boolean): Promise<void> => {
     await connection.request("submit", { session, key, part: number++, last, ...part }, { onlyOn: link });
   };
-  for (const part of partsOf(batch)) {
+  for (const part of partsOf(batch, connection.knows("arrays"))) {
     if (previous) await send(previous, false);
     previous = part;
   }

@@ -15,7 +15,6 @@ import { nameTask } from "./errors.ts";
 import type { LogChunk, LogOptions } from "./logs.ts";
 import type { Session } from "./session.ts";
 import type { WaitOptions } from "./wait-limit.ts";
-import type { Weight } from "./weight.ts";
 
 /** What the library knows of a task. The handle that users hold reads it; the session changes it. */
 export interface TaskRecord {
@@ -24,8 +23,6 @@ export interface TaskRecord {
   readonly outputs: readonly DataObject[];
   /** The description as it stands; fixed from the submit on. */
   readonly describe: () => TaskSpec;
-  /** Size of the description in a message. */
-  readonly weight: Weight;
   readonly origin: () => string | undefined;
   /** A submit with it is under way or done. */
   sent: boolean;

@@ -9,6 +9,7 @@ import {
   type GovernorMessage,
   type OutputReport,
   type RequestOf,
+  type TaskArray,
   type TaskSpec,
 } from "@rain/protocol";
 import type { CoreRequest } from "./core/index.ts";
@@ -43,6 +44,8 @@ interface Pending {
   readonly key: string;
   readonly tasks: TaskSpec[];
   readonly constants: ConstantSpec[];
+  readonly arrays: TaskArray[];
+  count: number;
   nextPart: number;
 }
 
@@ -73,7 +76,10 @@ export class SubmitAssembly {
     const { session, key, req } = part;
     const place = `${session}:${key}`;
     let pending = this.#pending.get(place);
-    if (part.part === 0) this.#pending.set(place, (pending = { key, tasks: [], constants: [], nextPart: 0 }));
+    if (part.part === 0) {
+      pending = { key, tasks: [], constants: [], arrays: [], count: 0, nextPart: 0 };
+      this.#pending.set(place, pending);
+    }
     if (pending?.nextPart !== part.part) {
       throw new RainError(
         "bad-request",
@@ -84,13 +90,16 @@ export class SubmitAssembly {
     pending.nextPart++;
     for (const task of part.tasks) pending.tasks.push(task);
     for (const constant of part.constants) pending.constants.push(constant);
-    if (pending.tasks.length > limits.submitTasks) {
+    for (const array of part.arrays ?? []) pending.arrays.push(array);
+    pending.count += (part.arrays ?? []).reduce((sum, { count }) => sum + count, part.tasks.length);
+    if (pending.count > limits.submitTasks) {
       this.#pending.delete(place);
       throw new RainError("limit-exceeded", `a submit may have ${limits.submitTasks} tasks at most`);
     }
     if (!part.last) return undefined;
     this.#pending.delete(place);
-    return { type: "submit", req, session, key, tasks: pending.tasks, constants: pending.constants };
+    const { tasks, constants, arrays } = pending;
+    return { type: "submit", req, session, key, tasks, constants, ...(arrays.length > 0 && { arrays }) };
   }
 
   #checkConstant(constant: ConstantSpec): void {

@@ -1,5 +1,6 @@
 import { DurableState } from "@rain/server/core";
 import { recover } from "../../../packages/server/src/journal/recover.ts";
+import { openCount } from "../../../packages/server/src/core/state.ts";
 import { snapshotItems } from "../../../packages/server/src/core/snapshot.ts";
 import type { Disk } from "../disk.ts";
 import { CLUSTER_ID, type World } from "../world.ts";
@@ -29,11 +30,11 @@ function plain(_key: string, value: unknown): unknown {
 function checkCounts(world: World, live: DurableState, replayed: DurableState): void {
   for (const session of live.sessions.values()) {
     const other = replayed.session(session.id);
-    world.check(session.open.size === other.open.size, RULE, () => `open tasks of session ${session.id}`);
-    for (const object of session.objects.values()) {
+    world.check(openCount(session) === openCount(other), RULE, () => `open tasks of session ${session.id}`);
+    for (const object of session.objects.expandedOnes()) {
       const there = other.objects.get(object.id);
       world.check(
-        there?.openConsumers === object.openConsumers && there.consumers.length === object.consumers.length,
+        there?.openConsumers === object.openConsumers && there.consumers.size === object.consumers.size,
         RULE,
         () => `consumers of ${session.id}/o${object.id}`,
       );

@@ -78,7 +78,8 @@ function checkSession(
 ): number {
   let open = 0;
   const consumers = new Map<DataObject, number>();
-  for (const task of session.tasks.values()) {
+  checkArrays(k, session, ready, consumers, check);
+  for (const task of session.tasks.expandedOnes()) {
     const live = k.live.tasks.get(task);
     const name = `${session.id}/${task.spec.id}`;
     const isOpen = task.state.kind === "open";
@@ -90,7 +91,7 @@ function checkSession(
     checkTask(k, live, task.state.governor, check);
     if (live.phase.kind === "ready") ready.set(live.class, (ready.get(live.class) ?? 0) + 1);
   }
-  for (const object of session.objects.values()) {
+  for (const object of session.objects.expandedOnes()) {
     const count = consumers.get(object) ?? 0;
     check(
       object.openConsumers === count,
@@ -100,6 +101,50 @@ function checkSession(
     checkObject(k, object, check);
   }
   return open;
+}
+
+/** Tasks of arrays that are virtual: they are ready, and read what is there. */
+function checkArrays(
+  k: Kernel,
+  session: Session,
+  ready: Map<LiveTask["class"], number>,
+  consumers: Map<DataObject, number>,
+  check: Check,
+): void {
+  let virtual = 0;
+  for (const array of session.tasks.arrays) {
+    const name = `array ${session.id}/${array.first}`;
+    let count = 0;
+    for (const run of array.folded()) if (run.kind === "open") count += run.count;
+    check(
+      count === array.virtual,
+      "virtual",
+      () => `${name} says ${array.virtual} virtual tasks, it has ${count}`,
+    );
+    virtual += count;
+    const live = k.live.arrays.get(array);
+    check(
+      count === 0 || live !== undefined,
+      "virtual",
+      () => `${name} has virtual tasks that nobody gives out`,
+    );
+    if (!live) continue;
+    ready.set(live.class, (ready.get(live.class) ?? 0) + count);
+    for (const id of new Set(array.spec.task.inputs.map(({ object }) => object))) {
+      const input = session.objects.there(id);
+      check(
+        count === 0 || (input !== undefined && k.live.available.has(input)),
+        "virtual",
+        () => `${name} is ready without o${id}`,
+      );
+      if (input) consumers.set(input, (consumers.get(input) ?? 0) + count);
+    }
+  }
+  check(
+    virtual === session.tasks.virtual,
+    "virtual",
+    () => `session ${session.id} counts ${session.tasks.virtual} virtual tasks, and has ${virtual}`,
+  );
 }
 
 function checkTask(k: Kernel, live: LiveTask, governorId: number | undefined, check: Check): void {

@@ -1,6 +1,7 @@
 import { timing, type GovernorId, type OutputReport } from "@rain/protocol";
 import type { ServerCore, ServerInput, ServerRecord, ServerStep } from "@rain/server/core";
 import { attemptKey } from "@rain/server/core";
+import type { Task } from "../../../packages/server/src/core/state.ts";
 import type { GovernorNode } from "../governor-node.ts";
 import { behaviourOf, produce } from "../programs.ts";
 import type { World } from "../world.ts";
@@ -55,18 +56,28 @@ export class RecordWatch {
       for (const [object, { state }] of objects)
         if (state.kind === "finished") this.#bytes.set(`${id}/${object}`, state.sha256);
     }
-    for (const session of core.durable.sessions.keys()) this.#read(core, session);
+    for (const { tasks } of core.durable.sessions.values())
+      for (const task of tasks.values()) this.#note(task);
   }
+  #note({ session, spec, state }: Task): void {
+    const governor = state.kind === "open" ? state.governor : undefined;
+    const { attempt } = state;
+    this.#tasks.set(`${session.id}/${spec.id}`, { open: state.kind === "open", attempt, governor });
+  }
+  /** As it is after a step. Tasks of arrays are left in the form that they have. */
   #read(core: ServerCore, id: number): void {
-    for (const [session, { tasks }] of core.durable.sessions) {
-      if (session !== id) continue;
-      for (const [task, { state }] of tasks) {
-        const governor = state.kind === "open" ? state.governor : undefined;
-        this.#tasks.set(`${session}/${task}`, {
-          open: state.kind === "open",
-          attempt: state.attempt,
-          governor,
-        });
+    for (const session of core.durable.sessions.values()) {
+      if (session.id !== id) continue;
+      for (const task of session.tasks.expandedOnes()) this.#note(task);
+      for (const array of session.tasks.arrays) {
+        for (const { from, count, kind } of array.folded()) {
+          for (let task = array.first + from; task < array.first + from + count; task++) {
+            const seen = this.#tasks.get(`${id}/${task}`);
+            if (!seen) continue;
+            seen.open = kind === "open";
+            if (!seen.open) seen.governor = undefined;
+          }
+        }
       }
     }
   }
@@ -121,9 +132,8 @@ export class RecordWatch {
   #one(core: ServerCore, input: ServerInput, record: ServerRecord, now: number): void {
     switch (record.type) {
       case "submitted":
-        for (const { id } of record.tasks) {
+        for (const id of submittedTasks(record))
           this.#tasks.set(`${record.session}/${id}`, { open: true, attempt: 0, governor: undefined });
-        }
         for (const { id, sha256 } of record.constants) this.#bytes.set(`${record.session}/${id}`, sha256);
         break;
       case "assigned":
@@ -299,6 +309,15 @@ export class RecordWatch {
     const process = known && this.#governors.get(known.name)?.process;
     return process?.incarnation === this.#incarnations.get(id) ? process : undefined;
   }
+}
+
+/** Numbers of all tasks, of arrays too. */
+function* submittedTasks({
+  tasks,
+  arrays = [],
+}: Extract<ServerRecord, { type: "submitted" }>): Generator<number> {
+  for (const { id } of tasks) yield id;
+  for (const { first, count } of arrays) for (let id = first as number; id < first + count; id++) yield id;
 }
 
 const digests = (outputs: readonly OutputReport[]): string =>

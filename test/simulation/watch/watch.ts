@@ -162,7 +162,7 @@ export class Watch {
       () => `the server deletes the bytes of a datastore`,
     );
     for (const session of this.#core?.durable.sessions.values() ?? []) {
-      for (const object of session.objects.values()) {
+      for (const object of session.objects.expandedOnes()) {
         const { state } = object;
         if (object.producer !== undefined || state.kind !== "finished" || state.data) continue;
         this.#world.check(

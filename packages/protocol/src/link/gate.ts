@@ -37,6 +37,8 @@ export interface GateOptions {
   /** Milliseconds that never go back. */
   readonly now?: (() => number) | undefined;
   readonly protocol?: VersionRange | undefined;
+  /** What it says that it understands beyond the first version. Default: all that this version does. */
+  readonly features?: readonly string[] | undefined;
   readonly keepaliveMs?: number | undefined;
 }
 
@@ -62,6 +64,7 @@ const CLOSE_WAIT_MS = 1_000;
 export class Gate {
   readonly #options: GateOptions;
   readonly #protocol: VersionRange;
+  readonly #features: readonly string[];
   readonly #nonces: NonceTable;
   readonly #failures: FailureLimit;
   #keys: RoleKeys;
@@ -80,6 +83,7 @@ export class Gate {
     this.#options = options;
     this.#keys = options.keys;
     this.#protocol = options.protocol ?? { min: PROTOCOL_MIN, max: PROTOCOL_MAX };
+    this.#features = options.features ?? features;
     const now = options.now ?? (() => performance.now());
     this.#nonces = new NonceTable(now);
     this.#failures = new FailureLimit(now);
@@ -108,7 +112,7 @@ export class Gate {
       serverInstance: instance,
       protoMin: min,
       protoMax: max,
-      features,
+      features: this.#features,
     });
     res.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-store" }).end(body);
     return true;
@@ -203,7 +207,7 @@ export class Gate {
       clusterId: this.#options.clusterId,
       instance: this.#options.instance,
       protocol: version,
-      features,
+      features: this.#features,
       token: proof(key, "token", handshake, version),
     };
     this.#sockets.handleUpgrade(req, socket, head, (ws) => this.#open(ws, socket, offer, key, welcome));

@@ -1,23 +1,29 @@
 import {
+  asTaskId,
   type DatastoreVersion,
   type GovernorId,
   type MetricsBatch,
   type ObjectId,
   type OutputReport,
+  type TaskArray,
   type TaskFailure,
   type TaskId,
+  type TaskSpec,
 } from "@rain/protocol";
 import { Curves } from "./curves.ts";
 import { cachedOutputs, type Cache } from "./cache.ts";
 import { cacheKey } from "./cache-key.ts";
 import {
+  inputsOf,
   isNeeded,
   moveTask,
+  newObject,
+  Task,
   type DataObject,
   type DurableTaskState,
   type Session,
-  type Task,
 } from "./state.ts";
+import type { ArrayState } from "./task-array.ts";
 import type { ServerRecord } from "./types.ts";
 
 /** How records change tasks and objects; `apply.ts` hands them on. */
@@ -26,6 +32,10 @@ import type { ServerRecord } from "./types.ts";
 export interface Changes {
   /** Tasks that became open: submitted, or opened again. */
   readonly opened: Task[];
+  /** Arrays whose tasks are ready. */
+  readonly arrays: ArrayState[];
+  /** Virtual tasks that were cancelled. */
+  readonly swept: Run[];
   /** Open tasks that have no governor any more and wait for another attempt. */
   readonly released: Task[];
   readonly settled: Task[];
@@ -46,8 +56,17 @@ export interface Changes {
   closed: Session | undefined;
 }
 
+/** Tasks of an array, by their place in it. */
+export interface Run {
+  readonly array: ArrayState;
+  readonly from: number;
+  readonly count: number;
+}
+
 export const noChanges = (): Changes => ({
   opened: [],
+  arrays: [],
+  swept: [],
   released: [],
   settled: [],
   constants: [],
@@ -69,83 +88,71 @@ export function applySubmit(
 ): void {
   session.submitKeys.add(record.key);
   for (const constant of record.constants) {
-    const object: DataObject = {
-      session,
-      id: constant.id,
-      kind: constant.kind,
-      label: constant.label,
-      contentType: constant.contentType,
-      user: constant.user,
-      producer: undefined,
-      keep: constant.keep,
-      state: {
-        kind: "finished",
-        size: constant.size,
-        sha256: constant.sha256,
-        contentType: constant.contentType,
-        data: constant.data,
-        origin: undefined,
-      },
-      consumers: [],
-      openConsumers: 0,
-    };
-    session.objects.set(constant.id, object);
+    const { size, sha256, contentType, data } = constant;
+    const state = { kind: "finished", size, sha256, contentType, data, origin: undefined } as const;
+    const object = newObject(session, constant.id, constant, undefined, state);
+    session.objects.add(object);
     changes.constants.push(object);
   }
-  for (const spec of record.tasks) {
-    for (const output of spec.outputs) {
-      session.objects.set(output.object, {
-        session,
-        id: output.object,
-        kind: output.kind,
-        label: output.label,
-        contentType: output.contentType,
-        user: output.user,
-        producer: spec.id,
-        keep: output.keep,
-        state: { kind: "pending" },
-        consumers: [],
-        openConsumers: 0,
-      });
-    }
-  }
+  for (const spec of record.tasks) addOutputs(session, spec);
+  // All of them, before any of their tasks looks for its inputs.
+  const arrays = (record.arrays ?? []).map((array) =>
+    session.tasks.addArray(session, array, isReadyNow(session, array)),
+  );
+  for (const array of arrays) enterArray(array, changes);
   for (const spec of record.tasks) {
     const replaced = spec.replaces === undefined ? undefined : session.tasks.get(spec.replaces);
     if (replaced) changes.replaced.push(replaced);
     const task = addTask(session, spec, { kind: "open", attempt: 0, governor: undefined });
     session.open.add(task);
-    for (const input of task.inputs) input.openConsumers++;
+    addConsumer(task);
     changes.opened.push(task);
   }
 }
 
-/** Makes a task over objects that exist already. */
-export function addTask(session: Session, spec: Task["spec"], state: DurableTaskState): Task {
-  const inputs = new Set<DataObject>();
-  for (const { object: id } of spec.inputs) {
+function addOutputs(session: Session, spec: TaskSpec): void {
+  for (const output of spec.outputs)
+    session.objects.add(newObject(session, output.object, output, spec.id, { kind: "pending" }));
+}
+
+/** Does the server itself have all that these tasks read, so that they are ready until they run? */
+function isReadyNow(session: Session, { task, vary }: TaskArray): boolean {
+  if (task.cache === true || vary.some(({ at }) => at[0] === "input")) return false;
+  return task.inputs.every(({ object: id }) => {
     const object = session.objects.get(id);
-    if (!object) throw new Error(`task ${session.id}/${spec.id} has the input ${id}, which does not exist`);
-    inputs.add(object);
+    if (!object) return false;
+    return (
+      object.producer === undefined || (object.state.kind === "finished" && object.state.data !== undefined)
+    );
+  });
+}
+
+/** Counts an array's tasks among the consumers of what they read; those that cannot be virtual are expanded. */
+export function enterArray(array: ArrayState, changes: Changes | undefined): void {
+  if (array.isReady) {
+    for (const input of inputsOf(array.session, array.spec.task)) input.openConsumers += array.count;
+    changes?.arrays.push(array);
+    return;
   }
-  const task: Task = {
-    session,
-    spec,
-    state,
-    inputs: [...inputs],
-    crashes: 0,
-    failures: 0,
-    starved: 0,
-    logged: false,
-    replacedBy: undefined,
-    curves: undefined,
-    revision: 0,
-    counted: undefined,
-    mustRun: false,
-    inputsChanged: false,
-  };
-  session.tasks.set(spec.id, task);
+  for (let index = 0; index < array.count; index++) {
+    const task = array.get(index);
+    addConsumer(task);
+    changes?.opened.push(task);
+  }
+}
+
+export function addConsumer(task: Task): void {
+  for (const input of task.inputs) {
+    input.openConsumers++;
+    input.consumers.add(task);
+  }
+}
+
+/** Makes a task over objects that exist already. */
+export function addTask(session: Session, spec: TaskSpec, state: DurableTaskState): Task {
+  const task = new Task(session, spec, state);
+  session.tasks.add(task);
   if (spec.replaces !== undefined) replace(session, spec.replaces, spec.id);
-  for (const input of inputs) input.consumers.push(task);
   return task;
 }
 
@@ -259,8 +266,34 @@ export function applyFailed(
 
 function cancelOpen(session: Session, changes: Changes): void {
   // By number: the order of the set is another one after a snapshot, and the settled log must be the same.
-  const others = [...session.open].toSorted((a, b) => a.spec.id - b.spec.id);
-  for (const other of others) cancelTask(other, changes);
+  const others: (Task | Run)[] = [];
+  for (const task of session.open) if (!task.array) others.push(task);
+  for (const array of session.tasks.arrays) others.push(...openRuns(array, 0, array.count));
+  const first = (each: Task | Run): number =>
+    each instanceof Task ? each.spec.id : each.array.first + each.from;
+  others.sort((a, b) => first(a) - first(b));
+  for (const other of others) {
+    if (other instanceof Task) cancelTask(other, changes);
+    else sweep(other, changes);
+  }
+}
+
+/** Open tasks of a part of an array: those that are virtual in runs. */
+function openRuns(array: ArrayState, from: number, to: number): (Task | Run)[] {
+  return [...array.openRuns(from, to)].map((each) => (each instanceof Task ? each : { array, ...each }));
+}
+
+/** Cancels virtual tasks: nothing is known of them but that they are no more. */
+function sweep(run: Run, changes: Changes): void {
+  const { array, from, count } = run;
+  const { session } = array;
+  array.sweep(from, count);
+  for (let index = from; index < from + count; index++) session.settled.push(asTaskId(array.first + index));
+  for (const input of inputsOf(session, array.spec.task)) {
+    input.openConsumers -= count;
+    dropIfUnneeded(input, changes);
+  }
+  changes.swept.push(run);
 }
 
 export function applyReleased(
@@ -281,9 +314,9 @@ export function applyReopened(task: Task, objects: readonly ObjectId[], changes:
   if (task.state.kind !== "open") {
     moveTask(task, { kind: "open", attempt: task.state.attempt, governor: undefined });
     task.session.open.add(task);
-    for (const input of task.inputs) input.openConsumers++;
+    addConsumer(task);
     changes.opened.push(task);
-  }
+  } else for (const input of task.inputs) input.consumers.add(task);
   for (const output of outputsOf(task)) {
     if (!objects.includes(output.id)) continue;
     output.state = { kind: "pending" };
@@ -301,13 +334,26 @@ export function applyLost(object: DataObject, changes: Changes): void {
   abortConsumers([object], object.producer, changes);
 }
 
-export function applyCancelled(session: Session, tasks: readonly TaskId[], changes: Changes): void {
+export function applyCancelled(
+  session: Session,
+  { tasks, ranges = [] }: Extract<ServerRecord, { type: "cancelled" }>,
+  changes: Changes,
+): void {
   const cancelled: Task[] = [];
-  for (const id of tasks) {
-    const task = session.tasks.get(id);
-    if (task?.state.kind !== "open") continue;
+  const cancelOne = (task: Task | undefined): void => {
+    if (task?.state.kind !== "open") return;
     cancelTask(task, changes);
     cancelled.push(task);
+  };
+  for (const id of tasks) cancelOne(session.tasks.get(id));
+  for (const [first, count] of ranges) {
+    const array = session.tasks.arrayOf(first);
+    if (!array) throw new Error(`record for array ${session.id}/${first}, which does not exist`);
+    const from = first - array.first;
+    for (const each of openRuns(array, from, from + count)) {
+      if (each instanceof Task) cancelOne(each);
+      else sweep(each, changes);
+    }
   }
   for (const task of cancelled) abortConsumers(outputsOf(task), task.spec.id, changes);
 }
@@ -322,7 +368,8 @@ function cancelTask(task: Task, changes: Changes): void {
 function abortConsumers(objects: Iterable<DataObject>, cause: TaskId, changes: Changes): void {
   const work = [...objects];
   for (let object = work.pop(); object; object = work.pop()) {
-    for (const consumer of object.consumers) {
+    // By number, for the same settled log after a restart.
+    for (const consumer of [...object.consumers].toSorted((a, b) => a.spec.id - b.spec.id)) {
       if (consumer.state.kind !== "open") continue;
       moveTask(consumer, { kind: "aborted", attempt: consumer.state.attempt, cause });
       settle(consumer, changes);
@@ -340,8 +387,10 @@ function settle(task: Task, changes: Changes): void {
   if (!finishedAgain) session.settled.push(task.spec.id);
   task.logged = task.state.kind === "finished";
   changes.settled.push(task);
+  session.tasks.touch(task);
   for (const input of task.inputs) {
     input.openConsumers--;
+    input.consumers.delete(task);
     dropIfUnneeded(input, changes);
   }
 }
@@ -358,6 +407,10 @@ function failOutputs(task: Task, cause: TaskId, changes: Changes): void {
 }
 
 export function dropIfUnneeded(object: DataObject, changes: Changes): void {
+  if (object.producer !== undefined && object.openConsumers === 0) {
+    const maker = object.session.tasks.there(object.producer);
+    if (maker) object.session.tasks.touch(maker);
+  }
   if (isNeeded(object) || object.state.kind !== "finished") return;
   // A constant stays in the server for the rebuilding of lost objects; its copies on governors may go.
   if (object.producer !== undefined) object.state = { kind: "removed" };

@@ -12,6 +12,8 @@ import { historyItem } from "./history.ts";
 import { Cache } from "./cache.ts";
 import { loadItem, snapshotItems } from "./snapshot.ts";
 import { moveTask, type KnownGovernor, type Session, type Task } from "./state.ts";
+import { SettledLog } from "./settled-log.ts";
+import { Folding, ObjectTable, TaskTable } from "./tables.ts";
 import type { ServerRecord } from "./types.ts";
 import {
   applySubmit,
@@ -40,6 +42,8 @@ export class DurableState {
   readonly governors: Map<GovernorId, KnownGovernor> = new Map();
   readonly governorByIdentity: Map<string, KnownGovernor> = new Map();
   readonly cache: Cache = new Cache();
+  /** Without hooks of a live side, tasks of arrays are folded before the next record. */
+  readonly folding: Folding = new Folding();
   nextSession: SessionId = asSessionId(1);
   nextGovernor: GovernorId = asGovernorId(1);
 
@@ -55,6 +59,7 @@ export class DurableState {
   }
 
   apply(record: ServerRecord): Changes {
+    if (!this.folding.hooks) this.folding.fold();
     const changes = noChanges();
     switch (record.type) {
       case "session.opened":
@@ -70,11 +75,7 @@ export class DurableState {
           maxFails: record.maxFails,
           created: record.created,
           user: record.user,
-          tasks: new Map(),
-          objects: new Map(),
-          submitKeys: new Set(),
-          settled: [],
-          open: new Set(),
+          ...this.emptySession(),
           failed: 0,
           failure: undefined,
         });
@@ -130,7 +131,7 @@ export class DurableState {
         break;
       }
       case "cancelled":
-        applyCancelled(this.session(record.session), record.tasks, changes);
+        applyCancelled(this.session(record.session), record, changes);
         break;
       case "unkept": {
         const session = this.session(record.session);
@@ -170,6 +171,15 @@ export class DurableState {
     return changes;
   }
 
+  emptySession(): Pick<Session, "tasks" | "objects" | "submitKeys" | "settled" | "open"> {
+    return {
+      tasks: new TaskTable(this.folding),
+      objects: new ObjectTable(),
+      submitKeys: new Set(),
+      settled: new SettledLog(),
+      open: new Set(),
+    };
+  }
   addSession(session: Session): void {
     this.sessions.set(session.id, session);
     this.sessionByKey.set(session.key, session);
@@ -198,6 +208,7 @@ export class DurableState {
   }
   /** Takes one item of a snapshot, in the order of `dump`. */
   load(item: unknown): void {
+    this.folding.fold();
     loadItem(this, item);
   }
 }

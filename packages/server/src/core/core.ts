@@ -8,7 +8,7 @@ import { movePhase, type LiveTask } from "./live.ts";
 import { nearest, type Spot } from "./locality.ts";
 import { answerFetch, answerNext, handleRequest } from "./requests.ts";
 import { schedule, type Snapshot } from "./schedule.ts";
-import type { DataObject } from "./state.ts";
+import { openCount, type DataObject } from "./state.ts";
 import type { DraftInput, ServerConfig, ServerInput, ServerStep } from "./types.ts";
 
 /** How often the core looks at leases, milliseconds. */
@@ -117,7 +117,7 @@ export class ServerCore {
       if (!session.detached && away >= k.config.sessionLeaseMs) {
         k.log("warn", `session ${session.id} (${session.name}) is closed: its client is gone`);
         k.commit({ type: "session.closed", session: session.id });
-      } else if (session.detached && session.ttlS !== undefined && session.open.size === 0) {
+      } else if (session.detached && session.ttlS !== undefined && openCount(session) === 0) {
         if (away < session.ttlS * 1000) continue;
         k.log(
           "info",

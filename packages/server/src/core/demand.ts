@@ -8,7 +8,7 @@ export interface Demand {
 }
 
 /** Undefined when any governor will do. */
-export function demandOf(spec: TaskSpec): Demand | undefined {
+export function demandOf(spec: Pick<TaskSpec, "labels" | "work">): Demand | undefined {
   const labels = Object.entries(spec.labels ?? {}).toSorted(([a], [b]) => (a < b ? -1 : 1));
   const environment = spec.work.type === "execute" ? spec.work.environment : undefined;
   const executor = spec.work.type === "custom" ? executorOf(spec.work.method) : undefined;

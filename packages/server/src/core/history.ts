@@ -6,7 +6,7 @@ import {
   type TaskState,
   type UserAttributes,
 } from "@rain/protocol";
-import type { Session } from "./state.ts";
+import type { Session, Task } from "./state.ts";
 
 /** Longer texts of the attributes are not kept, and nothing when the rest is still longer than `limits.userBytes`. */
 const LONGEST_TEXT = 1_024;
@@ -15,9 +15,13 @@ const LONGEST_TEXT = 1_024;
 export function historyItem(session: Session): HistoryItem {
   const none = taskStates.map((state): [TaskState, number] => [state, 0]);
   const counts = Object.fromEntries(none) as Record<TaskState, number>;
-  for (const { state, replacedBy } of session.tasks.values()) {
-    if (replacedBy === undefined) counts[state.kind === "open" ? "cancelled" : state.kind]++;
-  }
+  const count = (kind: Task["state"]["kind"], by: number): void => {
+    counts[kind === "open" ? "cancelled" : kind] += by;
+  };
+  for (const { state, replacedBy } of session.tasks.expandedOnes())
+    if (replacedBy === undefined) count(state.kind, 1);
+  for (const array of session.tasks.arrays)
+    for (const { kind, isReplaced, count: many } of array.folded()) if (!isReplaced) count(kind, many);
   const { id, name, created } = session;
   return { session: id, name, created, counts, user: session.user && withoutLong(session.user) };
 }

@@ -1,17 +1,21 @@
 import {
+  asTaskId,
   toWireError,
   type AttemptRef,
   type Digest,
   type GovernorId,
+  type ObjectId,
   type ObjectRef,
   type RainError,
   type ReplyOf,
   type RequestType,
   type ServerToGovernor,
+  type SessionId,
+  type TaskSpec,
 } from "@rain/protocol";
 import { clearAhead, promote, putAhead } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";
-import type { Changes } from "./apply-tasks.ts";
+import { outputsOf, type Changes, type Run } from "./apply-tasks.ts";
 import { CacheUse } from "./cache-use.ts";
 import { Copies } from "./copies.ts";
 import { classOf } from "./kinds.ts";
@@ -29,9 +33,12 @@ import {
 import { Reading, type Spot } from "./locality.ts";
 import { Parked } from "./parked.ts";
 import { Places } from "./places.ts";
+import { LAST_LEVEL, ReadyArray } from "./queue.ts";
 import { minus, plus, toAmounts } from "./resources.ts";
 import { Rows } from "./rows.ts";
 import type { DataObject, Session, Task } from "./state.ts";
+import type { FoldHooks } from "./tables.ts";
+import type { ArrayState } from "./task-array.ts";
 import type { ServerConfig, ServerEffect, ServerRecord, ServerStep } from "./types.ts";
 
 /**
@@ -61,6 +68,40 @@ export class Kernel {
     this.durable = durable;
     this.now = now;
     this.startedAt = now;
+    durable.folding.hooks = this.#foldHooks();
+  }
+
+  /** The live side of a task that is expanded, and of one that is taken back. */
+  #foldHooks(): FoldHooks {
+    return {
+      expanded: (task) => {
+        if (task.state.kind === "open") this.#enterExpanded(task);
+        else for (const object of outputsOf(task)) this.copies.update(object);
+      },
+      mayFold: (task) => {
+        if (task.spec.outputs.some(({ object }) => this.#isFetched(task.session, object))) return false;
+        const live = this.live.tasks.get(task);
+        const array = task.array && this.live.arrays.get(task.array);
+        // Without its array's live side, which comes later, it is as good as virtual.
+        if (!live) return task.state.kind !== "open" || !array;
+        return live.inArray === true && array?.isHead(live) !== true;
+      },
+      folding: (task) => {
+        const live = this.live.tasks.get(task);
+        if (live) live.class.tasks--;
+        this.live.tasks.delete(task);
+        if (task.state.kind === "open") return;
+        // The server has the bytes itself: nobody else needs to.
+        for (const object of outputsOf(task)) {
+          this.copies.dropEverywhere(object);
+          this.live.available.delete(object);
+        }
+      },
+    };
+  }
+  #isFetched({ objects }: Session, id: ObjectId): boolean {
+    const object = objects.there(id);
+    return object !== undefined && this.live.fetches.has(object);
   }
 
   // ------------------------------------------------------------------------------------------------ the step
@@ -94,6 +135,7 @@ export class Kernel {
   takeStep(wakeAt: number | undefined): ServerStep {
     for (const session of this.#logsToServe) this.parked.serveNext(session);
     this.#logsToServe.clear();
+    this.durable.folding.fold();
     this.copies.sendDrops();
     const step = { records: this.#records, effects: this.#effects, wakeAt };
     this.#records = [];
@@ -110,34 +152,45 @@ export class Kernel {
 
   /** Builds the live side of a durable state that was read from the journal. */
   rebuild(): void {
-    for (const session of this.durable.sessions.values()) {
-      this.openSession(session);
-      for (const task of session.tasks.values()) {
-        task.revision = 0;
-        task.counted = undefined;
-      }
-      for (const object of session.objects.values()) {
-        if (object.state.kind !== "finished") continue;
-        this.#countConstant(object, 1);
-        const { origin, data } = object.state;
-        const holder = origin !== undefined && !data ? this.#awaitedGovernor(origin) : undefined;
-        if (holder) this.copies.add(object, holder);
-        this.copies.update(object);
-      }
-      this.#enter([...session.open]);
-      for (const task of session.tasks.values()) if (task.revision === 0) this.show(task);
-      for (const task of session.open) {
-        // Its governor is awaited for the length of a lease, and may still have it.
-        if (task.state.kind === "open" && task.state.governor !== undefined) {
-          const governor = this.#awaitedGovernor(task.state.governor);
-          if (!governor) continue;
-          this.hold(governor, task, task.state.attempt, task.state.ahead);
-          this.resumeAttempt(task, governor);
-        }
-      }
-    }
+    this.durable.folding.fold();
+    for (const session of this.durable.sessions.values()) this.#rebuildSession(session);
     for (const { sha256 } of this.durable.datastores.all()) this.#countBlob(sha256, 1);
     this.dirty = true;
+  }
+
+  #rebuildSession(session: Session): void {
+    const { rows } = this.openSession(session);
+    for (const object of session.objects.expandedOnes()) {
+      if (object.state.kind !== "finished") continue;
+      this.#countConstant(object, 1);
+      const { origin, data } = object.state;
+      const holder = origin !== undefined && !data ? this.#awaitedGovernor(origin) : undefined;
+      if (holder) this.copies.add(object, holder);
+      this.copies.update(object);
+    }
+    const arrays = [...session.tasks.arrays];
+    const isReady = ({ array }: Task): boolean => array?.isReady === true;
+    const open = [...session.open].filter((task) => !isReady(task));
+    this.#enterByNumber(
+      open,
+      arrays.filter((array) => array.isReady),
+    );
+    for (const array of arrays) {
+      for (const { from, count, kind, isReplaced } of array.folded()) {
+        const state = isReplaced ? undefined : kind === "open" ? "ready" : kind;
+        rows.showNew(asTaskId(array.first + from), count, state);
+      }
+    }
+    for (const task of session.tasks.expandedOnes()) if (rows.revisionOf(task.spec.id) === 0) this.show(task);
+    for (const task of session.open) {
+      // Its governor is awaited for the length of a lease, and may still have it.
+      if (task.state.kind === "open" && task.state.governor !== undefined) {
+        const governor = this.#awaitedGovernor(task.state.governor);
+        if (!governor) continue;
+        this.hold(governor, task, task.state.attempt, task.state.ahead);
+        this.resumeAttempt(task, governor);
+      }
+    }
   }
 
   #react(changes: Changes): void {
@@ -157,7 +210,12 @@ export class Kernel {
       this.parked.serveFetches(object);
     }
     for (const task of changes.settled) this.#leave(task);
-    this.#enter(changes.opened);
+    for (const run of changes.swept) this.#sweep(run);
+    for (const { session, first, count } of changes.arrays)
+      this.openSession(session).rows.showNew(first, count, "ready");
+    if (changes.arrays.length > 0 || changes.opened.some(({ array }) => array))
+      this.#enterByNumber(changes.opened, changes.arrays);
+    else this.#enter(changes.opened);
     for (const task of changes.released) this.#backToQueue(task);
     for (const object of changes.unneeded) this.copies.dropEverywhere(object);
     for (const object of changes.failedObjects) {
@@ -165,16 +223,16 @@ export class Kernel {
       this.parked.serveFetches(object);
     }
     this.#showChanges(changes);
-    if (changes.settled.length > 0 || changes.released.length > 0 || changes.opened.length > 0) {
-      this.dirty = true;
-    }
+    const lists = [changes.settled, changes.swept, changes.released, changes.opened, changes.arrays];
+    if (lists.some(({ length }) => length > 0)) this.dirty = true;
   }
 
   /** Rows show more than the states of tasks: what became of outputs and metrics, and whether they count. */
   #showChanges(changes: Changes): void {
     const shown = new Set<Task>([...changes.replaced, ...changes.measured]);
     for (const object of [...changes.lost, ...changes.unneeded, ...changes.failedObjects]) {
-      const producer = object.producer === undefined ? undefined : object.session.tasks.get(object.producer);
+      const producer =
+        object.producer === undefined ? undefined : object.session.tasks.there(object.producer);
       if (producer) shown.add(producer);
     }
     for (const task of shown) this.show(task);
@@ -197,7 +255,7 @@ export class Kernel {
       const entry: LiveTask = {
         task,
         session,
-        class: classOf(this.live, task, session),
+        class: classOf(this.live, task.spec, task.session.id, session),
         phase: { kind: "waiting", missing: this.#missing(task) },
         level: 0,
         order: this.live.order++,
@@ -215,6 +273,78 @@ export class Kernel {
       this.live,
     );
     for (const entry of entered) this.readyIfComplete(entry);
+  }
+
+  /** Tasks and arrays become older in the order of their numbers. */
+  #enterByNumber(tasks: readonly Task[], arrays: readonly ArrayState[]): void {
+    const sorted = tasks.toSorted((a, b) => a.spec.id - b.spec.id);
+    let at = 0;
+    for (const array of arrays.toSorted((a, b) => a.first - b.first)) {
+      const start = at;
+      while ((sorted[at]?.spec.id ?? Infinity) < array.first) at++;
+      this.#enter(sorted.slice(start, at));
+      this.#enterArray(array);
+    }
+    this.#enter(sorted.slice(at));
+  }
+
+  /** The tasks of an array that are ready from the start, as one entry of their queue. */
+  #enterArray(array: ArrayState): void {
+    const session = this.openSession(array.session);
+    const fields = {
+      array,
+      session,
+      class: classOf(this.live, array.spec.task, array.session.id, session),
+      since: this.now,
+      order: this.live.order,
+    };
+    this.live.order += array.count;
+    const ready = new ReadyArray(fields, (index) => this.live.tasks.get(array.get(index)));
+    this.live.arrays.set(array, ready);
+    // Some may have been expanded already, by a task of the same submit or in the journal.
+    const waiting: Task[] = [];
+    let inArray = array.virtual;
+    for (const task of array.expanded.values()) {
+      if (task.state.kind !== "open") continue;
+      this.#enterExpanded(task);
+      if (task.state.attempt === 0 && !task.mustRun) inArray++;
+      else waiting.push(task);
+    }
+    ready.class.queue.pushArray(ready, inArray + waiting.length);
+    this.dirty = true;
+    for (const task of waiting) {
+      // Not as one of the others: an input of it may be missing.
+      const entry = this.live.tasks.get(task);
+      if (!entry) continue;
+      movePhase(entry, { kind: "waiting", missing: this.#missing(task) });
+      this.readyIfComplete(entry);
+    }
+    assignLevels([...array.expanded.values()], this.live);
+  }
+
+  /** An open task of an array was virtual until now: it is ready as one of the others. */
+  #enterExpanded(task: Task): void {
+    const ready = task.array && this.live.arrays.get(task.array);
+    if (!ready || this.live.tasks.has(task)) return; // it comes with its array
+    this.live.tasks.set(task, {
+      task,
+      session: ready.session,
+      class: ready.class,
+      phase: { kind: "ready", since: ready.since },
+      level: LAST_LEVEL,
+      order: ready.order + (task.spec.id - ready.array.first),
+      entry: 0,
+      inArray: true,
+    });
+    ready.class.tasks++;
+  }
+
+  /** Virtual tasks are no more. */
+  #sweep({ array, from, count }: Run): void {
+    const ready = this.live.arrays.get(array);
+    ready?.class.queue.leaveMany(count);
+    this.#logsToServe.add(array.session);
+    this.openSession(array.session).rows.showMany(asTaskId(array.first + from), count, "cancelled");
   }
 
   #missing(task: Task): number {
@@ -369,7 +499,11 @@ export class Kernel {
       this.#leave(task);
       this.#logsToServe.delete(session);
     }
-    for (const object of session.objects.values()) {
+    for (const array of session.tasks.arrays) {
+      this.live.arrays.get(array)?.class.queue.leaveMany(array.virtual);
+      this.live.arrays.delete(array);
+    }
+    for (const object of session.objects.expandedOnes()) {
       this.copies.dropEverywhere(object);
       this.live.available.delete(object);
       this.#countConstant(object, -1);

@@ -1,15 +1,14 @@
-import type { TaskSpec } from "@rain/protocol";
+import type { SessionId, TaskSpec } from "@rain/protocol";
 import { demandKey, demandOf } from "./demand.ts";
 import { newClass, type Live, type LiveSession, type ResourceClass } from "./live.ts";
 import { ReadyQueue } from "./queue.ts";
 import { classKey, toAmounts } from "./resources.ts";
-import type { Task } from "./state.ts";
 
 /**
  * Tasks of a kind are taken to run for about the same time: they were made at the same line of a script, run the same
  * program, and their names are the same up to the first digit.
  */
-function kindOf({ work, name, origin }: TaskSpec): string {
+function kindOf({ work, name, origin }: Pick<TaskSpec, "work" | "name" | "origin">): string {
   const digit = name?.search(/\d/) ?? -1;
   const stem = digit < 0 ? (name ?? "") : (name ?? "").slice(0, digit);
   return `${origin ?? ""}|${programOf(work)}|${stem.slice(0, LONGEST_STEM)}`;
@@ -31,12 +30,17 @@ const KINDS = 32;
 const LOOK_EACH = 100;
 
 /** The class of a task. Whatever asks for the same, in sessions without a limit of their own, has the same shape. */
-export function classOf(live: Live, task: Task, session: LiveSession): ResourceClass {
-  const request = toAmounts(task.spec.request);
-  const demand = demandOf(task.spec);
+export function classOf(
+  live: Live,
+  spec: Pick<TaskSpec, "request" | "labels" | "work" | "name" | "origin">,
+  id: SessionId,
+  session: LiveSession,
+): ResourceClass {
+  const request = toAmounts(spec.request);
+  const demand = demandOf(spec);
   const gate = session.parallelism === undefined ? undefined : session;
-  const shape = `${classKey(request)}${demandKey(demand)}${gate ? `@${task.session.id}` : ""}`;
-  const kind = kindOf(task.spec);
+  const shape = `${classKey(request)}${demandKey(demand)}${gate ? `@${id}` : ""}`;
+  const kind = kindOf(spec);
   const known = live.classes.get(shape + kind);
   if (known) return known;
   const isOther = !hasPlace(live, shape);
@@ -54,7 +58,7 @@ function hasPlace(live: Live, shape: string): boolean {
   if ((live.kinds.get(shape) ?? 0) < KINDS) return true;
   if (live.order % LOOK_EACH !== 0) return false;
   for (const [key, of] of live.classes) {
-    if (of.shape !== shape || of.tasks > 0) continue;
+    if (of.shape !== shape || of.tasks > 0 || of.queue.size > 0) continue;
     live.classes.delete(key);
     live.kinds.set(shape, (live.kinds.get(shape) ?? 0) - 1);
   }

@@ -38,7 +38,7 @@ export function assignLevels(tasks: readonly Task[], live: Live): void {
     setLevel(entry, level);
     for (const input of entry.task.inputs) {
       if (input.producer === undefined) continue;
-      const producer = input.session.tasks.get(input.producer);
+      const producer = input.session.tasks.there(input.producer);
       const above = producer && live.tasks.get(producer);
       if (above && above.level <= level + expectedMs(entry.class)) work.push(above);
     }

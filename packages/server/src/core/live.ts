@@ -10,10 +10,11 @@ import type {
 } from "@rain/protocol";
 import type { Demand } from "./demand.ts";
 import type { Room } from "./places.ts";
-import type { ReadyQueue } from "./queue.ts";
+import type { ReadyArray, ReadyQueue } from "./queue.ts";
 import type { Amounts } from "./resources.ts";
 import type { Rows } from "./rows.ts";
 import type { DataObject, Session, Task } from "./state.ts";
+import type { ArrayState } from "./task-array.ts";
 import type { ConnectionId } from "./types.ts";
 
 /**
@@ -53,6 +54,8 @@ export interface LiveTask {
   readonly order: number;
   /** Place in the ready queue: see `ReadyQueue`. */
   entry: number;
+  /** It is ready as one of its array's, and has not left the queue since. */
+  inArray?: boolean | undefined;
 }
 
 /** Changes the phase of a task and keeps its class's queue and its row right. The only place that does. */
@@ -268,6 +271,8 @@ export class Live {
   readonly available: Set<DataObject> = new Set();
   /** Parked `fetch` requests. */
   readonly fetches: Map<DataObject, Waiter[]> = new Map();
+  /** Ready tasks of arrays: in the queues as one each. */
+  readonly arrays: Map<ArrayState, ReadyArray> = new Map();
   /** Number of constants and versions of datastores that use an uploaded blob. */
   readonly blobs: Map<Digest, number> = new Map();
   order = 0;

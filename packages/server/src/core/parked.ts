@@ -62,8 +62,9 @@ export class Parked {
   closeSession(session: Session): void {
     const gone = new RainError("session-closed", `session ${session.id} (${session.name}) was closed`);
     for (const waiter of this.#k.live.sessions.get(session)?.next ?? []) this.#k.error(waiter, gone);
-    for (const object of session.objects.values()) {
-      for (const waiter of this.#k.live.fetches.get(object) ?? []) this.#k.error(waiter, gone);
+    for (const [object, waiters] of this.#k.live.fetches) {
+      if (object.session !== session) continue;
+      for (const waiter of waiters) this.#k.error(waiter, gone);
       this.#k.live.fetches.delete(object);
     }
   }

@@ -1,8 +1,14 @@
+import type { TaskSpec } from "@rain/protocol";
 import { Heap } from "./heap.ts";
-import { expectedMs, type LiveTask } from "./live.ts";
+import { expectedMs, type LiveSession, type LiveTask, type ResourceClass } from "./live.ts";
+import type { ArrayState } from "./task-array.ts";
 
 /** What the order of tasks goes by. */
-type Ranked = Pick<LiveTask, "task" | "level" | "order">;
+interface Ranked {
+  readonly task: { readonly spec: Pick<TaskSpec, "priority"> };
+  readonly level: number;
+  readonly order: number;
+}
 
 /** Within a class: larger user priority, then longer path to the end of the graph, then earlier submit. */
 function isBeforeInClass(a: Ranked, b: Ranked): boolean {
@@ -26,10 +32,66 @@ export function isBefore(a: LiveTask, b: LiveTask): boolean {
   return a.order < b.order;
 }
 
+/** Level of a task whose outputs nobody reads. */
+export const LAST_LEVEL = 0;
+
+/**
+ * The ready tasks of an array, as one entry of the queue: the place of the first of them. It gives them one after
+ * another, and each is expanded when it comes to the top.
+ */
+export class ReadyArray {
+  readonly array: ArrayState;
+  readonly class: ResourceClass;
+  readonly session: LiveSession;
+  readonly since: number;
+  /** Age of its first task. */
+  readonly order: number;
+  readonly #liveOf: (index: number) => LiveTask | undefined;
+  /** Tasks before this one are not ready as the array's. */
+  #next = 0;
+  #head: LiveTask | undefined;
+
+  /** `liveOf` expands a task, if it is virtual, and answers its live side, if it is open. */
+  constructor(
+    fields: Pick<ReadyArray, "array" | "class" | "session" | "since" | "order">,
+    liveOf: (index: number) => LiveTask | undefined,
+  ) {
+    this.array = fields.array;
+    this.class = fields.class;
+    this.session = fields.session;
+    this.since = fields.since;
+    this.order = fields.order;
+    this.#liveOf = liveOf;
+  }
+
+  /** The first of them; undefined when there is none. */
+  head(): LiveTask | undefined {
+    if (this.#head?.inArray === true) return this.#head;
+    this.#head = undefined;
+    for (; this.#next < this.array.count; this.#next++) {
+      const form = this.array.formAt(this.#next);
+      if (form !== "virtual" && form !== "expanded") continue;
+      const live = this.#liveOf(this.#next);
+      if (live?.inArray !== true) continue;
+      this.#head = live;
+      return live;
+    }
+    return undefined;
+  }
+  isHead(live: LiveTask | undefined): boolean {
+    return live !== undefined && live === this.#head;
+  }
+}
+
 /** A place in the queue, by the level of its time; stale when the task's `entry` has moved on. */
 interface Place extends Ranked {
   readonly live: LiveTask;
   readonly entry: number;
+  readonly array?: undefined;
+}
+/** The place of the first ready task of an array, or of one that was before it. */
+interface ArrayPlace extends Ranked {
+  readonly array: ReadyArray;
 }
 
 /**
@@ -37,7 +99,7 @@ interface Place extends Ranked {
  * leaving the queue costs nothing.
  */
 export class ReadyQueue {
-  readonly #heap = new Heap<Place>(isBeforeInClass);
+  readonly #heap = new Heap<Place | ArrayPlace>(isBeforeInClass);
   #size = 0;
 
   /** Tasks that are ready. */
@@ -52,16 +114,34 @@ export class ReadyQueue {
     this.#heap.push({ live, entry, task, level, order });
   }
 
+  /** So many tasks of this array are ready. */
+  pushArray(array: ReadyArray, count: number): void {
+    this.#size += count;
+    this.#heap.push({ array, task: { spec: array.array.spec.task }, level: LAST_LEVEL, order: array.order });
+  }
+
   /** The task leaves the queue for a state other than ready. */
   leave(live: LiveTask): void {
     live.entry++;
+    live.inArray = undefined;
     this.#size--;
+  }
+  /** So many virtual tasks of an array are ready no more. */
+  leaveMany(count: number): void {
+    this.#size -= count;
   }
 
   peek(): LiveTask | undefined {
     for (let top = this.#heap.top; top; top = this.#heap.top) {
-      if (top.entry === top.live.entry) return top.live;
-      this.#heap.removeTop();
+      if (top.array) {
+        const head = top.array.head();
+        if (head?.order === top.order) return head;
+        this.#heap.removeTop();
+        if (head) this.#heap.push({ ...top, order: head.order });
+      } else {
+        if (top.entry === top.live.entry) return top.live;
+        this.#heap.removeTop();
+      }
     }
     return undefined;
   }

@@ -17,7 +17,7 @@ import { explain } from "./explain.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Waiter } from "./live.ts";
 import { historyPage, resultsPage } from "./results.ts";
-import { isNeeded, type DataObject, type Session, type Task } from "./state.ts";
+import { isNeeded, openCount, type DataObject, type Session, type Task } from "./state.ts";
 import { checkSubmit } from "./submit.ts";
 import type { ConnectionId, CoreRequest, Submit } from "./types.ts";
 import { governorView, objectView, sessionView, taskState, taskView } from "./views.ts";
@@ -214,11 +214,12 @@ function openSession(k: Kernel, waiter: Waiter, request: RequestOf<"session.open
 
 function describeSession(k: Kernel, request: RequestOf<"session.describe">): ReplyOf<"session.describe"> {
   const session = theSession(k, request.session);
-  const ids = [...session.tasks.keys()].filter((id) => id >= request.from).toSorted((a, b) => a - b);
+  const ids = session.tasks.idsFrom(request.from, request.max + 1);
   const page = ids.slice(0, request.max).map((id) => theTask(session, id));
   const objects: DataObject[] = [];
   if (request.from === 0) {
-    for (const object of session.objects.values()) if (object.producer === undefined) objects.push(object);
+    for (const object of session.objects.expandedOnes())
+      if (object.producer === undefined) objects.push(object);
   }
   for (const task of page) objects.push(...outputsOf(task));
   const following = ids[request.max];
@@ -235,8 +236,8 @@ function submit(k: Kernel, waiter: Waiter, request: Submit): void {
     if (session.failure) throw sessionFailed(session);
     const problem = checkSubmit(session, request);
     if (problem) throw problem;
-    const { key, tasks, constants } = request;
-    k.commit({ type: "submitted", session: session.id, key, tasks, constants });
+    const { key, tasks, constants, arrays } = request;
+    k.commit({ type: "submitted", session: session.id, key, tasks, constants, ...(arrays && { arrays }) });
   }
   k.reply(waiter, "submit", {});
 }
@@ -259,6 +260,8 @@ function next(k: Kernel, waiter: Waiter, request: RequestOf<"next">): void {
 export function answerNext(k: Kernel, session: Session, waiter: Waiter & { readonly from: number }): void {
   const ids = session.settled.slice(waiter.from, waiter.from + limits.nextItems);
   const items = ids.map((id): SettledItem => {
+    const kind = session.tasks.arrayOf(id)?.kindOf(id);
+    if (kind === "finished" || kind === "cancelled") return { task: id, state: kind };
     const { state } = theTask(session, id);
     switch (state.kind) {
       case "failed":
@@ -273,7 +276,7 @@ export function answerNext(k: Kernel, session: Session, waiter: Waiter & { reado
     }
   });
   const failure = session.failure;
-  k.reply(waiter, "next", { from: waiter.from, items, outstanding: session.open.size, failure });
+  k.reply(waiter, "next", { from: waiter.from, items, outstanding: openCount(session), failure });
 }
 
 /** Answers a fetch, or says that it has to wait. */
@@ -325,9 +328,18 @@ function unkeep(k: Kernel, request: RequestOf<"unkeep">): void {
 
 function cancel(k: Kernel, request: RequestOf<"cancel">): void {
   const session = theSession(k, request.session);
-  const wanted = request.tasks?.map((id) => theTask(session, id)) ?? [...session.open];
-  const tasks = wanted.filter((task) => task.state.kind === "open").map((task) => task.spec.id);
-  if (tasks.length > 0) k.commit({ type: "cancelled", session: session.id, tasks });
+  if (request.tasks) {
+    const wanted = request.tasks.map((id) => theTask(session, id));
+    const tasks = wanted.filter((task) => task.state.kind === "open").map((task) => task.spec.id);
+    if (tasks.length > 0) k.commit({ type: "cancelled", session: session.id, tasks });
+    return;
+  }
+  const tasks = [...session.open].filter(({ array }) => !array).map((task) => task.spec.id);
+  const arrays = [...session.tasks.arrays].filter((array) => array.hasOpen);
+  const ranges = arrays.map(({ first, count }): [TaskId, number] => [first, count]);
+  if (tasks.length + ranges.length === 0) return;
+  const some = ranges.length > 0 ? { ranges } : {};
+  k.commit({ type: "cancelled", session: session.id, tasks, ...some });
 }
 
 function serverInfo(k: Kernel): ReplyOf<"server.info"> {

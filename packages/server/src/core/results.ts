@@ -27,16 +27,18 @@ export function resultsPage(k: Kernel, session: Session, request: RequestOf<"res
   const rows: ResultRow[] = [];
   let chars = 0;
   let more = false;
-  for (const task of table.after(cursor)) {
+  for (const id of table.after(cursor)) {
     more = rows.length >= request.max;
     if (more) break;
+    const task = session.tasks.get(id);
+    if (!task) throw new Error(`there is a row of task ${session.id}/${id}, which does not exist`);
     const row = resultRow(k, task);
     const length = JSON.stringify(row).length;
     more = rows.length > 0 && chars + length > PAGE_CHARS;
     if (more) break;
     rows.push(row);
     chars += length;
-    cursor = task.revision;
+    cursor = table.revisionOf(id);
   }
   return { rows, cursor, instance, more, counts: table.copyCounts() };
 }

@@ -1,21 +1,53 @@
-import { taskStates, type TaskCounts, type TaskState } from "@rain/protocol";
+import { asTaskId, taskStates, type TaskCounts, type TaskId, type TaskState } from "@rain/protocol";
 import type { Task } from "./state.ts";
 
-/** Stale entries are swept when they are more than the tasks and these. */
-const SLACK = 1_000;
+/** Revisions in one chunk of the log, and tasks in one page of the index. */
+const CHUNK = 4_096;
+const PAGE = 128;
+/** A chunk with fewer entries that count than this part of it is written anew without the others. */
+const SPARSE = 8;
+
+/** A part of the log: revision `first + i` is of task `ids[i]`, or of task `from + i`. */
+interface Chunk {
+  readonly first: number;
+  count: number;
+  /** Entries that are the last of their task. */
+  fresh: number;
+  ids: number[] | undefined;
+  from: number;
+  /** Those entries alone, when they are few: revisions in order. */
+  few: { readonly revision: number; readonly task: TaskId }[] | undefined;
+}
+
+/** What is known of tasks with numbers near one another; a revision of 0: nothing of its own. */
+interface Page {
+  readonly revisions: Float64Array;
+  /** State as which it is counted, from 1; 0: not counted. */
+  readonly counted: Uint8Array;
+}
+
+/** Tasks that were shown together, with revisions in the order of their numbers. */
+interface Block {
+  readonly task: number;
+  readonly count: number;
+  readonly revision: number;
+  readonly counted: number;
+}
 
 /**
  * The table of a session's tasks: how many are in each state, and in which order they changed last. Every change of
- * what a row shows gives the task the next revision; reading from a revision on costs what has changed since.
+ * what a row shows gives the task the next revision; reading from a revision on costs what has changed since. A task
+ * takes no object here, only its place in a few columns.
  */
 export class Rows {
   readonly counts: Record<TaskState, number>;
   /** The last revision given. */
   revision = 0;
-  /** Entries by rising revision. One is stale when its task has a newer revision. */
-  #revisions: number[] = [];
-  #tasks: Task[] = [];
-  #size = 0;
+  readonly #pages: Map<number, Page> = new Map();
+  /** By the number of the first task. */
+  readonly #blocks: Block[] = [];
+  /** By the number of the first revision, in chunks. */
+  readonly #chunks: (Chunk | undefined)[] = [];
 
   constructor() {
     const none = taskStates.map((state): [TaskState, number] => [state, 0]);
@@ -24,24 +56,114 @@ export class Rows {
 
   /** The row of this task changed. A task that was replaced has a row, and counts no more. */
   show(task: Task, state: TaskState): void {
-    const counted = task.replacedBy === undefined ? state : undefined;
-    if (task.counted !== counted) {
-      if (task.counted !== undefined) this.counts[task.counted]--;
-      if (counted !== undefined) this.counts[counted]++;
-      task.counted = counted;
-    }
-    if (task.revision === 0) this.#size++;
-    task.revision = ++this.revision;
-    this.#revisions.push(task.revision);
-    this.#tasks.push(task);
-    if (this.#tasks.length > 2 * this.#size + SLACK) this.#sweep();
+    this.#show(task.spec.id, task.replacedBy === undefined ? codeOf(state) : 0);
   }
 
-  #sweep(): void {
-    const isFresh = (task: Task, at: number): boolean => task.revision === this.#revisions[at];
-    const tasks = this.#tasks.filter(isFresh);
-    this.#revisions = tasks.map(({ revision }) => revision);
-    this.#tasks = tasks;
+  /** New rows of many tasks, all in this state; undefined: they are not counted. */
+  showNew(first: TaskId, count: number, state: TaskState | undefined): void {
+    const counted = state === undefined ? 0 : codeOf(state);
+    if (state !== undefined) this.counts[state] += count;
+    const block = { task: first, count, revision: this.revision + 1, counted };
+    this.#blocks.splice(this.#blockBefore(first) + 1, 0, block);
+    for (let done = 0; done < count;) {
+      const chunk = this.#chunkFor(asTaskId(first + done));
+      const room = Math.min(count - done, CHUNK - chunk.count);
+      for (let at = 0; at < room && chunk.ids; at++) chunk.ids.push(first + done + at);
+      chunk.count += room;
+      chunk.fresh += room;
+      this.revision += room;
+      done += room;
+    }
+  }
+
+  /** Many rows changed to this state. */
+  showMany(first: TaskId, count: number, state: TaskState): void {
+    const counted = codeOf(state);
+    for (let id = first as number; id < first + count; id++) this.#show(asTaskId(id), counted);
+  }
+
+  #show(id: TaskId, counted: number): void {
+    const page = this.#pageOf(id);
+    const at = id % PAGE;
+    const known = page.revisions[at] ?? 0;
+    const block = known === 0 ? this.#blockOf(id) : undefined;
+    const before = block ? block.counted : (page.counted[at] ?? 0);
+    if (before !== counted) {
+      const [was, is] = [taskStates[before - 1], taskStates[counted - 1]];
+      if (was !== undefined) this.counts[was]--;
+      if (is !== undefined) this.counts[is]++;
+    }
+    const old = block ? block.revision + (id - block.task) : known;
+    if (old > 0) this.#retire(old);
+    page.counted[at] = counted;
+    page.revisions[at] = this.#append(id);
+  }
+
+  #append(id: TaskId): number {
+    const chunk = this.#chunkFor(id);
+    chunk.ids?.push(id);
+    chunk.count++;
+    chunk.fresh++;
+    return ++this.revision;
+  }
+  /** The chunk of the next revision, with room for this task. */
+  #chunkFor(id: TaskId): Chunk {
+    const number = Math.floor(this.revision / CHUNK);
+    const known = this.#chunks[number];
+    if (!known) {
+      // Revisions start at 1: the first chunk begins with one that nobody has.
+      const first = this.revision + 1;
+      const made = { first, count: 0, fresh: 0, ids: undefined, from: id, few: undefined };
+      this.#chunks[number] = made;
+      return made;
+    }
+    if (!known.ids && known.from + known.count !== id) known.ids = idsOf(known);
+    return known;
+  }
+
+  /** This revision is not the last of its task any more. */
+  #retire(revision: number): void {
+    const number = Math.floor((revision - 1) / CHUNK);
+    const chunk = this.#chunks[number];
+    if (!chunk) return;
+    chunk.fresh--;
+    if (chunk.count < CHUNK) return;
+    if (chunk.fresh === 0) this.#chunks[number] = undefined;
+    else if (chunk.fresh * SPARSE < CHUNK && !chunk.few) {
+      chunk.few = [...this.#entries(chunk, chunk.first)].filter((each) => each.revision !== revision);
+      chunk.ids = undefined;
+    }
+  }
+
+  #pageOf(id: TaskId): Page {
+    const number = Math.floor(id / PAGE);
+    let page = this.#pages.get(number);
+    if (!page) {
+      page = { revisions: new Float64Array(PAGE), counted: new Uint8Array(PAGE) };
+      this.#pages.set(number, page);
+    }
+    return page;
+  }
+  #blockBefore(id: number): number {
+    let low = 0;
+    for (let high = this.#blocks.length; low < high;) {
+      const middle = (low + high) >> 1;
+      if ((this.#blocks[middle]?.task ?? 0) <= id) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+  #blockOf(id: TaskId): Block | undefined {
+    const block = this.#blocks[this.#blockBefore(id)];
+    return block && id < block.task + block.count ? block : undefined;
+  }
+
+  /** The revision of the last change of a task; 0 for one that has no row. */
+  revisionOf(id: TaskId): number {
+    const own = this.#pages.get(Math.floor(id / PAGE))?.revisions[id % PAGE] ?? 0;
+    if (own > 0) return own;
+    const block = this.#blockOf(id);
+    return block ? block.revision + (id - block.task) : 0;
   }
 
   copyCounts(): TaskCounts {
@@ -49,16 +171,26 @@ export class Rows {
   }
 
   /** Tasks with a revision above `since`, by rising revision. */
-  *after(since: number): Generator<Task, void> {
-    let low = 0;
-    for (let high = this.#revisions.length; low < high;) {
-      const middle = (low + high) >> 1;
-      if ((this.#revisions[middle] ?? 0) <= since) low = middle + 1;
-      else high = middle;
+  *after(since: number): Generator<TaskId, void> {
+    for (let number = Math.floor(since / CHUNK); number < this.#chunks.length; number++) {
+      const chunk = this.#chunks[number];
+      if (chunk) for (const { task } of this.#entries(chunk, since + 1)) yield task;
     }
-    for (let at = low; at < this.#tasks.length; at++) {
-      const task = this.#tasks[at];
-      if (task !== undefined && task.revision === this.#revisions[at]) yield task;
+  }
+  *#entries(chunk: Chunk, from: number): Generator<{ readonly revision: number; readonly task: TaskId }> {
+    if (chunk.few) {
+      for (const each of chunk.few)
+        if (each.revision >= from && this.revisionOf(each.task) === each.revision) yield each;
+      return;
+    }
+    for (let at = Math.max(0, from - chunk.first); at < chunk.count; at++) {
+      const task = asTaskId(chunk.ids?.[at] ?? chunk.from + at);
+      const revision = chunk.first + at;
+      if (this.revisionOf(task) === revision) yield { revision, task };
     }
   }
 }
+
+const codeOf = (state: TaskState): number => taskStates.indexOf(state) + 1;
+
+const idsOf = ({ from, count }: Chunk): number[] => Array.from({ length: count }, (_, at) => from + at);

@@ -4,18 +4,29 @@ import type {
   ObjectId,
   SessionFailure,
   SessionId,
+  TaskArray,
   TaskId,
   TaskSpec,
 } from "@rain/protocol";
 import type { DurableState } from "./apply.ts";
-import { addTask } from "./apply-tasks.ts";
+import { addConsumer, addTask, enterArray } from "./apply-tasks.ts";
 import { Curves, type CurveColumns } from "./curves.ts";
 import type { CacheEntry } from "./cache.ts";
-import type { DataObject, DurableObjectState, DurableTaskState, KnownGovernor, Session } from "./state.ts";
+import {
+  newObject,
+  type DataObject,
+  type DurableObjectState,
+  type DurableTaskState,
+  type KnownGovernor,
+  type Session,
+  type Task,
+} from "./state.ts";
+import type { ArrayState } from "./task-array.ts";
 
 /**
  * The durable state as a list of plain items, each small enough for one frame of a snapshot, in an order in which
- * every item refers only to earlier ones: governors, then for each session its head, objects, tasks; then the cache.
+ * every item refers only to earlier ones: governors, then for each session its head, objects, arrays, tasks, and what
+ * became of those of arrays; then the cache.
  */
 export type SnapshotItem =
   | { readonly type: "counters"; readonly nextSession: number; readonly nextGovernor: number }
@@ -41,6 +52,21 @@ export type SnapshotItem =
       readonly producer: TaskId | undefined;
       readonly keep: boolean;
       readonly state: DurableObjectState;
+    }
+  | {
+      readonly type: "array";
+      readonly session: SessionId;
+      readonly array: TaskArray;
+      readonly isReady: boolean;
+    }
+  /** All arrays of the session are there. */
+  | { readonly type: "arrays"; readonly session: SessionId }
+  /** What became of tasks of an array, by their places in it; of the others nothing has. */
+  | {
+      readonly type: "array.tasks";
+      readonly session: SessionId;
+      readonly first: TaskId;
+      readonly tasks: Parameters<ArrayState["load"]>[0];
     }
   | {
       readonly type: "task";
@@ -76,6 +102,8 @@ export type SnapshotItem =
 
 const SETTLED_CHUNK = 10_000;
 const CHUNK = 1_000;
+/** Tasks of arrays in one item: small outputs may be 64 KiB each. */
+const TOLD_CHUNK = 100;
 
 export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
   yield { type: "counters", nextSession: state.nextSession, nextGovernor: state.nextGovernor };
@@ -92,42 +120,47 @@ export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
     for (let at = 0; at < session.settled.length; at += SETTLED_CHUNK) {
       yield { type: "settled", session: id, tasks: session.settled.slice(at, at + SETTLED_CHUNK) };
     }
-    for (const object of session.objects.values()) {
-      const { kind, label, contentType, user, producer, keep } = object;
-      yield {
-        type: "object",
-        session: id,
-        id: object.id,
-        kind,
-        label,
-        contentType,
-        user,
-        producer,
-        keep,
-        state: object.state,
-      };
+    for (const object of session.objects.expandedOnes()) {
+      // Those of array tasks come with them.
+      if (object.producer !== undefined && session.tasks.arrayOf(object.producer)) continue;
+      yield objectItem(object);
     }
-    for (const task of session.tasks.values()) {
-      const { spec, crashes, failures, starved, logged } = task;
-      yield {
-        type: "task",
-        session: id,
-        spec,
-        state: task.state,
-        crashes,
-        failures,
-        starved,
-        logged,
-        ...(task.mustRun ? { mustRun: true } : {}),
-        ...(task.inputsChanged ? { inputsChanged: true } : {}),
-      };
-      if (task.curves) yield { type: "curves", session: id, task: spec.id, curves: task.curves.dump() };
+    const arrays = [...session.tasks.arrays];
+    for (const { spec: array, isReady } of arrays) yield { type: "array", session: id, array, isReady };
+    if (arrays.length > 0) yield { type: "arrays", session: id };
+    for (const task of session.tasks.own()) {
+      yield taskItem(task);
+      if (task.curves) yield { type: "curves", session: id, task: task.spec.id, curves: task.curves.dump() };
     }
+    for (const array of arrays)
+      for (const tasks of array.dump(TOLD_CHUNK))
+        yield { type: "array.tasks", session: id, first: array.first, tasks };
   }
   for (const { sources, ...entry } of state.cache.entries())
     yield { type: "cached", entry, sources: [...sources] };
   yield* storedItems(state);
   for (const items of chunks(state.history)) yield { type: "history", items };
+}
+
+function objectItem(object: DataObject): SnapshotItem {
+  const { session, id, kind, label, contentType, user, producer, keep, state } = object;
+  return { type: "object", session: session.id, id, kind, label, contentType, user, producer, keep, state };
+}
+
+function taskItem(task: Task): SnapshotItem {
+  const { session, spec, state, crashes, failures, starved, logged } = task;
+  return {
+    type: "task",
+    session: session.id,
+    spec,
+    state,
+    crashes,
+    failures,
+    starved,
+    logged,
+    ...(task.mustRun ? { mustRun: true } : {}),
+    ...(task.inputsChanged ? { inputsChanged: true } : {}),
+  };
 }
 
 function* storedItems({ datastores }: DurableState): Iterable<SnapshotItem> {
@@ -156,11 +189,8 @@ export function loadItem(state: DurableState, raw: unknown): void {
       state.addSession({
         ...item.session,
         ttlS: item.session.ttlS,
-        tasks: new Map(),
-        objects: new Map(),
+        ...state.emptySession(),
         submitKeys: new Set(item.submitKeys),
-        settled: [],
-        open: new Set(),
         failed: 0,
         failure: item.failure,
       });
@@ -169,19 +199,18 @@ export function loadItem(state: DurableState, raw: unknown): void {
       for (const task of item.tasks) state.session(item.session).settled.push(task);
       break;
     case "object":
-      state.session(item.session).objects.set(item.id, {
-        session: state.session(item.session),
-        id: item.id,
-        kind: item.kind,
-        label: item.label,
-        contentType: item.contentType,
-        user: item.user,
-        producer: item.producer,
-        keep: item.keep,
-        state: item.state,
-        consumers: [],
-        openConsumers: 0,
-      });
+      state
+        .session(item.session)
+        .objects.add(newObject(state.session(item.session), item.id, item, item.producer, item.state));
+      break;
+    case "array":
+      state.session(item.session).tasks.addArray(state.session(item.session), item.array, item.isReady);
+      break;
+    case "arrays":
+      for (const array of state.session(item.session).tasks.arrays) enterArray(array, undefined);
+      break;
+    case "array.tasks":
+      state.session(item.session).tasks.arrayOf(item.first)?.load(item.tasks);
       break;
     case "task": {
       const session = state.session(item.session);
@@ -194,7 +223,7 @@ export function loadItem(state: DurableState, raw: unknown): void {
       task.inputsChanged = item.inputsChanged === true;
       if (item.state.kind === "open") {
         session.open.add(task);
-        for (const input of task.inputs) input.openConsumers++;
+        addConsumer(task);
       }
       if (item.state.kind === "failed") session.failed++;
       break;

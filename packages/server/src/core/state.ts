@@ -12,10 +12,12 @@ import type {
   TaskId,
   TaskInfo,
   TaskSpec,
-  TaskState,
   UserAttributes,
 } from "@rain/protocol";
 import type { Curves } from "./curves.ts";
+import type { SettledLog } from "./settled-log.ts";
+import type { ObjectTable, TaskTable } from "./tables.ts";
+import type { ArrayState } from "./task-array.ts";
 
 /**
  * The durable state: what the journal's records make, and nothing else. Connections, heartbeats, queues and copies
@@ -64,29 +66,58 @@ export interface CachedFrom {
   readonly name?: string | undefined;
 }
 
-export interface Task {
+export class Task {
   readonly session: Session;
   readonly spec: TaskSpec;
+  /** The array that it is of. */
+  readonly array: ArrayState | undefined;
   state: DurableTaskState;
-  /** Distinct objects among the inputs. */
-  readonly inputs: readonly DataObject[];
   /** Attempts that ended by a lost governor, by the program's own failure, for want of an input. */
-  crashes: number;
-  failures: number;
-  starved: number;
+  crashes: number = 0;
+  failures: number = 0;
+  starved: number = 0;
   /** It is in the session's settled log as finished (a lost output may have opened it again since). */
-  logged: boolean;
+  logged: boolean = false;
   /** The task that took its place: it is not counted any more. */
-  replacedBy: TaskId | undefined;
+  replacedBy: TaskId | undefined = undefined;
   /** Of its last attempt. */
-  curves: Curves | undefined;
-  /** Of the live side (`rows.ts`), but here, since every task has them: its last change, and as what it is counted. */
-  revision: number;
-  counted: TaskState | undefined;
+  curves: Curves | undefined = undefined;
   /** A lost output opened it again: it really runs, whatever the cache says. */
-  mustRun: boolean;
+  mustRun: boolean = false;
   /** An input was made again since its attempt was assigned: what comes of it may be of the bytes before. */
-  inputsChanged: boolean;
+  inputsChanged: boolean = false;
+  /** Where its array has kept what became of it. */
+  foldedAt: number | undefined = undefined;
+  #inputs: readonly DataObject[] | undefined;
+
+  constructor(session: Session, spec: TaskSpec, state: DurableTaskState, array?: ArrayState) {
+    this.session = session;
+    this.spec = spec;
+    this.state = state;
+    this.array = array;
+  }
+
+  /** Distinct objects among the inputs. */
+  get inputs(): readonly DataObject[] {
+    return (this.#inputs ??= inputsOf(this.session, this.spec));
+  }
+}
+
+const noObjects: readonly DataObject[] = [];
+
+/** The distinct objects that a task reads; all of them exist. */
+export function inputsOf(
+  session: Session,
+  spec: Pick<TaskSpec, "inputs"> & { readonly id?: TaskId },
+): readonly DataObject[] {
+  if (spec.inputs.length === 0) return noObjects;
+  const inputs = new Set<DataObject>();
+  for (const { object: id } of spec.inputs) {
+    const object = session.objects.get(id);
+    if (!object) throw new Error(`task ${session.id}/${spec.id} has the input ${id}, which does not exist`);
+    inputs.add(object);
+  }
+  return [...inputs];
 }
 
 export type DurableObjectState =
@@ -121,10 +152,55 @@ export interface DataObject {
   readonly producer: TaskId | undefined;
   keep: boolean;
   state: DurableObjectState;
-  readonly consumers: Task[];
-  /** Consumers that are not settled. */
+  /**
+   * Open tasks that read it. Not those of an array whose tasks were ready from the submit on: what they read is there as
+   * long as they are open.
+   */
+  readonly consumers: Consumers;
+  /** Open tasks that read it, all of them. */
   openConsumers: number;
 }
+
+/** A set that takes no memory as long as it is empty. */
+export class Consumers implements Iterable<Task> {
+  #tasks: Set<Task> | undefined;
+  get size(): number {
+    return this.#tasks?.size ?? 0;
+  }
+  add(task: Task): void {
+    (this.#tasks ??= new Set()).add(task);
+  }
+  delete(task: Task): void {
+    if (this.#tasks?.delete(task) === true && this.#tasks.size === 0) this.#tasks = undefined;
+  }
+  [Symbol.iterator](): Iterator<Task> {
+    return (this.#tasks ?? noTasks)[Symbol.iterator]();
+  }
+}
+const noTasks: readonly Task[] = [];
+
+/** Makes an object that was declared so, of a constant or an output. */
+export const newObject = (
+  session: Session,
+  id: ObjectId,
+  declared: Pick<DataObject, "kind" | "label" | "contentType" | "keep"> & {
+    readonly user?: UserAttributes | undefined;
+  },
+  producer: TaskId | undefined,
+  state: DurableObjectState,
+): DataObject => ({
+  session,
+  id,
+  kind: declared.kind,
+  label: declared.label,
+  contentType: declared.contentType,
+  user: declared.user,
+  producer,
+  keep: declared.keep,
+  state,
+  consumers: new Consumers(),
+  openConsumers: 0,
+});
 
 export interface Session {
   readonly id: SessionId;
@@ -141,16 +217,20 @@ export interface Session {
   readonly maxFails?: number | undefined;
   readonly created?: number | undefined;
   readonly user?: UserAttributes | undefined;
-  readonly tasks: Map<TaskId, Task>;
-  readonly objects: Map<ObjectId, DataObject>;
+  readonly tasks: TaskTable;
+  readonly objects: ObjectTable;
   readonly submitKeys: Set<string>;
   /** Tasks in the order in which they settled: what `next` reads. */
-  readonly settled: TaskId[];
+  readonly settled: SettledLog;
+  /** Those that are expanded: see `openCount`. */
   readonly open: Set<Task>;
   /** Failed tasks that were not replaced. */
   failed: number;
   failure: SessionFailure | undefined;
 }
+
+/** Tasks that have not settled. */
+export const openCount = (session: Session): number => session.open.size + session.tasks.virtual;
 
 export interface KnownGovernor {
   readonly id: GovernorId;

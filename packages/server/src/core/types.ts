@@ -16,6 +16,7 @@ import type {
   OutputReport,
   ServerToGovernor,
   SessionId,
+  TaskArray,
   TaskFailure,
   TaskId,
   TaskInfo,
@@ -39,6 +40,7 @@ export interface Submit {
   readonly key: string;
   readonly tasks: readonly TaskSpec[];
   readonly constants: readonly ConstantSpec[];
+  readonly arrays?: readonly TaskArray[] | undefined;
 }
 /** Requests that reach the core: as on the wire, but a submit is whole. */
 export type CoreRequest = Exclude<ClientRequest, { type: "submit" }> | Submit;
@@ -82,6 +84,7 @@ export type ServerRecord =
       readonly key: string;
       readonly tasks: readonly TaskSpec[];
       readonly constants: readonly ConstantSpec[];
+      readonly arrays?: readonly TaskArray[] | undefined;
     }
   | {
       readonly type: "governor.registered";
@@ -143,7 +146,13 @@ export type ServerRecord =
     }
   /** An object is lost and its task, settled otherwise than finished, cannot make it again. */
   | { readonly type: "lost"; readonly session: SessionId; readonly object: ObjectId }
-  | { readonly type: "cancelled"; readonly session: SessionId; readonly tasks: readonly TaskId[] }
+  /** `ranges`: tasks of one array each, first and count; those that are open. */
+  | {
+      readonly type: "cancelled";
+      readonly session: SessionId;
+      readonly tasks: readonly TaskId[];
+      readonly ranges?: readonly (readonly [first: TaskId, count: number])[] | undefined;
+    }
   | { readonly type: "unkept"; readonly session: SessionId; readonly objects: readonly ObjectId[] }
   /** The history keeps an item of it. */
   | { readonly type: "session.closed"; readonly session: SessionId }

@@ -15,6 +15,7 @@ import {
   sessionId,
   sessionLimits,
   sessionUser,
+  taskArray,
   taskFailure,
   taskId,
   taskInfo,
@@ -80,6 +81,7 @@ const schemas = {
     key,
     tasks: z.array(taskSpec),
     constants: z.array(constantSpec),
+    arrays: z.array(taskArray).optional(),
   }),
   "governor.registered": z.strictObject({
     type: z.literal("governor.registered"),
@@ -136,7 +138,12 @@ const schemas = {
   }),
   reopened: z.strictObject({ type: z.literal("reopened"), session, task, objects: z.array(objectId), why }),
   lost: z.strictObject({ type: z.literal("lost"), session, object: objectId }),
-  cancelled: z.strictObject({ type: z.literal("cancelled"), session, tasks: z.array(taskId) }),
+  cancelled: z.strictObject({
+    type: z.literal("cancelled"),
+    session,
+    tasks: z.array(taskId),
+    ranges: z.array(z.tuple([taskId, z.int().min(1)])).optional(),
+  }),
   unkept: z.strictObject({ type: z.literal("unkept"), session, objects: z.array(objectId) }),
   "session.closed": z.strictObject({ type: z.literal("session.closed"), session }),
   metrics: z.strictObject({

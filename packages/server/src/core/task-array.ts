@@ -1,0 +1,369 @@
+import { asTaskId, taskOfArray, type ObjectId, type TaskArray, type TaskId } from "@rain/protocol";
+import { ByteWriter, FieldNames, readBytes, Slabs } from "./bytes.ts";
+import { Curves, type CurveColumns } from "./curves.ts";
+import {
+  newObject,
+  Task,
+  type DataObject,
+  type DurableObjectState,
+  type DurableTaskState,
+  type Session,
+} from "./state.ts";
+
+/**
+ * The durable state of a task array. A task of it is in one of three forms:
+ * - **virtual**: nothing has happened to it, or it was cancelled before anything did: it takes no memory at all;
+ * - **expanded**: a `Task` with its objects, as any other task;
+ * - **folded**: it has settled and nobody needs it: a few bytes.
+ * Whoever asks for a task gets it expanded; `fold` takes it back. The form says nothing: what a task is and what
+ * becomes of it are the same in each, live and after a restart.
+ */
+export class ArrayState {
+  readonly session: Session;
+  readonly spec: TaskArray;
+  /**
+   * Its tasks were ready from the submit on and stay so until they run, since the server itself has all their inputs.
+   * Only then they can be virtual.
+   */
+  readonly isReady: boolean;
+  readonly expanded: Map<number, Task> = new Map();
+  /** Tasks that are virtual and open. */
+  virtual: number;
+  readonly #pages: (Float64Array | undefined)[] = [];
+  readonly #store: FoldStore;
+
+  constructor(session: Session, spec: TaskArray, isReady: boolean, store: FoldStore) {
+    this.session = session;
+    this.spec = spec;
+    this.isReady = isReady;
+    this.virtual = spec.count;
+    this.#store = store;
+  }
+
+  get first(): TaskId {
+    return this.spec.first;
+  }
+  get count(): number {
+    return this.spec.count;
+  }
+  /** Is one of its tasks open? */
+  get hasOpen(): boolean {
+    if (this.virtual > 0) return true;
+    for (const { state } of this.expanded.values()) if (state.kind === "open") return true;
+    return false;
+  }
+  /** Outputs of each task. */
+  get width(): number {
+    return this.spec.task.outputs.length;
+  }
+  indexOf(id: TaskId): number | undefined {
+    const index = id - this.first;
+    return index >= 0 && index < this.count ? index : undefined;
+  }
+  /** The task that makes this object. */
+  indexOfObject(id: ObjectId): number | undefined {
+    const index = Math.floor((id - this.spec.objects) / this.width);
+    return index >= 0 && index < this.count ? index : undefined;
+  }
+
+  formAt(index: number): "virtual" | "swept" | "expanded" | "folded" {
+    const code = this.#codeAt(index);
+    if (code === VIRTUAL) return "virtual";
+    return code === EXPANDED ? "expanded" : code === SWEPT ? "swept" : "folded";
+  }
+  #codeAt(index: number): number {
+    return this.#pages[Math.floor(index / PAGE)]?.[index % PAGE] ?? VIRTUAL;
+  }
+  #setCode(index: number, code: number): void {
+    const at = Math.floor(index / PAGE);
+    const page = (this.#pages[at] ??= new Float64Array(PAGE));
+    page[index % PAGE] = code;
+  }
+
+  /** Runs of tasks that are not expanded, with what became of them. */
+  *folded(): Generator<FoldedRun> {
+    let run: FoldedRun | undefined;
+    for (let index = 0; index < this.count; index++) {
+      const isEmpty = index % PAGE === 0 && this.#pages[index / PAGE] === undefined;
+      const size = isEmpty ? Math.min(PAGE, this.count - index) : 1;
+      const is = this.kindAt(index);
+      if (run && is?.kind === run.kind && is.isReplaced === run.isReplaced) run.count += size;
+      else {
+        if (run) yield run;
+        run = is && { ...is, from: index, count: size };
+      }
+      index += size - 1;
+    }
+    if (run) yield run;
+  }
+
+  /** What became of a task, and whether another took its place, without expanding it; undefined for one that is expanded. */
+  kindAt(
+    index: number,
+  ): { readonly kind: DurableTaskState["kind"]; readonly isReplaced: boolean } | undefined {
+    const code = this.#codeAt(index);
+    if (code === EXPANDED) return undefined;
+    if (code === VIRTUAL) return { kind: "open", isReplaced: false };
+    if (code === SWEPT) return { kind: "cancelled", isReplaced: false };
+    return this.#store.kindOf(code);
+  }
+
+  /** As `kindAt`, by the number of the task. */
+  kindOf(id: TaskId): DurableTaskState["kind"] | undefined {
+    return this.kindAt(id - this.first)?.kind;
+  }
+
+  /** The task as an object of its own; the same one until it is folded. */
+  get(index: number): Task {
+    const known = this.expanded.get(index);
+    if (known) return known;
+    const code = this.#codeAt(index);
+    const task = new Task(this.session, taskOfArray(this.spec, index), freshState(), this);
+    const { id } = task.spec;
+    const past =
+      code === VIRTUAL ? undefined : code === SWEPT ? sweptPast(id, this.width) : this.#store.get(code);
+    if (past) {
+      // Where it was is remembered, so that it is written again only when it has changed.
+      task.foldedAt = code > 0 ? code : undefined;
+      recall(task, past);
+    }
+    for (const [k, output] of task.spec.outputs.entries()) {
+      const was = past?.outputs[k];
+      const object = newObject(this.session, output.object, output, id, was?.state ?? { kind: "pending" });
+      object.keep = was?.keep ?? output.keep;
+      this.session.objects.add(object);
+    }
+    this.expanded.set(index, task);
+    this.#setCode(index, EXPANDED);
+    this.session.tasks.touch(task);
+    if (code === VIRTUAL) {
+      this.#countVirtual(-1);
+      this.session.open.add(task);
+    }
+    this.session.tasks.expanded(task);
+    return task;
+  }
+  #countVirtual(by: number): void {
+    this.virtual += by;
+    this.session.tasks.virtual += by;
+  }
+
+  /** Does a smaller form say all that there is to say of this task? */
+  canFold(task: Task): boolean {
+    if (this.expanded.get(task.spec.id - this.first) !== task) return false;
+    const outputs = objectsOf(task);
+    return task.state.kind === "open" ? this.isReady && isFresh(task, outputs) : outputs.every(isOver);
+  }
+  /** Takes a task that `canFold` back. */
+  fold(task: Task): void {
+    const index = task.spec.id - this.first;
+    const outputs = objectsOf(task);
+    if (task.state.kind === "open") {
+      this.#setCode(index, VIRTUAL);
+      this.#countVirtual(1);
+      this.session.open.delete(task);
+    } else {
+      this.#setCode(index, this.#store.put(pastOf(task, outputs), task.replacedBy, task.foldedAt));
+    }
+    for (const output of outputs) this.session.objects.forget(output);
+    this.expanded.delete(index);
+  }
+
+  /** Cancels virtual tasks; all from `from` on are. */
+  sweep(from: number, count: number): void {
+    for (let index = from; index < from + count; index++) this.#setCode(index, SWEPT);
+    this.#countVirtual(-count);
+  }
+
+  /** Open tasks by their number: those that are virtual as runs, as long as they are. */
+  *openRuns(
+    from: number = 0,
+    to: number = this.count,
+  ): Generator<Task | { readonly from: number; readonly count: number }> {
+    let start = from;
+    for (let index = from; index <= to; index++) {
+      const code = index < to ? this.#codeAt(index) : EXPANDED;
+      if (code === VIRTUAL) {
+        // A page without any word of its tasks is all virtual.
+        if (index % PAGE === 0 && this.#pages[index / PAGE] === undefined && index + PAGE < to)
+          index += PAGE - 1;
+        continue;
+      }
+      if (index > start) yield { from: start, count: index - start };
+      start = index + 1;
+      const task = index < to && code === EXPANDED ? this.expanded.get(index) : undefined;
+      if (task?.state.kind === "open") yield task;
+    }
+  }
+
+  // -------------------------------------------------------------------------------------------------- snapshots
+
+  /** What there is to say of tasks that something has happened to, in lists of at most `max`; for a snapshot. */
+  *dump(max: number): Generator<readonly Told[]> {
+    let told: Told[] = [];
+    for (let index = 0; index < this.count; index++) {
+      const page = this.#pages[Math.floor(index / PAGE)];
+      if (page === undefined) {
+        index += PAGE - 1;
+        continue;
+      }
+      const code = page[index % PAGE] ?? VIRTUAL;
+      if (code === VIRTUAL) continue;
+      const past = this.#pastAt(index, code);
+      if (past === undefined) continue;
+      told.push([index, past]);
+      if (told.length < max) continue;
+      yield told;
+      told = [];
+    }
+    if (told.length > 0) yield told;
+  }
+  #pastAt(index: number, code: number): Past | undefined {
+    if (code === SWEPT) return sweptPast(asTaskId(this.first + index), this.width);
+    const task = this.expanded.get(index);
+    if (!task) {
+      const { replacedBy: _, ...past } = this.#store.get(code);
+      return past;
+    }
+    const outputs = objectsOf(task);
+    return isFresh(task, outputs, false) ? undefined : pastOf(task, outputs);
+  }
+
+  /** Takes a part of a dump. */
+  load(told: readonly Told[]): void {
+    for (const [index, past] of told) {
+      const task = this.get(index);
+      recall(task, past);
+      for (const [k, output] of objectsOf(task).entries()) {
+        output.state = past.outputs[k]?.state ?? output.state;
+        output.keep = past.outputs[k]?.keep ?? task.spec.outputs[k]?.keep ?? false;
+      }
+      if (task.state.kind === "failed" && task.replacedBy === undefined) this.session.failed++;
+      if (task.state.kind === "open") {
+        // Opened again: its inputs may have to be made again too.
+        if (task.mustRun) for (const input of task.inputs) input.consumers.add(task);
+        continue;
+      }
+      this.session.open.delete(task);
+      for (const input of task.inputs) {
+        input.openConsumers--;
+        input.consumers.delete(task);
+      }
+    }
+  }
+}
+interface FoldedRun {
+  readonly from: number;
+  count: number;
+  readonly kind: DurableTaskState["kind"];
+  readonly isReplaced: boolean;
+}
+type Told = readonly [index: number, past: Past];
+
+const PAGE = 256;
+const VIRTUAL = 0;
+const EXPANDED = -1;
+/** Cancelled while it was virtual. */
+const SWEPT = -2;
+
+const freshState = (): DurableTaskState => ({ kind: "open", attempt: 0, governor: undefined });
+
+/** What is not in the description of a task: what became of it and of its outputs, which are in their order. */
+interface Past {
+  readonly state: DurableTaskState;
+  readonly crashes?: number | undefined;
+  readonly failures?: number | undefined;
+  readonly starved?: number | undefined;
+  readonly logged?: true | undefined;
+  readonly mustRun?: true | undefined;
+  readonly inputsChanged?: true | undefined;
+  readonly curves?: CurveColumns | undefined;
+  /** `keep`: when it is another one than was asked. */
+  readonly outputs: readonly { readonly state: DurableObjectState; readonly keep?: boolean | undefined }[];
+  /** Only in memory: after a restart it follows from the task that took its place. */
+  readonly replacedBy?: TaskId | undefined;
+}
+
+/** A task that was cancelled before anything happened to it, with so many outputs. */
+const sweptPast = (id: TaskId, width: number): Past => ({
+  state: { kind: "cancelled", attempt: 0, governor: undefined },
+  outputs: Array.from({ length: width }, () => ({ state: { kind: "failed", cause: id } })),
+});
+
+function pastOf(task: Task, outputs: readonly DataObject[]): Past {
+  const { state, crashes, failures, starved, curves } = task;
+  return {
+    state,
+    ...(crashes > 0 && { crashes }),
+    ...(failures > 0 && { failures }),
+    ...(starved > 0 && { starved }),
+    ...(task.logged && { logged: true }),
+    ...(task.mustRun && { mustRun: true }),
+    ...(task.inputsChanged && { inputsChanged: true }),
+    ...(curves && { curves: curves.dump() }),
+    outputs: outputs.map((output, k) => ({
+      state: output.state,
+      ...(output.keep !== task.spec.outputs[k]?.keep && { keep: output.keep }),
+    })),
+  };
+}
+
+function recall(task: Task, past: Past): void {
+  const { state, crashes = 0, failures = 0, starved = 0, curves } = past;
+  task.state =
+    state.kind === "finished" && state.governor === undefined ? { ...state, governor: undefined } : state;
+  task.crashes = crashes;
+  task.failures = failures;
+  task.starved = starved;
+  task.logged = past.logged === true;
+  task.mustRun = past.mustRun === true;
+  task.inputsChanged = past.inputsChanged === true;
+  task.curves = curves && Curves.load(curves);
+  task.replacedBy ??= past.replacedBy;
+}
+
+/** Nothing has happened to it. */
+function isFresh(task: Task, outputs: readonly DataObject[], withConsumers = true): boolean {
+  const { state, spec } = task;
+  if (state.kind !== "open" || state.attempt > 0 || state.governor !== undefined) return false;
+  if (task.crashes + task.failures + task.starved > 0 || task.logged || task.mustRun) return false;
+  if (task.inputsChanged || task.replacedBy !== undefined || task.curves) return false;
+  return outputs.every(
+    (output, k) =>
+      output.state.kind === "pending" &&
+      output.keep === spec.outputs[k]?.keep &&
+      (!withConsumers || output.openConsumers === 0),
+  );
+}
+
+/** Nothing more can become of this output but that somebody reads it, and the server itself has what there is to read. */
+const isOver = ({ state, openConsumers }: DataObject): boolean =>
+  openConsumers === 0 && (state.kind !== "finished" || state.data !== undefined) && state.kind !== "pending";
+
+const objectsOf = (task: Task): DataObject[] =>
+  task.spec.outputs.map(({ object }) => {
+    const there = task.session.objects.there(object);
+    if (!there) throw new Error(`task ${task.session.id}/${task.spec.id} has no output o${object}`);
+    return there;
+  });
+
+const kinds: readonly DurableTaskState["kind"][] = ["open", "finished", "failed", "cancelled", "aborted"];
+
+/** What is kept of the folded tasks of a session. */
+export class FoldStore {
+  readonly #fields: FieldNames = new FieldNames();
+  readonly #writer: ByteWriter = new ByteWriter(this.#fields);
+  readonly #slabs: Slabs = new Slabs();
+
+  put(past: Past, replacedBy: TaskId | undefined, at: number | undefined): number {
+    const head = kinds.indexOf(past.state.kind) * 2 + (replacedBy === undefined ? 0 : 1);
+    return this.#slabs.put(this.#writer.write(head, { ...past, replacedBy }), at);
+  }
+  get(at: number): Past {
+    return readBytes(this.#slabs.get(at).subarray(1), this.#fields) as Past;
+  }
+  kindOf(at: number): { readonly kind: DurableTaskState["kind"]; readonly isReplaced: boolean } {
+    const head = this.#slabs.get(at)[0] ?? 0;
+    return { kind: kinds[head >> 1] ?? "open", isReplaced: head % 2 === 1 };
+  }
+}
