@@ -122,7 +122,11 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
 }
 
 /** What of the capacity is free, and which attempts wait for it, by what the governor says of them. */
-function countAnew(governor: LiveGovernor, attempts: GovernorMessageOf<"register">["attempts"]): void {
+function countAnew(
+  k: Kernel,
+  governor: LiveGovernor,
+  attempts: GovernorMessageOf<"register">["attempts"],
+): void {
   governor.free = governor.capacity;
   clearAhead(governor);
   const waiting = new Set(attempts.filter(({ running }) => !running).map(attemptKey));
@@ -130,11 +134,11 @@ function countAnew(governor: LiveGovernor, attempts: GovernorMessageOf<"register
     if (!waiting.has(key)) governor.free = minus(governor.free, held.request);
   for (const [key, held] of governor.attempts) {
     // A word to retract it may be lost.
-    if (held.retracted && held.of) held.of.retracted--;
+    if (held.retracted && held.room) held.room.retracted--;
     held.retracted = false;
     if (waiting.has(key)) putAhead(governor, key, held);
   }
-  promote(governor);
+  promote(governor, k.now);
 }
 
 /** Makes both sides agree on the attempts that this governor has. */
@@ -166,7 +170,7 @@ function reconcile(
     }
   }
   // Only now is it known what runs: what waits has the rest.
-  countAnew(governor, attempts);
+  countAnew(k, governor, attempts);
   k.places.touch(governor);
 }
 

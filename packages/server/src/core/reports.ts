@@ -63,9 +63,8 @@ export function report(k: Kernel, governor: LiveGovernor, message: Report): void
   const { session, task: id, attempt } = message;
   const ref = { session, task: id, attempt };
   const task = currentTask(k, governor, ref) ?? adopt(k, governor, ref);
-  const of = governor.attempts.get(attemptKey(ref))?.of;
-  if (of && (message.type === "finish" || message.type === "fail") && message.info.durationS !== undefined)
-    learn(of, message.info.durationS * 1000);
+  const held = governor.attempts.get(attemptKey(ref));
+  if (held && (message.type === "finish" || message.type === "fail")) learn(k, held, message.info.durationS);
   k.free(governor, ref);
   if (task) {
     switch (message.type) {
