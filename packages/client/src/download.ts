@@ -3,8 +3,8 @@ import type { IncomingMessage } from "node:http";
 import { RainError, type ObjectInfo } from "@rain/protocol";
 import { networkError, type Http } from "./http.ts";
 
-/** Where the bytes go; the same place may be written again after a restart. */
-export type WriteAt = (chunk: Buffer, at: number) => Promise<void> | void;
+/** Where the bytes go, and when more may come; the same place may be written again after a restart. */
+export type WriteAt = (chunk: Buffer, at: number) => Promise<void> | undefined;
 
 /** Whole downloads with wrong bytes, after which it is given up. */
 const MAX_WRONG = 2;
@@ -79,11 +79,11 @@ class Transfer {
     let from = startOf(answer);
     if (from > this.#at)
       throw new RainError("internal", `${this.#path}: the answer starts at ${from}, not ${this.#at}`);
-    for await (const chunk of chunksOf(this.#path, answer, this.#signal)) {
+    await eachChunk(this.#path, answer, this.#signal, (chunk) => {
       const known = Math.min(Math.max(this.#at - from, 0), chunk.length); // a server without Range starts over
       from += chunk.length;
       const fresh = chunk.subarray(known);
-      if (fresh.length === 0) continue;
+      if (fresh.length === 0) return undefined;
       if (this.#at + fresh.length > this.#info.size) {
         throw new RainError(
           "bad-message",
@@ -91,26 +91,43 @@ class Transfer {
         );
       }
       this.#hash.update(fresh);
-      await this.#writeAt(fresh, this.#at);
+      const busy = this.#writeAt(fresh, this.#at);
       this.#at += fresh.length;
-    }
+      return busy;
+    });
   }
 }
 
-/** The chunks of a body; a cut is an error of the network, so that it is tried again. */
-async function* chunksOf(
+/**
+ * Gives `take` the chunks of a body, the next one when it can take it; a cut is an error of the network, so that it is
+ * tried again. It listens for data, and does not iterate: that took half as long again.
+ */
+async function eachChunk(
   what: string,
   answer: IncomingMessage,
   signal: AbortSignal | undefined,
-): AsyncGenerator<Buffer, void, undefined> {
-  const chunks = answer[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  for (;;) {
-    const next = await chunks.next().catch((error: unknown) => {
-      signal?.throwIfAborted();
-      throw networkError(what, error);
+  take: (chunk: Buffer) => Promise<void> | undefined,
+): Promise<void> {
+  let taking: Promise<void> | undefined;
+  try {
+    await new Promise<void>((resolve, reject) => {
+      answer.on("data", (chunk: Buffer) => {
+        try {
+          taking = take(chunk);
+        } catch (error) {
+          answer.pause();
+          reject(error);
+        }
+        if (taking === undefined) return;
+        answer.pause();
+        taking.then(() => answer.resume(), reject);
+      });
+      answer.on("end", resolve);
+      answer.on("error", (error) => reject(signal?.aborted ? signal.reason : networkError(what, error)));
+      answer.on("close", () => reject(networkError(what, new Error("cut"))));
     });
-    if (next.done) return;
-    yield next.value;
+  } finally {
+    await taking;
   }
 }
 

@@ -27,7 +27,8 @@ export class Spool {
   #size = 0;
   #closed = false;
   #batch: Batch = { at: 0, chunks: [], bytes: 0 };
-  #writing: Promise<void> = Promise.resolve();
+  /** Until the last batch is written; of a disk that failed for ever. */
+  #writing: Promise<void> | undefined;
 
   constructor(folder: string = tmpdir()) {
     const path = join(folder, `rain-fetch-${nanoid()}`);
@@ -42,15 +43,17 @@ export class Spool {
   }
 
   /**
-   * Takes bytes, which must not be changed any more; resolves when more may come. `flush` before they are read. An error
-   * of the disk may be told by a later call.
+   * Takes bytes, which must not be changed any more; a promise for when more may come. `flush` before they are read. An
+   * error of the disk may be told by a later call.
    */
-  async writeAt(chunk: Uint8Array, at: number): Promise<void> {
-    if (at !== this.#batch.at + this.#batch.bytes) await this.#write(at);
+  writeAt(chunk: Uint8Array, at: number): Promise<void> | undefined {
+    let waits: Promise<void> | undefined;
+    if (at !== this.#batch.at + this.#batch.bytes) waits = this.#write(at);
     this.#batch.chunks.push(chunk);
     this.#batch.bytes += chunk.length;
     this.#size = Math.max(this.#size, at + chunk.length);
-    if (this.#batch.bytes >= CHUNK_BYTES) await this.#write(at + chunk.length);
+    if (this.#batch.bytes >= CHUNK_BYTES) waits = this.#write(at + chunk.length);
+    return waits;
   }
 
   /** Until all bytes are in the file. */
@@ -59,14 +62,21 @@ export class Spool {
     await this.#writing;
   }
 
-  /** Begins to write the batch once the one before is written; the next one is for `next`. */
-  async #write(next: number): Promise<void> {
+  /** Gives the batch to the disk; the next one is for `next`. A promise while another one is being written. */
+  #write(next: number): Promise<void> | undefined {
     const batch = this.#batch;
     this.#batch = { at: next, chunks: [], bytes: 0 };
-    await this.#writing;
-    if (batch.bytes === 0) return;
-    this.#writing = writeBatch(this.#fd, batch);
-    this.#writing.catch(() => undefined); // whoever waits for it next is told
+    if (batch.bytes === 0) return undefined;
+    const before = this.#writing;
+    const write = async (): Promise<void> => {
+      await before;
+      await writeBatch(this.#fd, batch);
+      if (this.#writing === mine) this.#writing = undefined;
+    };
+    const mine = write();
+    mine.catch(() => undefined); // whoever waits for it next is told
+    this.#writing = mine;
+    return before;
   }
 
   readAll(): Buffer {
@@ -95,7 +105,7 @@ export class Spool {
     if (this.#closed) return;
     this.#closed = true;
     forgotten.unregister(this);
-    await this.#writing.catch(() => undefined); // who writes was told
+    await this.#writing?.catch(() => undefined); // who writes was told
     await closeAsync(this.#fd);
   }
 

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { open, rm, type FileHandle } from "node:fs/promises";
-import type { Digest } from "@rain/protocol";
+import { isLoopbackHost, type Digest } from "@rain/protocol";
 import { FileHash } from "../store/hasher.ts";
 import { SourceProblem } from "./get.ts";
 import { readSpan, type ReadOptions, type Source, type Span } from "./read.ts";
@@ -9,15 +9,16 @@ export interface DownloadOptions extends ReadOptions {
   readonly sha256: Digest;
 }
 
-/** May one more stream be read now? One that was taken is given back. */
+/** How an object is read in parts. */
 export interface Streams {
+  /** What one request brings. */
+  readonly partBytes: number;
+  /** May one more stream be read now? One that was taken is given back. */
   readonly take: () => boolean;
   readonly give: () => void;
 }
 
-/** What one request of several brings. */
-export const SPAN_BYTES = 33_554_432;
-/** Most streams of one object. */
+/** Streams of one object from one source on another machine. On this one more of them only cost more. */
 const STREAMS = 4;
 /** Bytes that are written at once. */
 const BATCH_BYTES = 1_048_576;
@@ -27,7 +28,7 @@ export async function downloadBytes(source: Source, options: DownloadOptions): P
   const { size, sha256 } = options;
   const bytes = Buffer.allocUnsafeSlow(size);
   const span = { from: 0, to: size, at: 0 };
-  const take = (chunk: Buffer): void => bytes.set(chunk, span.at);
+  const take = (chunk: Buffer): undefined => void bytes.set(chunk, span.at);
   await readSpan(source, options, span, { take, restart: () => undefined });
   check(createHash("sha256").update(bytes).digest("hex"), sha256);
   return bytes;
@@ -94,7 +95,7 @@ class Download {
     this.#streams = streams;
     const { size } = options;
     this.#options = { ...options, signal: AbortSignal.any([options.signal, this.#broken.signal]) };
-    const partBytes = streams === undefined || size < 2 * SPAN_BYTES ? size : SPAN_BYTES;
+    const partBytes = streams === undefined || size < 2 * streams.partBytes ? size : streams.partBytes;
     this.#parts = Array.from({ length: Math.ceil(size / partBytes) }, (_, index) => {
       const from = index * partBytes;
       return { from, to: Math.min(size, from + partBytes), at: from, written: from };
@@ -108,8 +109,11 @@ class Download {
     for (let problem: SourceProblem | undefined; this.#waiting.length > 0;) {
       const sources = this.#sources.filter((source) => !this.#failed.has(source));
       if (sources.length === 0) throw problem ?? new SourceProblem("there is no source", "no");
-      const most = Math.min(this.#waiting.length, Math.max(STREAMS, sources.length));
-      const streams = Array.from({ length: most }, (_, index) => this.#stream(sources, index));
+      const isNear = sources.every(({ url }) => isLoopbackHost(url.hostname));
+      const most = isNear ? sources.length : Math.max(STREAMS, sources.length);
+      const streams = Array.from({ length: Math.min(this.#waiting.length, most) }, (_, index) =>
+        this.#stream(sources, index),
+      );
       const errors = (await Promise.allSettled(streams)).flatMap((end) =>
         end.status === "rejected" ? [end.reason as unknown] : [],
       );
@@ -181,6 +185,8 @@ class Batch {
   #chunks: Buffer[] = [];
   #bytes = 0;
   #writing: Promise<void> = Promise.resolve();
+  /** Until it is written; for ever when the disk failed. */
+  #isWriting = false;
 
   constructor(file: FileHandle, part: Part, onWritten: () => void) {
     this.#file = file;
@@ -188,10 +194,14 @@ class Batch {
     this.#onWritten = onWritten;
   }
 
+  /** A promise while two batches are under way. */
   take(chunk: Buffer): Promise<void> | undefined {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
-    return this.#bytes < BATCH_BYTES ? undefined : this.#flush();
+    if (this.#bytes < BATCH_BYTES) return undefined;
+    if (this.#isWriting) return this.#flush();
+    this.#begin();
+    return undefined;
   }
 
   /** Until all is written. */
@@ -202,10 +212,14 @@ class Batch {
 
   async #flush(): Promise<void> {
     await this.#writing;
+    if (this.#bytes > 0) this.#begin();
+  }
+
+  #begin(): void {
     const [chunks, bytes] = [this.#chunks, this.#bytes];
-    if (bytes === 0) return;
     this.#chunks = [];
     this.#bytes = 0;
+    this.#isWriting = true;
     this.#writing = this.#write(chunks, bytes);
     this.#writing.catch(() => undefined); // whoever waits for it next is told
   }
@@ -217,6 +231,7 @@ class Batch {
     const rest = done < bytes ? Buffer.concat(chunks) : Buffer.of();
     while (done < bytes) done += (await this.#file.write(rest, done, bytes - done, at + done)).bytesWritten;
     this.#part.written += bytes;
+    this.#isWriting = false;
     this.#onWritten();
   }
 }

@@ -33,8 +33,8 @@ export interface Span {
 
 /** Where bytes go. */
 export interface Sink {
-  /** Takes the bytes at the span's `at`. An error that it throws is of this machine. */
-  readonly take: (chunk: Buffer) => Promise<void> | void;
+  /** Takes the bytes at the span's `at`; a promise for when more may come. Its error is of this machine. */
+  readonly take: (chunk: Buffer) => Promise<void> | undefined;
   /** What came so far comes again from the start, maybe with other bytes. */
   readonly restart: () => Promise<void> | void;
 }
@@ -82,27 +82,37 @@ async function receive(
     span.at = 0;
     await sink.restart();
   }
-  const chunks = answer[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  for (;;) {
-    let next: IteratorResult<Buffer>;
-    try {
-      next = await chunks.next();
-    } catch (error) {
-      return problemOf(error);
-    }
-    if (next.done) break;
-    if (span.at + next.value.length > span.to) {
-      answer.destroy();
-      return new SourceProblem(`sent more than the ${span.to - span.from} bytes of the object`, "no");
-    }
-    try {
-      await sink.take(next.value);
-    } catch (error) {
-      answer.destroy();
-      throw error;
-    }
-    span.at += next.value.length;
-  }
-  if (span.at === span.to) return undefined;
+  const problem = await drain(answer, span, sink);
+  if (problem || span.at === span.to) return problem;
   return new SourceProblem(`sent ${span.at - span.from} of ${span.to - span.from} bytes`, "yes");
+}
+
+/**
+ * Gives the sink what comes, until the answer ends or breaks off. It listens for data, and does not iterate: that took
+ * half as long again.
+ */
+async function drain(answer: IncomingMessage, span: Span, sink: Sink): Promise<SourceProblem | undefined> {
+  let taking: Promise<void> | undefined;
+  try {
+    return await new Promise<SourceProblem | undefined>((resolve, reject) => {
+      answer.on("data", (chunk: Buffer) => {
+        if (span.at + chunk.length > span.to) {
+          answer.pause();
+          resolve(new SourceProblem(`sent more than the ${span.to - span.from} bytes of the object`, "no"));
+          return;
+        }
+        taking = sink.take(chunk);
+        span.at += chunk.length;
+        if (taking === undefined) return;
+        answer.pause();
+        taking.then(() => answer.resume(), reject);
+      });
+      answer.on("error", (error) => resolve(problemOf(error)));
+      answer.on("end", () => resolve(undefined));
+      answer.on("close", () => resolve(undefined)); // the last resort: one of the others came before
+    });
+  } finally {
+    if (!answer.complete) answer.destroy();
+    await taking;
+  }
 }

@@ -1,5 +1,4 @@
 import { request as httpRequest, type IncomingMessage, type ServerResponse } from "node:http";
-import { pipeline } from "node:stream/promises";
 import { isLoopbackHost } from "@rain/protocol";
 import { signTicket } from "@rain/protocol/tickets";
 import type { Agents } from "@rain/protocol/tls";
@@ -67,13 +66,35 @@ export async function passThrough(
     if (typeof value === "string") headers[name] = value;
   }
   respondBytes(response, answer.statusCode, headers);
-  try {
-    await pipeline(answer, response);
-  } catch {
-    // One of the two ends broke off: pipeline has closed both, and the reader resumes by Range.
-    response.destroy();
-  }
+  await pump(answer, response);
   return true;
+}
+
+/** Bytes that wait for the reader, at which the governor is not read any further. */
+const AHEAD_BYTES = 1_048_576;
+
+/**
+ * Passes bytes on until the end, or until one of the two breaks off: then both are closed, and the reader resumes by
+ * Range. Streams of Node would stop and go for every piece.
+ */
+function pump(from: IncomingMessage, to: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const goOn = (): void => {
+      if (from.isPaused() && to.writableLength < AHEAD_BYTES / 2) from.resume();
+    };
+    from.on("data", (chunk: Buffer) => {
+      to.write(chunk, goOn);
+      if (to.writableLength >= AHEAD_BYTES) from.pause();
+    });
+    from.on("end", () => to.end(resolve));
+    from.on("error", () => to.destroy());
+    from.on("close", () => from.complete || to.destroy());
+    to.on("error", () => from.destroy());
+    to.on("close", () => {
+      if (!from.complete || from.isPaused()) from.destroy();
+      resolve();
+    });
+  });
 }
 
 function open(
