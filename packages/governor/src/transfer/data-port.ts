@@ -3,7 +3,6 @@ import { open, type FileHandle } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { pipeline } from "node:stream/promises";
 import {
   asDigest,
   asSessionId,
@@ -18,6 +17,7 @@ import {
   type SessionId,
   type TaskId,
 } from "@rain/protocol";
+import { sendFile } from "@rain/protocol/bytes";
 import { Lobby, Notices } from "@rain/protocol/link";
 import { verifyTicket } from "@rain/protocol/tickets";
 import type { Certificate } from "@rain/protocol/tls";
@@ -128,9 +128,7 @@ export class DataPort {
         response.end();
         return;
       }
-      const { start, end } = range;
-      const highWaterMark = pieceBytes(this.#sending);
-      await pipeline(file.createReadStream({ start, end, autoClose: false, highWaterMark }), response);
+      await sendFile(file, range, response, pieceBytes(this.#sending));
     } finally {
       this.#sending -= 1;
       await file.close();

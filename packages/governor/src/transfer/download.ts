@@ -5,7 +5,7 @@ import { FileHash } from "../store/hasher.ts";
 import { SourceProblem } from "./get.ts";
 import { readSpan, type ReadOptions, type Source, type Span } from "./read.ts";
 
-export interface DownloadOptions extends ReadOptions {
+export interface DownloadOptions extends Omit<ReadOptions, "isLarge"> {
   readonly sha256: Digest;
 }
 
@@ -29,7 +29,7 @@ export async function downloadBytes(source: Source, options: DownloadOptions): P
   const bytes = Buffer.allocUnsafeSlow(size);
   const span = { from: 0, to: size, at: 0 };
   const take = (chunk: Buffer): undefined => void bytes.set(chunk, span.at);
-  await readSpan(source, options, span, { take, restart: () => undefined });
+  await readSpan(source, { ...options, isLarge: false }, span, { take, restart: () => undefined });
   check(createHash("sha256").update(bytes).digest("hex"), sha256);
   return bytes;
 }
@@ -149,7 +149,10 @@ class Download {
     const batch = new Batch(this.#file, part, () => this.#hashOn());
     try {
       const take = (chunk: Buffer): Promise<void> | undefined => batch.take(chunk);
-      await readSpan(source, this.#options, part, { take, restart: () => this.#restart(part, batch) });
+      await readSpan(source, { ...this.#options, isLarge: true }, part, {
+        take,
+        restart: () => this.#restart(part, batch),
+      });
       await batch.end();
     } catch (error) {
       if (!(error instanceof SourceProblem)) this.#broken.abort();
@@ -177,29 +180,36 @@ class Download {
   }
 }
 
+/** The largest piece that comes at once fits behind a batch that is not full. */
+const ROOM_BYTES = BATCH_BYTES + 262_144;
+
 /** Bytes of one part on their way into the file: a batch is written while the next one comes. */
 class Batch {
   readonly #file: FileHandle;
   readonly #part: Part;
   readonly #onWritten: () => void;
-  #chunks: Buffer[] = [];
+  #coming: Buffer;
+  #spare: Buffer;
   #bytes = 0;
-  #writing: Promise<void> = Promise.resolve();
-  /** Until it is written; for ever when the disk failed. */
-  #isWriting = false;
+  /** Until the batch before is written; of a disk that failed for ever. */
+  #writing: Promise<void> | undefined;
 
   constructor(file: FileHandle, part: Part, onWritten: () => void) {
     this.#file = file;
     this.#part = part;
     this.#onWritten = onWritten;
+    const room = Math.min(ROOM_BYTES, part.to - part.from);
+    this.#coming = Buffer.allocUnsafeSlow(room);
+    this.#spare = Buffer.allocUnsafeSlow(room);
   }
 
   /** A promise while two batches are under way. */
   take(chunk: Buffer): Promise<void> | undefined {
-    this.#chunks.push(chunk);
+    if (chunk.length > this.#coming.length - this.#bytes) return this.#takeParts(chunk);
+    this.#coming.set(chunk, this.#bytes);
     this.#bytes += chunk.length;
     if (this.#bytes < BATCH_BYTES) return undefined;
-    if (this.#isWriting) return this.#flush();
+    if (this.#writing) return this.#flush();
     this.#begin();
     return undefined;
   }
@@ -210,28 +220,34 @@ class Batch {
     await this.#writing;
   }
 
+  async #takeParts(chunk: Buffer): Promise<void> {
+    const own = Buffer.from(chunk);
+    for (let at = 0; at < own.length; at += BATCH_BYTES) {
+      await this.#flush();
+      await this.take(own.subarray(at, at + BATCH_BYTES));
+    }
+  }
+
   async #flush(): Promise<void> {
     await this.#writing;
     if (this.#bytes > 0) this.#begin();
   }
 
   #begin(): void {
-    const [chunks, bytes] = [this.#chunks, this.#bytes];
-    this.#chunks = [];
+    const batch = this.#coming.subarray(0, this.#bytes);
+    [this.#coming, this.#spare] = [this.#spare, this.#coming];
     this.#bytes = 0;
-    this.#isWriting = true;
-    this.#writing = this.#write(chunks, bytes);
+    this.#writing = this.#write(batch);
     this.#writing.catch(() => undefined); // whoever waits for it next is told
   }
 
-  async #write(chunks: readonly Buffer[], bytes: number): Promise<void> {
+  async #write(batch: Buffer): Promise<void> {
     const at = this.#part.written;
-    let { bytesWritten: done } = await this.#file.writev(chunks, at);
-    // Short: the rest follows, or the error of a full disk comes.
-    const rest = done < bytes ? Buffer.concat(chunks) : Buffer.of();
-    while (done < bytes) done += (await this.#file.write(rest, done, bytes - done, at + done)).bytesWritten;
-    this.#part.written += bytes;
-    this.#isWriting = false;
+    // A write may be short: the rest follows, or the error of a full disk comes.
+    for (let done = 0; done < batch.length;)
+      done += (await this.#file.write(batch, done, batch.length - done, at + done)).bytesWritten;
+    this.#part.written += batch.length;
+    this.#writing = undefined;
     this.#onWritten();
   }
 }
