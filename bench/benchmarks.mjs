@@ -8,6 +8,8 @@ import restart from "./restart.mjs";
 import results from "./results.mjs";
 import run from "./run.mjs";
 import sleep from "./sleep.mjs";
+import fanout from "./fanout.mjs";
+import small from "./small.mjs";
 import transfer from "./transfer.mjs";
 
 /**
@@ -26,4 +28,6 @@ export const benchmarks = [
   results,
   messages,
   core,
+  small,
+  fanout,
 ];

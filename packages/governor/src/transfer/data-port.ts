@@ -54,7 +54,6 @@ export class DataPort {
   readonly #keys = new Map<Epoch, Uint8Array>();
   readonly #lobby = new Lobby();
   readonly #notices: Notices;
-  /** Files that are being sent. */
   #sending = 0;
 
   constructor(options: DataPortOptions) {
@@ -78,6 +77,11 @@ export class DataPort {
         resolve((this.#server.address() as AddressInfo).port);
       });
     });
+  }
+
+  /** Number of files that are being sent. */
+  get sending(): number {
+    return this.#sending;
   }
 
   /** The key of the tickets of a registration. */
