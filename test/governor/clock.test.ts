@@ -22,19 +22,23 @@ describe("the clocks of decisions", () => {
   });
 
   it("case 17: a governor's goes on while its machine is suspended", () => {
-    let [awake, sinceBoot] = [1_000, 500_000];
+    let [awake, sinceBoot, wall] = [1_000, 500_000, 9_000_000];
     const clock = new SteadyClock(
       () => awake,
       () => sinceBoot,
+      () => wall,
     );
     expect(clock.now()).toBe(1_000);
     awake += 10;
     expect(clock.now()).toBe(1_010); // the system's figure is coarse, and behind
     sinceBoot += 60_010;
-    awake += 0;
+    wall += 60_010;
     expect(clock.now()).toBe(61_010);
     sinceBoot -= 500; // and never goes back
     awake += 5;
     expect(clock.now()).toBe(61_015);
+    sinceBoot += 60_510; // somebody set the wall clock back by as much: noticed a little later
+    awake += 1_000;
+    expect(clock.now()).toBe(121_020);
   });
 });

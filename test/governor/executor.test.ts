@@ -326,8 +326,8 @@ it("a run script is what the launcher reads", () => {
     stderr: "/e",
   };
   const line = (out: string, err: string): string =>
-    "cd '/w' || exit 1\necho >&9\n" +
-    `A='1' /usr/bin/env IFS=',' '/bin/a b' 'it'\\''s' <'/dev/null' ${out}'/o' ${err}'/e' 9>&-\nreturn\n`;
+    "cd '/w' || exit 1\necho >&4\n" +
+    `A='1' /usr/bin/env IFS=',' '/bin/a b' 'it'\\''s' <'/dev/null' ${out}'/o' ${err}'/e' 3<&- 4>&- 5>&-\nreturn\n`;
   expect(runScript(command)).toBe(line(">", "2>"));
   expect(runScript({ ...command, isPrepared: true })).toBe(line("1<>", "2<>"));
 });

@@ -64,7 +64,7 @@ afterEach(async () => {
 
 /** Asks for all of it and then reads nothing. */
 async function ask(at: number): Promise<Socket> {
-  const socket = connect({ port: at, host: "127.0.0.1", readableHighWaterMark: 1_024 });
+  const socket = connect({ port: at, host: "127.0.0.1" });
   await new Promise((resolve) => socket.once("connect", resolve));
   socket.pause();
   socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nAuthorization: Rain-Ticket ${ticket}\r\n\r\n`);

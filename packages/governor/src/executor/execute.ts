@@ -1,5 +1,4 @@
 import { stat, statfs } from "node:fs/promises";
-import { uptime } from "node:os";
 import { join } from "node:path";
 import {
   limits,
@@ -32,6 +31,7 @@ import { collectOutputs, type Collection } from "./outputs.ts";
 import type { LiveLauncher } from "./pool.ts";
 import { diagnoseLaunch } from "./program.ts";
 import { errorCode } from "../monitor/errno.ts";
+import { ticksSinceBoot } from "../monitor/boot.ts";
 import type { Family } from "../monitor/usage.ts";
 import { TreeUses } from "../store/index.ts";
 import { deathProblem, measured, redirectionProblem } from "./ends.ts";
@@ -154,7 +154,7 @@ async function runIn(attempt: Attempt): Promise<Result> {
 
 /** Longest output of a program that is taken the quick way, bytes. */
 const QUICK_BYTES = 16_384;
-/** A process that began in a longer run is not told apart from its children with certainty: the clock may have stopped. */
+/** Of a longer run the folder is not worth the doubt. */
 const QUICK_RUN_S = 10;
 
 /**
@@ -287,6 +287,7 @@ async function supervise(attempt: Attempt, launcher: LiveLauncher): Promise<Ende
   const key = attemptKey(attempt.effect.ref);
   const startedAt = performance.now();
   const startTime = Date.now();
+  const began = ticksSinceBoot();
   house.sweeper.begin(key);
   const running = launcher.run();
   stop.listen((force) => launcher.signal(force ? "SIGKILL" : "SIGTERM"));
@@ -302,7 +303,6 @@ async function supervise(attempt: Attempt, launcher: LiveLauncher): Promise<Ende
   stop.listen(undefined);
   const maxRssBytes = watch.stop();
   await endFamily(house, key, launcher);
-  const began = Math.floor((uptime() - (performance.now() - startedAt) / 1_000) * CLOCK_TICKS) - 1;
   const left = house.folders.look(folder);
   const sizes = left?.sizes ?? (await captureSizes(folder));
   const info: TaskInfo = {
@@ -333,9 +333,6 @@ const captureSizes = async (folder: TaskFolder): Promise<CaptureSizes> => ({
   stderr: (await sizeOf(folder.stderr)) ?? 0,
 });
 
-/** Of /proc, in which times are told: so many a second. */
-const CLOCK_TICKS = 100;
-
 async function sizeOf(path: string): Promise<number | undefined> {
   try {
     return (await stat(path)).size;
@@ -349,7 +346,7 @@ async function sizeOf(path: string): Promise<number | undefined> {
 async function checkEnd(attempt: Attempt, command: Command, ended: Ended): Promise<void> {
   const { bounds, folder, stop } = attempt;
   const { end } = ended;
-  await bounds.end(end.type === "died" || end.status !== 0);
+  await bounds.end(end.type === "died" || end.status !== 0, ended.sizes);
   if (bounds.problem !== undefined) throw bounds.problem;
   if (end.type === "died") throw deathProblem(end, stop);
   if (end.status === 0) return;

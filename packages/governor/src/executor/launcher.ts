@@ -1,24 +1,27 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { statSync, writeSync } from "node:fs";
-import type { FileHandle } from "node:fs/promises";
+import { fstatSync, readSync, writeSync } from "node:fs";
 import { errorCode } from "../monitor/errno.ts";
+import type { Scratch } from "./scratch.ts";
 
 /** Status of a launcher that was asked to end while it ran no program. */
 export const IDLE_TERM_STATUS = 143;
 
+/** The script as launchers open it anew: descriptor 3. Spelled as nobody else does, so that it is known in messages. */
+const SCRIPT = "/proc/self/./fd/3";
 /**
- * At each line of stdin: runs the script, answers its status and the CPU times so far.
+ * At each line of stdin: runs the script, writes the CPU times so far into the file at descriptor 5, and answers the
+ * script's status, so that there is one answer to wake up for.
  * TERM to the group is for the program; the launcher itself must live to tell how the program ended, unless no
- * program runs: then it ends, and the task that was just coming never starts. Each script says on descriptor 9, a
+ * program runs: then it ends, and the task that was just coming never starts. Each script says on descriptor 4, a
  * file, that its program is next: it stays there when the launcher is killed.
  */
-const LOOP = `exec 9>>"$2"
-trap 'test -n "$RAIN_S" || exit ${IDLE_TERM_STATUS}' TERM INT HUP
+const LOOP = `trap 'test -n "$RAIN_S" || exit ${IDLE_TERM_STATUS}' TERM INT HUP
 while read -r RAIN_N; do
   RAIN_S=1
-  . "$1"
-  echo "$?"
-  times
+  . ${SCRIPT}
+  RAIN_E=$?
+  times 1<>/proc/self/fd/5
+  echo "$RAIN_E"
   RAIN_S=
   cd /
 done`;
@@ -37,14 +40,6 @@ export type LaunchEnd =
       readonly begun: boolean;
     };
 
-/** The file that a launcher reads its scripts from: each is written over the last one, which costs one system call. */
-export interface ScriptFile {
-  readonly path: string;
-  /** A file that gets a byte for each program that is started. */
-  readonly begun: string;
-  readonly handle: FileHandle;
-}
-
 /**
  * A long-lived shell in a session and process group of its own that runs one task at a time: the group is the task's.
  * It exists because a fork of this process costs milliseconds, one of a small shell a tenth of one.
@@ -53,7 +48,7 @@ export class Launcher {
   /** Undefined when it could not be started; then `failure` says why. */
   readonly pid: number | undefined;
   failure: Error | undefined;
-  readonly #file: ScriptFile;
+  readonly #scratch: Scratch;
   readonly #child: ChildProcess;
   readonly closed: Promise<void>;
   #alive = true;
@@ -61,17 +56,26 @@ export class Launcher {
   #out = "";
   #err = "";
   #cpuTimeS = 0;
+  /** The numbers of its files are no longer this process's to use. */
+  #isDisposed = false;
   #runs = 0;
   #answer: ((end: LaunchEnd) => void) | undefined;
 
-  constructor(shell: readonly string[], file: ScriptFile, env: Readonly<Record<string, string>>) {
-    this.#file = file;
+  /** `place`: of whom it is, for people who look at processes. */
+  constructor(
+    shell: readonly string[],
+    scratch: Scratch,
+    env: Readonly<Record<string, string>>,
+    place: string,
+  ) {
+    this.#scratch = scratch;
     const [command = "/bin/sh", ...args] = shell;
-    this.#child = spawn(command, [...args, "-c", LOOP, "rain-launcher", file.path, file.begun], {
+    const files = [scratch.script.fd, scratch.begun.fd, scratch.times.fd];
+    this.#child = spawn(command, [...args, "-c", LOOP, "rain-launcher", place], {
       detached: true,
       cwd: "/",
       env,
-      stdio: ["pipe", "pipe", "pipe"],
+      stdio: ["pipe", "pipe", "pipe", ...files],
     });
     this.pid = this.#child.pid;
     // Without descriptors left, there are no streams at all.
@@ -95,26 +99,29 @@ export class Launcher {
     });
   }
 
+  /** To be called before its files are closed. */
+  dispose(): void {
+    this.#isDisposed = true;
+  }
+
   /** Neither dead nor ever signalled: fit for another task. */
   get reusable(): boolean {
     return this.#alive && !this.#signalled;
   }
 
-  /** Path of the script, as the launcher names it in its messages. */
-  get script(): string {
-    return this.#file.path;
-  }
+  /** Path of the script, as launchers name it in their messages. */
+  readonly script: string = SCRIPT;
 
   /** Sets the script of the next run. A short one is written at once: it costs less than to have it written. */
   async load(script: string): Promise<void> {
     const bytes = Buffer.from(script);
-    const { handle } = this.#file;
+    const { script: file } = this.#scratch;
     try {
-      for (let at = 0; at < bytes.length;)
+      for (let at = 0; at < bytes.length && !this.#isDisposed;)
         at +=
           bytes.length > SHORT_SCRIPT
-            ? (await handle.write(bytes, at, bytes.length - at, at)).bytesWritten
-            : writeSync(handle.fd, bytes, at, bytes.length - at, at);
+            ? (await file.write(bytes, at, bytes.length - at, at)).bytesWritten
+            : writeSync(file.fd, bytes, at, bytes.length - at, at);
     } catch (error) {
       if (this.#alive) throw error; // of a dead launcher the file is closed; `run` reports that death
     }
@@ -145,14 +152,22 @@ export class Launcher {
 
   #onText(text: string): void {
     this.#out += text;
-    // Three lines: the status, the shell's own CPU times, those of its ended children.
-    const lines = this.#out.split("\n");
-    if (lines.length < 4) return;
-    this.#out = lines.slice(3).join("\n");
-    const total = parseTimes(lines[2] ?? "");
+    const end = this.#out.indexOf("\n");
+    if (end === -1) return;
+    const status = Number(this.#out.slice(0, end));
+    this.#out = this.#out.slice(end + 1);
+    const total = this.#readTimes() ?? this.#cpuTimeS;
     const cpuTimeS = Math.max(0, total - this.#cpuTimeS);
     this.#cpuTimeS = total;
-    this.#settle({ type: "status", status: Number(lines[0]), cpuTimeS, stderr: this.#err });
+    this.#settle({ type: "status", status, cpuTimeS, stderr: this.#err });
+  }
+
+  /** Two lines: the shell's own CPU times, and those of its ended children. */
+  #readTimes(): number | undefined {
+    if (this.#isDisposed) return undefined;
+    const bytes = readSync(this.#scratch.times.fd, timesText, 0, timesText.length, 0);
+    const children = timesText.toString("latin1", 0, bytes).split("\n")[1];
+    return children === undefined ? undefined : parseTimes(children);
   }
 
   #onClose(exitCode: number | undefined, signal: NodeJS.Signals | undefined, closed: () => void): void {
@@ -163,7 +178,7 @@ export class Launcher {
 
   #settleDeath(exitCode: number | undefined, signal: NodeJS.Signals | undefined): void {
     if (this.#answer === undefined) return;
-    const count = statSync(this.#file.begun, { throwIfNoEntry: false })?.size ?? 0;
+    const count = this.#isDisposed ? 0 : fstatSync(this.#scratch.begun.fd).size;
     this.#settle({ type: "died", signal, exitCode, stderr: this.#death(), begun: count >= this.#runs });
   }
 
@@ -177,6 +192,8 @@ export class Launcher {
     answer?.(end);
   }
 }
+
+const timesText = Buffer.alloc(256);
 
 /** Seconds of user and system time in a line of `times`: `0m1.230000s 0m0.010000s`. */
 export function parseTimes(line: string): number {

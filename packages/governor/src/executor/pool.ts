@@ -1,19 +1,17 @@
-import { open, rm, unlink } from "node:fs/promises";
-import { join } from "node:path";
-import { nanoid } from "nanoid";
 import type { ProcessTable } from "../monitor/processes.ts";
-import type { Launcher, ScriptFile } from "./launcher.ts";
+import type { Launcher } from "./launcher.ts";
 import { TaskProblem } from "./problem.ts";
 import type { Reaper } from "./reaper.ts";
+import { closeScratch, openScratch, type Scratch } from "./scratch.ts";
 import type { Log } from "./types.ts";
 
 /** A launcher that was started. */
 export type LiveLauncher = Launcher & { readonly pid: number };
 
 export interface PoolOptions {
-  /** Folder of the launchers' scripts. */
+  /** Folder of the launchers' files, where there is no memory for them. */
   readonly folder: string;
-  readonly make: (file: ScriptFile) => Launcher;
+  readonly make: (scratch: Scratch) => Launcher;
   readonly table: ProcessTable;
   readonly reaper: Reaper;
   readonly log: Log;
@@ -37,10 +35,9 @@ export class LauncherPool {
       if (idle.reusable) return idle;
       this.#retire(idle);
     }
-    const path = join(this.#options.folder, `launcher-${nanoid(10)}`);
-    const file = { path, begun: `${path}.begun`, handle: await open(path, "wx", 0o600) };
-    const launcher = this.#options.make(file);
-    const cleared = this.#clear(launcher, file).finally(() => this.#clearing.delete(cleared));
+    const scratch = await openScratch(this.#options.folder);
+    const launcher = this.#options.make(scratch);
+    const cleared = this.#clear(launcher, scratch).finally(() => this.#clearing.delete(cleared));
     this.#clearing.add(cleared);
     if (!hasPid(launcher)) {
       await cleared;
@@ -75,17 +72,16 @@ export class LauncherPool {
   }
 
   /** Waits for the death of a launcher and clears away what is left of it. Never rejects. */
-  async #clear(launcher: Launcher, file: ScriptFile): Promise<void> {
+  async #clear(launcher: Launcher, scratch: Scratch): Promise<void> {
     await launcher.closed;
     // The number of a dead group can be given to strangers: it must not stay registered while nobody uses it.
     for (const idle of this.#idle.filter((one) => one === launcher)) this.#retire(idle);
     this.#idle = this.#idle.filter((one) => one !== launcher);
+    launcher.dispose();
     try {
-      await file.handle.close();
-      await unlink(file.path);
-      await rm(file.begun, { force: true });
+      await closeScratch(scratch);
     } catch (error) {
-      this.#options.log("warn", `the script of a launcher could not be removed: ${String(error)}`);
+      this.#options.log("warn", `the files of a launcher could not be closed: ${String(error)}`);
     }
   }
 }

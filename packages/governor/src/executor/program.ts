@@ -4,7 +4,7 @@ import { isAbsolute, join, resolve } from "node:path";
 import { errorCode } from "../monitor/errno.ts";
 import { TaskProblem } from "./problem.ts";
 
-/** How long a program found on the PATH is believed to be still there and still the first. */
+/** How long a program that was found is believed to be still there and, on the PATH, still the first. */
 const TRUST_MS = 1_000;
 
 type Tried = "found" | "absent" | { readonly refused: string };
@@ -18,18 +18,33 @@ export class Programs {
     if (program === "") throw new TaskProblem("program-not-found", "the program's name is empty");
     if (program.includes("/")) return await this.#named(program, cwd);
     const key = `${searchPath}\0${program}`;
-    const known = this.#found.get(key);
-    if (known !== undefined && performance.now() - known.at < TRUST_MS) return known.path;
+    const known = this.#known(key);
+    if (known !== undefined) return known;
     const path = await this.#search(program, searchPath, cwd);
-    if (this.#found.size > 1_000) this.#found.clear();
-    if (!path.startsWith(`${cwd}/`)) this.#found.set(key, { path, at: performance.now() });
+    this.#keep(key, path, cwd);
     return path;
+  }
+
+  #known(key: string): string | undefined {
+    const known = this.#found.get(key);
+    return known !== undefined && performance.now() - known.at < TRUST_MS ? known.path : undefined;
+  }
+
+  /** What is in the folder of a task is nothing to another one. */
+  #keep(key: string, path: string, cwd: string): void {
+    if (path.startsWith(`${cwd}/`)) return;
+    if (this.#found.size > 1_000) this.#found.clear();
+    this.#found.set(key, { path, at: performance.now() });
   }
 
   async #named(program: string, cwd: string): Promise<string> {
     const path = resolve(cwd, program);
+    if (this.#known(path) !== undefined) return path;
     const tried = await tryProgram(path);
-    if (tried === "found") return path;
+    if (tried === "found") {
+      this.#keep(path, path, cwd);
+      return path;
+    }
     if (tried === "absent")
       throw new TaskProblem("program-not-found", `program ${JSON.stringify(program)} does not exist`);
     throw new TaskProblem("launch", `program ${JSON.stringify(program)} cannot be started: ${tried.refused}`);

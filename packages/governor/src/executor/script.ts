@@ -29,7 +29,7 @@ const ENTER = ["/bin/sh", "-c", 'echo "$$" >"$0" && exec "$@"'];
 /**
  * The run script of one task: sourced by a launcher, its status is the program's. A folder that cannot be entered
  * ends the launcher, so that it cannot be taken for the program's own failure. What follows in the script's file may be
- * the rest of an earlier, longer one: the script returns before it. A line to descriptor 9 says that the program is next.
+ * the rest of an earlier, longer one: the script returns before it. A line to descriptor 4 says that the program is next.
  */
 export function runScript(command: Command): string {
   const plain: string[] = [];
@@ -40,6 +40,6 @@ export function runScript(command: Command): string {
   const words = [...enter, command.program, ...command.args].map(quote);
   const viaEnv = special.length === 0 ? [] : ["/usr/bin/env", ...special];
   const [out, err] = command.isPrepared === true ? ["1<>", "2<>"] : [">", "2>"];
-  const redirections = `<${quote(command.stdin)} ${out}${quote(command.stdout)} ${err}${quote(command.stderr)} 9>&-`;
-  return `cd ${quote(command.cwd)} || exit 1\necho >&9\n${[...plain, ...viaEnv, ...words].join(" ")} ${redirections}\nreturn\n`;
+  const redirections = `<${quote(command.stdin)} ${out}${quote(command.stdout)} ${err}${quote(command.stderr)} 3<&- 4>&- 5>&-`;
+  return `cd ${quote(command.cwd)} || exit 1\necho >&4\n${[...plain, ...viaEnv, ...words].join(" ")} ${redirections}\nreturn\n`;
 }

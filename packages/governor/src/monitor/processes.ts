@@ -1,5 +1,5 @@
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { errorCode } from "./errno.ts";
 
 /** What `/proc/<pid>/stat` says of a process. `startTime` in clock ticks since boot: with the pid it names one process. */
@@ -41,6 +41,21 @@ function readProc(path: string): string {
   const file = openSync(path, "r");
   try {
     return proc.toString("latin1", 0, readSync(file, proc, 0, proc.length, 0));
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** As `readProc`, of any length. */
+function readLongProc(path: string): string {
+  const file = openSync(path, "r");
+  try {
+    let text = "";
+    for (;;) {
+      const bytes = readSync(file, proc, 0, proc.length, null);
+      if (bytes === 0) return text;
+      text += proc.toString("latin1", 0, bytes);
+    }
   } finally {
     closeSync(file);
   }
@@ -124,6 +139,9 @@ export function signalProcess(process_: TaskProcess, signal: NodeJS.Signals): vo
   }
 }
 
+/** Processes that are looked at in one turn of the event loop: each takes some 20 us. */
+const PER_TURN = 250;
+
 /** More new pids than this since the last scan, and all processes are listed instead. */
 const FEW_PIDS = 256;
 
@@ -183,10 +201,14 @@ export class ProcessTable {
       if (stat !== undefined && !dead(stat)) suspects.push(stat);
       else this.#known.delete(pid);
     }
+    let looked = 0;
     for (const stat of suspects) {
+      looked += 1;
+      if (looked % PER_TURN === 0) await nextTurn();
       const launcher = this.#launcherOf(stat);
       const { pid, startTime } = stat;
-      const cookie = stat.kernelThread ? undefined : await this.#cookie(stat);
+      // A launcher has one attempt at a time, and its session ends with it: whose they are needs no look into them.
+      const cookie = stat.kernelThread || launcher !== undefined ? undefined : this.#cookie(stat);
       const attempt = cookie === "unknown" ? undefined : cookie;
       if (attempt !== undefined) cookies.set(pid, { startTime, attempt });
       if (launcher !== undefined || attempt !== undefined) found.push({ pid, startTime, launcher, attempt });
@@ -238,12 +260,12 @@ export class ProcessTable {
    * The attempt that the cookie names; undefined when there is none; "unknown" when it cannot be told now, because
    * the process is just being made and has no environment yet.
    */
-  async #cookie(stat: ProcessStat): Promise<string | undefined> {
+  #cookie(stat: ProcessStat): string | undefined {
     const known = this.#cookies.get(stat.pid);
     if (known !== undefined && known.startTime === stat.startTime) return known.attempt;
     let environment: string;
     try {
-      environment = await readFile(`/proc/${stat.pid}/environ`, "latin1");
+      environment = readLongProc(`/proc/${stat.pid}/environ`);
     } catch (error) {
       if (gone(error)) return "unknown";
       if (forbidden(error)) return undefined;

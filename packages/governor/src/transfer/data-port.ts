@@ -1,7 +1,6 @@
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import {
   asDigest,
@@ -18,9 +17,9 @@ import {
   type TaskId,
 } from "@rain/protocol";
 import { sendFile } from "@rain/protocol/bytes";
-import { Lobby, Notices } from "@rain/protocol/link";
+import { FailureLimit, Lobby, Notices, type AuditEntry } from "@rain/protocol/link";
 import { verifyTicket } from "@rain/protocol/tickets";
-import type { Certificate } from "@rain/protocol/tls";
+import { createHttpServer, type Certificate } from "@rain/protocol/tls";
 import { errorCode } from "../monitor/errno.ts";
 import type { Store } from "../store/index.ts";
 
@@ -35,6 +34,8 @@ export interface DataPortOptions {
   /** What it shows; without one it speaks plain HTTP, for loopback. */
   readonly certificate?: Certificate | undefined;
   readonly log: (level: "info" | "warn" | "error", text: string) => void;
+  /** Told of refused tickets, with a limit for each address. */
+  readonly audit: (entry: AuditEntry) => void;
 }
 
 /** The most of a log that one answer carries, bytes. */
@@ -54,12 +55,13 @@ export class DataPort {
   readonly #keys = new Map<Epoch, Uint8Array>();
   readonly #lobby = new Lobby();
   readonly #notices: Notices;
+  readonly #failures = new FailureLimit(() => performance.now());
   #sending = 0;
 
   constructor(options: DataPortOptions) {
     this.#options = options;
     this.#notices = new Notices((text) => options.log("warn", `data port: ${text}`));
-    this.#server = createHttpServer(options.certificate);
+    this.#server = newServer(options.certificate);
     this.#lobby.watch(this.#server);
     this.#server.on("tlsClientError", (_error, socket: Socket) => socket.destroy());
     this.#server.on("clientError", (_error, socket) => socket.destroy());
@@ -103,12 +105,22 @@ export class DataPort {
     if (!url || !target) return refuse(response, 404, "no such path");
     if (request.method !== "GET") return refuse(response, 405, "only GET");
     if (!this.#isAllowed(request, url.pathname)) {
-      this.#notices.add(`refused ${request.socket.remoteAddress ?? "unknown"}, which has no valid ticket`);
+      this.#noteRefusal(request.socket, url.pathname);
       return refuse(response, 403, "no valid ticket for this path");
     }
     this.#lobby.admit(request.socket);
     if (target.type === "blob") await this.#sendBlob(target.sha256, request, response);
     else await this.#sendLog(target, url.searchParams.get("offset") ?? "0", response);
+  }
+
+  /** In the log once, for who reads it now and then; in the audit log with what was asked for. */
+  #noteRefusal({ remoteAddress = "unknown", remotePort = 0 }: Socket, path: string): void {
+    this.#notices.add(`refused ${remoteAddress}, which has no valid ticket`);
+    const suppressed = this.#failures.count(remoteAddress);
+    if (suppressed === undefined) return;
+    const remote = `${remoteAddress}:${remotePort}`;
+    const more = suppressed > 0 ? { suppressed } : {};
+    this.#options.audit({ verb: "ticket", target: path, result: "refused", remote, ...more });
   }
 
   #isAllowed(request: IncomingMessage, path: string): boolean {
@@ -180,27 +192,11 @@ export class DataPort {
   }
 }
 
-function createHttpServer(certificate: Certificate | undefined): Server {
-  const options = {
-    maxHeaderSize: limits.headerBytes,
-    headersTimeout: limits.headersTimeoutMs,
-    requestTimeout: limits.requestTimeoutMs,
-    connectionsCheckingInterval: limits.connectionCheckMs,
-    keepAliveTimeout: 30_000,
-  };
-  const server =
-    certificate === undefined
-      ? createServer(options)
-      : createTlsServer({
-          ...options,
-          key: certificate.keyPem,
-          cert: certificate.certPem,
-          minVersion: "TLSv1.3",
-          handshakeTimeout: limits.tlsHandshakeMs,
-        });
+function newServer(certificate: Certificate | undefined): Server {
+  const times = { requestTimeout: limits.requestTimeoutMs, keepAliveTimeout: 30_000 };
+  const server = createHttpServer(certificate, times);
   server.maxHeadersCount = limits.headerCount;
   server.maxConnections = CONNECTIONS;
-  server.setTimeout(limits.idleMs);
   return server;
 }
 
