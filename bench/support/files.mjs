@@ -21,7 +21,7 @@ export const fillFile = (path, bytes) =>
  * @param {number} count
  * @param {number} bytes of each
  */
-function fillFolder(dir, count, bytes) {
+export function fillFolder(dir, count, bytes) {
   mkdirSync(dir);
   for (let i = 0; i < count; i += 1) writeFileSync(join(dir, String(i)), String(i).padEnd(bytes, "."));
 }
