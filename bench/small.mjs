@@ -7,7 +7,7 @@ import { alternate, median, time } from "./support/figures.mjs";
 // Many small objects: from the tasks that made them into tasks on another governor, and to the client. Beside it as many
 // files of that size from a plain file server to one curl, which asks for one after the other over one connection.
 
-const OBJECTS = 100_000;
+const OBJECTS = 20_000;
 const BYTES = 1_024;
 const A_TASK = 1_000;
 const ROUNDS = 2;
@@ -68,7 +68,7 @@ async function toClient(client) {
 /** @type {import("./support/child.mjs").Benchmark} */
 const benchmark = {
   name: "small",
-  what: "100,000 objects of 1 KiB into tasks on another governor, and to the client",
+  what: "20,000 objects of 1 KiB into tasks on another governor, and to the client",
   run: async ({ dir, newInstance }) => {
     const instance = newInstance();
     await instance.startServer();

@@ -20,7 +20,7 @@ const path = blobPath(digest);
 const key: Uint8Array = new Uint8Array(32).fill(9);
 const ticket = signTicket(key, { method: "GET", path, epoch: 1 });
 /** What both senders together may hold for it, bytes: far more than they do, and far less than all. */
-const MOST_HELD = 128 * 1024 ** 2;
+const MOST_HELD = 64 * 1024 ** 2;
 
 let root: string;
 let port: DataPort;
