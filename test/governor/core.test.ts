@@ -406,6 +406,20 @@ describe("resources", () => {
     expect(bench.ran()).toEqual([2]);
   });
 
+  it("brings the inputs of what has no room yet while others run", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { cpus: 4 }));
+    bench.take();
+    bench.hear(assignment(2, { cpus: 4, inputs: [[20, 7]] }));
+    expect(bench.take()).toMatchObject([{ type: "acquire", sha256: digestOf(7) }]);
+    bench.give({ type: "acquired", sha256: digestOf(7) });
+    expect(bench.ran()).toEqual([]);
+    bench.end(1);
+    expect(bench.take().filter(({ type }) => type === "acquire" || type === "run")).toMatchObject([
+      { type: "run", ref: refOf(2) },
+    ]);
+  });
+
   it("gives GPUs by lowest free index", () => {
     const bench = linked();
     const gpus = (): (readonly number[])[] =>
