@@ -1,13 +1,15 @@
 import core from "./core.mjs";
-import chain from "./chain.mjs";
+import dispatch from "./dispatch.mjs";
 import echo from "./echo.mjs";
+import echoHeap from "./echo-heap.mjs";
+import { graphs } from "./graphs.mjs";
+import idle from "./idle.mjs";
 import latency from "./latency.mjs";
 import memory from "./memory.mjs";
 import messages from "./messages.mjs";
 import restart from "./restart.mjs";
 import results from "./results.mjs";
 import run from "./run.mjs";
-import sleep from "./sleep.mjs";
 import transfer from "./transfer.mjs";
 
 /**
@@ -16,9 +18,11 @@ import transfer from "./transfer.mjs";
  */
 export const benchmarks = [
   latency,
-  chain,
-  sleep,
+  idle,
+  dispatch,
+  ...graphs,
   echo,
+  echoHeap,
   transfer,
   memory,
   restart,

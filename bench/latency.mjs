@@ -1,6 +1,7 @@
 import { blob } from "@rain/client";
 import { median, quantile } from "./support/figures.mjs";
 import { roundTrips, syncTimes } from "./support/limits.mjs";
+import { comparePeers } from "./support/peer-rows.mjs";
 import { spawnLoop } from "./support/programs.mjs";
 
 // One task at a time in an idle cluster, from submit() until its wait() returns.
@@ -31,7 +32,7 @@ async function taskTimes(session, make, count) {
 const benchmark = {
   name: "latency",
   what: "one task at rest: sleep 0 and /bin/true, median and p99",
-  run: async ({ dir, newInstance }) => {
+  run: async ({ dir, newInstance, startPeers, quick }) => {
     const instance = newInstance();
     await instance.startServer();
     await instance.startGovernor();
@@ -40,17 +41,23 @@ const benchmark = {
     const sleep = () => session.sleep(blob("x"), 0);
     const execute = () => session.execute(["/bin/true"]);
     const spawn = await spawnLoop(dir, "null");
+    const peers = await startPeers(["dask", "ray"]);
+    for (const { peer } of peers) await peer?.ask({ do: "trips", count: WARM_UP });
     await taskTimes(session, sleep, WARM_UP);
     await taskTimes(session, execute, WARM_UP);
 
-    /** @type {Record<"sync" | "trip" | "spawn" | "sleep" | "execute", number[][]>} */
-    const rounds = { sync: [], trip: [], spawn: [], sleep: [], execute: [] };
-    for (let round = 0; round < ROUNDS; round += 1) {
+    /** @type {Record<"sync" | "trip" | "spawn" | "sleep" | "execute" | "dask" | "ray", number[][]>} */
+    const rounds = { sync: [], trip: [], spawn: [], sleep: [], execute: [], dask: [], ray: [] };
+    for (let round = 0; round < (quick ? 1 : ROUNDS); round += 1) {
       rounds.sync.push(syncTimes(dir, 50));
       rounds.trip.push(await roundTrips(200));
       rounds.spawn.push([1000 / (await spawn.measure(100))]);
       rounds.sleep.push(await taskTimes(session, sleep, SAMPLES / ROUNDS));
       rounds.execute.push(await taskTimes(session, execute, SAMPLES / ROUNDS));
+      for (const { name, peer } of peers) {
+        if (!peer || name === "hyperqueue") continue;
+        rounds[name].push((await peer.ask({ do: "trips", count: SAMPLES / ROUNDS })).times);
+      }
     }
     await session.close();
     await client.close();
@@ -66,27 +73,28 @@ const benchmark = {
     /**
      * @param {string} figure
      * @param {readonly (readonly number[])[]} times
-     * @param {{ name: string, value: number }} peer
+     * @param {{ name: string, value: number }} limit
+     * @param {readonly import("./support/peer-rows.mjs").PeerSlot[]} slots
      */
-    const both = (figure, times, peer) => {
-      const p99 = quantile(times.flat(), 0.99);
-      return [
-        {
-          figure: `${figure}, median`,
-          value: median(times.flat()),
-          unit: "ms",
-          rounds: times.map(median),
-          peer,
-          note,
-        },
-        { figure: `${figure}, p99`, value: p99, unit: "ms", rounds: [], peer, note },
-      ];
+    const both = (figure, times, limit, slots) => {
+      /**
+       * @param {string} which
+       * @param {(times: readonly number[]) => number} of
+       */
+      const rows = (which, of) => {
+        const values = /** @type {Record<string, number[]>} */ ({ rain: [of(times.flat())] });
+        for (const { name } of slots)
+          if (name !== "hyperqueue" && rounds[name].length > 0) values[name] = [of(rounds[name].flat())];
+        const about = { figure: `${figure}, ${which}`, unit: "ms", note };
+        return comparePeers(about, values, slots, [limit]).map((row) => ({ ...row, rounds: times.map(of) }));
+      };
+      return [...rows("median", median), ...rows("p99", (all) => quantile(all, 0.99))];
     };
     return [
       { figure: "fdatasync of the disk", value: sync, unit: "ms", rounds: rounds.sync.map(median) },
       { figure: "loopback round trip", value: trip, unit: "ms", rounds: rounds.trip.map(median) },
-      ...both("sleep 0", rounds.sleep, sleepLimit),
-      ...both("/bin/true", rounds.execute, executeLimit),
+      ...both("sleep 0", rounds.sleep, sleepLimit, peers),
+      ...both("/bin/true", rounds.execute, executeLimit, []),
     ];
   },
 };

@@ -1,32 +1,23 @@
-import { execFileSync } from "node:child_process";
-import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { input } from "@rain/client";
-import { median, time } from "./support/figures.mjs";
+import { fillFile, startFileServer } from "./support/files.mjs";
+import { alternate, median, time } from "./support/figures.mjs";
 
-// A large object that one governor made goes into a task on another, beside a local copy that is hashed once.
+// One large object that a governor made: into a task on another governor, and to the client. Beside it the same number
+// of bytes from a plain file server to curl.
 
 const MIB = 1024;
 const ROUNDS = 3;
 const BYTES = MIB * 1_048_576;
 
-/** @param {string} path */
-const fill = (path) => execFileSync("sh", ["-c", `head -c ${BYTES} /dev/urandom > "$0"`, path]);
+/** @param {number} took milliseconds */
+const rate = (took) => MIB / (took / 1000);
 
-/** @param {string} dir */
-async function copyAndHash(dir) {
-  const [from, to] = [join(dir, "from"), join(dir, "to")];
-  fill(from);
-  const took = await time(async () => {
-    execFileSync("cp", [from, to]);
-    execFileSync("sha256sum", [to]);
-  });
-  for (const path of [from, to]) rmSync(path);
-  return MIB / (took / 1000);
-}
-
-/** @param {import("@rain/client").Client} client */
-async function throughTask(client) {
+/**
+ * @param {import("@rain/client").Client} client
+ * @param {(session: import("@rain/client").Session, made: import("@rain/client").Task) => Promise<void>} use
+ */
+async function withObject(client, use) {
   const session = await client.newSession("bench transfer");
   const made = session.execute(["sh", "-c", `head -c ${BYTES} /dev/urandom > out`], {
     outputPaths: ["out"],
@@ -35,7 +26,14 @@ async function throughTask(client) {
   made.output.keep();
   await session.submit();
   await made.wait();
-  const took = await time(async () => {
+  const took = await time(() => use(session, made));
+  await session.close();
+  return rate(took);
+}
+
+/** @param {import("@rain/client").Client} client */
+const intoTask = (client) =>
+  withObject(client, async (session, made) => {
     const big = input("big", { path: "big", object: made.output });
     const count = session.execute(["wc", "-c", big], { stdout: true, labels: { side: "b" } });
     count.output.keep();
@@ -43,30 +41,55 @@ async function throughTask(client) {
     const text = (await count.output.fetch()).text();
     if (!text.startsWith(`${BYTES} `)) throw new Error(`${BYTES} bytes went in, the task counted ${text}`);
   });
-  await session.close();
-  return MIB / (took / 1000);
-}
+
+/** @param {import("@rain/client").Client} client */
+const toClient = (client) =>
+  withObject(client, async (_session, made) => {
+    const instance = await made.output.fetch();
+    if (instance.size !== BYTES) throw new Error(`${BYTES} bytes were made, ${instance.size} came`);
+    await instance.close();
+  });
 
 /** @type {import("./support/child.mjs").Benchmark} */
 const benchmark = {
   name: "transfer",
-  what: "1 GiB from one governor into a task on another",
+  what: "1 GiB from one governor into a task on another, and to the client",
   run: async ({ dir, newInstance }) => {
     const instance = newInstance();
     await instance.startServer();
     for (const side of ["a", "b"]) await instance.startGovernor({ cpus: 1, labels: { side } });
     const client = await instance.connect();
-    const rates = [];
-    const copies = [];
-    for (let round = 0; round < ROUNDS; round += 1) {
-      copies.push(await copyAndHash(dir));
-      rates.push(await throughTask(client));
-    }
+    fillFile(join(dir, "big"), BYTES);
+    const files = await startFileServer(dir);
+    const rates = await alternate(ROUNDS, {
+      task: () => intoTask(client),
+      file: async () => rate(await time(() => files.curl("big", join(dir, "copy")))),
+      client: () => toClient(client),
+      nowhere: async () => rate(await time(() => files.curl("big", "/dev/null"))),
+    });
+    files.stop();
     await client.close();
-    const peer = { name: "cp + sha256sum", value: median(copies) };
-    const note = "random bytes, until the task's output is fetched";
+    const file = { name: "node:http to curl, a file", value: median(rates.file) };
+    const nowhere = { name: "node:http to curl, /dev/null", value: median(rates.nowhere) };
+    const task = {
+      figure: "1 GiB to another governor",
+      value: median(rates.task),
+      unit: "MiB/s",
+      rounds: rates.task,
+      note: "random bytes, checked by their SHA-256, until the task's output is fetched",
+    };
+    const fetched = {
+      figure: "1 GiB to the client",
+      value: median(rates.client),
+      unit: "MiB/s",
+      rounds: rates.client,
+      note: "random bytes, checked by their SHA-256, through the server into a file",
+    };
     return [
-      { figure: "1 GiB to another governor", value: median(rates), unit: "MiB/s", rounds: rates, peer, note },
+      { ...task, peer: file },
+      { ...task, peer: nowhere },
+      { ...fetched, peer: file },
+      { ...fetched, peer: nowhere },
     ];
   },
 };

@@ -1,5 +1,10 @@
 // What a benchmark hands back, and the arithmetic that all of them share.
 
+/** @typedef {{ readonly name: string, readonly value: number }} Limit */
+/**
+ * A peer that is not installed here, and the command that installs it.
+ * @typedef {{ readonly name: string, readonly missing: string }} Missing
+ */
 /**
  * A measured number.
  * @typedef {object} Figure
@@ -7,7 +12,7 @@
  * @property {number} value median of the rounds, in `unit`
  * @property {string} unit
  * @property {readonly number[]} rounds what each round gave; empty for a figure that is no median
- * @property {{ readonly name: string, readonly value: number }} [peer] what it is held against: same unit, same run
+ * @property {Limit | Missing} [peer] what it is held against: same unit, same run
  * @property {string} [note]
  */
 

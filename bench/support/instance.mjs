@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 
 const rain = fileURLToPath(new URL("../../packages/cli/bin/rain.mjs", import.meta.url));
+const ballast = new URL("./ballast.mjs", import.meta.url).href;
 const memoryProbe = new URL("./memory-probe.mjs", import.meta.url).href;
 
 /**
@@ -41,13 +42,18 @@ export class Instance {
 
   /**
    * Starts a governor of this instance's server; it is registered when this resolves.
-   * @param {{ cpus?: number, labels?: Record<string, string> }} [options] default: the cpus of this machine
+   * @param {{ cpus?: number, labels?: Record<string, string>, heap?: number, zero?: boolean }} [options] default:
+   *   the cpus of this machine; `heap` bytes are in use in its heap from the start; `zero` runs nothing
    */
-  startGovernor({ cpus, labels = {} } = {}) {
+  startGovernor({ cpus, labels = {}, heap = 0, zero = false } = {}) {
     const name = `g${this.started}`;
     const offer = cpus === undefined ? [] : ["--cpus", String(cpus)];
     for (const [label, value] of Object.entries(labels)) offer.push("--label", `${label}=${value}`);
-    return this.#start(name, [], ["governor", "--name", name, ...offer], false);
+    if (zero) offer.push("--zero");
+    const node = heap > 0 ? [`--max-old-space-size=${2 * (heap / 2 ** 20) + 1024}`, "--import", ballast] : [];
+    return this.#start(name, node, ["governor", "--name", name, ...offer], false, {
+      BENCH_HEAP: String(heap),
+    });
   }
 
   /** A client of this instance. */
@@ -66,9 +72,10 @@ export class Instance {
    * @param {readonly string[]} node
    * @param {readonly string[]} args
    * @param {boolean} channel
+   * @param {Readonly<Record<string, string>>} [env]
    * @returns {Promise<Daemon>}
    */
-  async #start(name, node, args, channel) {
+  async #start(name, node, args, channel, env = {}) {
     this.started += 1;
     mkdirSync(this.home, { recursive: true, mode: 0o700 });
     const readyFile = join(this.home, `ready-${this.started}`);
@@ -80,7 +87,7 @@ export class Instance {
       {
         cwd: this.home,
         // As `rain start` sets it for its daemons.
-        env: { ...process.env, RAIN_HOME: this.home, UV_THREADPOOL_SIZE: "16" },
+        env: { ...process.env, ...env, RAIN_HOME: this.home, UV_THREADPOOL_SIZE: "16" },
         stdio: ["ignore", log, log, channel ? "ipc" : "ignore"],
       },
     );
@@ -132,11 +139,26 @@ async function end(child, signal) {
  * @param {Daemon} server
  * @returns {Promise<NodeJS.MemoryUsage>}
  */
-export async function readHeap({ child }) {
-  const answer = new Promise((resolve, reject) => {
-    child.once("message", resolve);
-    child.once("exit", () => reject(new Error("the server ended while its memory was read")));
+export const readHeap = async (server) => /** @type {NodeJS.MemoryUsage} */ (await ask(server, "memory"));
+
+/**
+ * The longest pause of the event loop, milliseconds, of a server that was started with `probe`, since it was asked last.
+ * @param {Daemon} server
+ */
+export const askDelay = async (server) => Number(await ask(server, "delay"));
+
+/**
+ * @param {Daemon} server
+ * @param {string} what
+ */
+async function ask({ child }, what) {
+  return await new Promise((resolve, reject) => {
+    const onExit = () => reject(new Error("the server ended while it was asked"));
+    child.once("message", (answer) => {
+      child.off("exit", onExit);
+      resolve(answer);
+    });
+    child.once("exit", onExit);
+    child.send(what);
   });
-  child.send("memory");
-  return /** @type {NodeJS.MemoryUsage} */ (await answer);
 }

@@ -55,16 +55,38 @@ function shellLoop(output) {
 }
 
 /**
- * `xargs` with so many at once; undefined when there is none.
+ * `xargs` with so many at once.
  * @param {number} parallel
- * @returns {Promise<Spawner | undefined>}
+ * @returns {Promise<Spawner | import("./figures.mjs").Missing>}
  */
 export async function xargs(parallel) {
-  if (!(await exists("xargs"))) return undefined;
+  if (!(await exists("xargs"))) return { name: "xargs", missing: "apt-get install findutils" };
   const script = `yes hello | head -n "$1" | xargs -P ${parallel} -n 1 /bin/echo >/dev/null`;
   return {
     name: `xargs -P${parallel}, to /dev/null`,
     measure: (count) => timed(count, "/bin/sh", ["-c", script, "sh", String(count)]),
+  };
+}
+
+/**
+ * GNU parallel with so many at once, which collects the output of each; all of it is read here.
+ * @param {number} parallel
+ * @returns {Promise<Spawner | import("./figures.mjs").Missing>}
+ */
+export async function gnuParallel(parallel) {
+  // Another program of this name, of moreutils, has other options.
+  const found = (await exists("parallel")) && (await run("parallel", ["--version"])).stdout.startsWith("GNU");
+  if (!found) return { name: "GNU parallel", missing: "apt-get install parallel" };
+  const script = `yes hello | head -n "$1" | parallel --will-cite -j ${parallel} /bin/echo`;
+  return {
+    name: `GNU parallel -j${parallel}`,
+    measure: async (count) => {
+      const begin = performance.now();
+      const { stdout } = await run("/bin/sh", ["-c", script, "sh", String(count)]);
+      const seconds = (performance.now() - begin) / 1000;
+      if (stdout !== "hello\n".repeat(count)) throw new Error("an output is not what /bin/echo wrote");
+      return count / seconds;
+    },
   };
 }
 

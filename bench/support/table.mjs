@@ -21,6 +21,19 @@ function spread({ rounds }) {
   return `${formatNumber(Math.min(...rounds))} .. ${formatNumber(Math.max(...rounds))}`;
 }
 
+/** @param {readonly Row[]} rows */
+function missingPeers(rows) {
+  const commands = /** @type {Map<string, Set<string>>} */ (new Map());
+  for (const { peer } of rows) {
+    if (peer === undefined || !("missing" in peer)) continue;
+    const names = commands.get(peer.missing) ?? new Set();
+    commands.set(peer.missing, names.add(peer.name));
+  }
+  return [...commands].map(
+    ([command, names]) => `${[...names].join(", ")}: not installed; \`${command}\` does it`,
+  );
+}
+
 const titles = ["BENCHMARK", "FIGURE", "MEDIAN", "UNIT", "ROUNDS", "PEER OR LIMIT", "PEER", "RATIO", "LOAD"];
 /** Columns of numbers, aligned at the right. */
 const numbers = new Set([2, 6, 7]);
@@ -39,8 +52,8 @@ export function formatTable(rows) {
       row.unit,
       spread(row),
       peer?.name ?? "",
-      peer === undefined ? "" : formatNumber(peer.value),
-      peer === undefined ? "" : (row.value / peer.value).toFixed(2),
+      peer === undefined ? "" : "value" in peer ? formatNumber(peer.value) : "not installed",
+      peer === undefined || !("value" in peer) ? "" : (row.value / peer.value).toFixed(2),
       row.load.map((load) => load.toFixed(1)).join(" > "),
     ];
   });
@@ -53,5 +66,5 @@ export function formatTable(rows) {
       .join("  ")
       .trimEnd(),
   );
-  return [...text, "", ...notes.map((note, at) => `[${at + 1}] ${note}`)].join("\n");
+  return [...text, "", ...notes.map((note, at) => `[${at + 1}] ${note}`), ...missingPeers(rows)].join("\n");
 }

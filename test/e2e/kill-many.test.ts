@@ -1,6 +1,7 @@
-import { readdir, readFile, writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
+import { runOrphans } from "../chaos/orphans.ts";
 import { Cluster, until } from "./cluster.ts";
 
 let cluster: Cluster | undefined;
@@ -37,43 +38,8 @@ it("1,000 sleeping programs sleep on while their server is killed: none is start
   await client.close();
 }, 600_000);
 
-/** Numbers of the live processes with this text in their environment. */
-async function processesWith(text: string): Promise<number[]> {
-  const found: number[] = [];
-  for (const name of await readdir("/proc")) {
-    if (!/^\d+$/.test(name)) continue;
-    // A process that ends meanwhile, or is somebody else's, is none of ours.
-    const environ = await readFile(`/proc/${name}/environ`, "latin1").catch(() => "");
-    if (environ.includes(text)) found.push(Number(name));
-  }
-  return found;
-}
-
 it("cases 22 and 23: 20 kills of a governor over a tree of processes: nothing of it survives", async () => {
-  cluster = await Cluster.start([1], { leaseS: 600 });
-  const client = await cluster.connect();
-  for (let round = 0; round < 20; round += 1) {
-    const mark = `orphan-${process.pid}-${round}`;
-    const session = await client.newSession(mark, { onError: "continue" });
-    // Three levels, one that left the group by setsid, and one that also lost its parent.
-    session.execute(
-      [
-        "sh",
-        "-c",
-        'sh -c "sleep 100000 & sleep 100000" & setsid sleep 100000 & setsid sh -c "sleep 100000 & sleep 100000 &" & wait',
-      ],
-      { env: { ORPHAN: mark } },
-    );
-    await session.submit();
-    const wanted = `ORPHAN=${mark}\0`;
-    await until(async () => (await processesWith(wanted)).length >= 7);
-    await cluster.kill("g0");
-    // The reaper ends the group at once; what left it is found by the next governor of the work folder.
-    await cluster.startGovernor("g0", 1);
-    await session.cancel();
-    await session.waitAll();
-    await until(async () => (await processesWith(wanted)).length === 0);
-    await session.close();
-  }
-  await client.close();
+  const report = await runOrphans({ kills: 20 });
+  expect(report.problems).toEqual([]);
+  expect(report.processes).toBeGreaterThanOrEqual(20 * 7);
 }, 600_000);

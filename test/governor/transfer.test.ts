@@ -20,6 +20,7 @@ import {
   type Digest,
   type ObjectSource,
 } from "@rain/protocol";
+import type { AuditEntry } from "@rain/protocol/link";
 import { signTicket } from "@rain/protocol/tickets";
 import { BlobStore } from "../../packages/governor/src/store/index.ts";
 import { Acquirer, DataPort, type AcquireEffect } from "../../packages/governor/src/transfer/index.ts";
@@ -251,11 +252,13 @@ describe("the data port", () => {
   const key: Uint8Array = new Uint8Array(32).fill(7);
   const logs = new Map<string, { path: string; complete: boolean }>();
   const refusals: string[] = [];
+  const audited: AuditEntry[] = [];
   let port: DataPort;
   let url: string;
   beforeEach(async () => {
     logs.clear();
     refusals.length = 0;
+    audited.length = 0;
     port = new DataPort({
       store,
       logFile: (session, task, stream) => logs.get(`${session}/${task}/${stream}`),
@@ -263,6 +266,7 @@ describe("the data port", () => {
         if (level === "warn" && text.includes("no valid ticket")) refusals.push(text);
         else expect.fail(`${level}: ${text}`);
       },
+      audit: (entry) => audited.push(entry),
     });
     port.addKey(1, key);
     url = `http://127.0.0.1:${await port.listen("127.0.0.1")}`;
@@ -330,8 +334,12 @@ describe("the data port", () => {
       ticket(path, 1, new Uint8Array(32)),
     ];
     for (const headers of wrong) expect((await ask(path, headers)).status).toBe(403);
-    // Told once, however many.
+    // The log tells it once, however many, and the audit log each.
     expect(refusals).toEqual(["data port: refused 127.0.0.1, which has no valid ticket"]);
+    const remote = expect.stringMatching(/^127\.0\.0\.1:[1-9]/) as string;
+    const line = { verb: "ticket", target: path, result: "refused", remote };
+    expect(audited).toEqual(wrong.map(() => line));
+    expect(JSON.stringify(audited)).not.toContain(good.split(" ")[1]);
     expect((await ask(path, ticket(path), "PUT")).status).toBe(405);
     for (const each of ["/", "/rain/v1/blobs/", `${path}/`, "//x", "/rain/v1/blobs/../../etc/passwd"]) {
       expect((await ask(each, ticket(each))).status).toBe(404);

@@ -1,96 +1,39 @@
 import {
   asTaskId,
+  type AttemptRef,
   type GovernorHello,
-  type GovernorMessage,
   type Report,
   type ServerToGovernor,
   type SessionId,
   type TaskSpec,
 } from "@rain/protocol";
-import { DurableState, ServerCore, type ServerEffect, type ServerInput } from "@rain/server/core";
+import type { ServerEffect } from "@rain/server/core";
 import { beforeEach, describe, expect, it } from "vitest";
+import { CoreKit, cpus, reloaded, requestOf, taskSpec } from "./core-kit.ts";
 
 /** Work that governors are given before they have room for it, and how they give it back. */
 
-const config = {
-  version: "0",
-  clusterId: "c",
-  instance: "i",
-  leaseMs: 15_000,
-  heartbeatMs: 2_000,
-  sessionLeaseMs: 60_000,
-  crashLimit: 3,
-  aheadMs: 100,
-};
-
-class Bench {
-  now = 1_000_000;
-  durable = new DurableState();
-  core = new ServerCore(config, this.durable, this.now);
-  readonly session = 1 as SessionId;
+class Bench extends CoreKit {
+  readonly session: SessionId;
   #task = 0;
 
-  input(input: ServerInput): ServerEffect[] {
-    const step = this.core.handle(input, this.now);
-    const made = [...step.effects];
-    if (step.wakeAt !== undefined && step.wakeAt <= this.now && input.type !== "tick")
-      made.push(...this.input({ type: "tick" }));
-    return made;
-  }
-  say(connection: number, message: GovernorMessage): ServerEffect[] {
-    return this.input({ type: "governor.message", connection, message });
+  constructor() {
+    super({ aheadMs: 100 });
+    this.session = this.open({ detached: false });
   }
   join(
     connection: number,
     traits: Partial<GovernorHello> = {},
     attempts: [task: number, running: boolean][] = [],
   ): ServerEffect[] {
-    const hello = {
-      identity: `identity-${connection}`,
-      incarnation: "incarnation-1",
-      name: `g${connection}`,
-      dataUrl: "http://127.0.0.1:1",
-      capacity: { cpus: 2, gpus: 0, memory: 0, named: {} },
-      labels: {},
-      ahead: true,
-      ...traits,
-    };
     const has = attempts.map(([task, running]) => ({ ...this.ref(task), running }));
-    const made = this.say(connection, { type: "register", ...hello, attempts: has });
-    return [...made, ...this.say(connection, { type: "holding", objects: [], done: true })];
+    return this.register(connection, { ...cpus(2), ahead: true, ...traits }, has);
   }
-  open(): void {
-    const request = {
-      type: "session.open",
-      req: 1,
-      key: "session-key",
-      name: "s",
-      onError: "continue",
-      detached: false,
-    } as const;
-    this.input({ type: "client.request", connection: 100, request });
+  add(count: number, fields: Partial<TaskSpec> = {}): ServerEffect[] {
+    const tasks = Array.from({ length: count }, () => taskSpec(this.#task++, fields));
+    return this.submit(this.session, tasks);
   }
-  submit(count: number, fields: Partial<TaskSpec> = {}): ServerEffect[] {
-    const tasks = Array.from({ length: count }, (): TaskSpec => ({
-      id: asTaskId(this.#task++),
-      work: { type: "execute", args: ["true"] },
-      inputs: [],
-      outputs: [],
-      request: { cpus: 1, gpus: 0, memory: 0, named: {} },
-      ...fields,
-    }));
-    const { session } = this;
-    const request = {
-      type: "submit",
-      req: 1,
-      session,
-      key: `submit-${this.#task}`,
-      tasks,
-      constants: [],
-    } as const;
-    return this.input({ type: "client.request", connection: 100, request });
-  }
-  ref(task: number, attempt = 1): { session: SessionId; task: ReturnType<typeof asTaskId>; attempt: number } {
+  ref(task: number, attempt = 1): AttemptRef {
     return { session: this.session, task: asTaskId(task), attempt };
   }
   finish(connection: number, task: number, seconds = 0.002, attempt = 1): ServerEffect[] {
@@ -100,7 +43,7 @@ class Bench {
       outputs: [],
       info: { durationS: seconds },
     };
-    return this.say(connection, report);
+    return this.says(report, connection);
   }
   waiting(id: number): number {
     return (
@@ -113,14 +56,11 @@ class Bench {
     );
   }
   task(task: number): { crashes: number } | undefined {
-    return this.durable.sessions.get(this.session)?.tasks.get(asTaskId(task));
+    return this.core.durable.sessions.get(this.session)?.tasks.get(asTaskId(task));
   }
 }
 let bench: Bench;
-beforeEach(() => {
-  bench = new Bench();
-  bench.open();
-});
+beforeEach(() => (bench = new Bench()));
 
 const assigned = (effects: readonly ServerEffect[]): number[] =>
   effects.flatMap((effect) => (effect.type === "assign" ? [effect.task] : []));
@@ -132,7 +72,7 @@ const retracted = (effects: readonly ServerEffect[]): number[] =>
 describe("work ahead", () => {
   it("comes once the first run was short, and in order", () => {
     bench.join(1);
-    expect(assigned(bench.submit(10))).toEqual([0, 1]);
+    expect(assigned(bench.add(10))).toEqual([0, 1]);
     expect(assigned(bench.finish(1, 0))).toEqual([2, 3, 4, 5, 6, 7, 8, 9]);
     expect([bench.waiting(1), bench.free(1)]).toEqual([7, 0]);
     bench.finish(1, 1);
@@ -143,28 +83,26 @@ describe("work ahead", () => {
 
   it("is bounded, and does not come for long runs, without knowledge of runs, or to older governors", () => {
     bench.join(1);
-    bench.submit(100);
+    bench.add(100);
     expect(assigned(bench.finish(1, 0)).length).toBe(33);
     expect(bench.waiting(1)).toBe(32);
 
     bench = new Bench();
-    bench.open();
     bench.join(1);
-    bench.submit(10);
+    bench.add(10);
     expect(assigned(bench.finish(1, 0, 0.5))).toEqual([2]);
 
     bench = new Bench();
-    bench.open();
     bench.join(1, { ahead: false });
-    bench.submit(10);
+    bench.add(10);
     expect(assigned(bench.finish(1, 0))).toEqual([2]);
   });
 
   it("does not come between others and their turn", () => {
     bench.join(1);
-    bench.submit(2);
-    bench.submit(1, { request: { cpus: 2, gpus: 0, memory: 0, named: {} } });
-    bench.submit(5);
+    bench.add(2);
+    bench.add(1, { ...requestOf(2) });
+    bench.add(5);
     // The large task came first: what is small waits like it, where it has no room.
     expect(assigned(bench.finish(1, 0))).toEqual([3]);
     expect(bench.waiting(1)).toBe(0);
@@ -172,39 +110,38 @@ describe("work ahead", () => {
 
   it("goes back when a task of more priority waits", () => {
     bench.join(1);
-    bench.submit(10);
+    bench.add(10);
     bench.finish(1, 0);
-    const made = bench.submit(1, { priority: 1, request: { cpus: 2, gpus: 0, memory: 0, named: {} } });
+    const made = bench.add(1, { priority: 1, ...requestOf(2) });
     expect(retracted(made)).toEqual([3, 4, 5, 6, 7, 8, 9]);
-    expect(retracted(bench.submit(1))).toEqual([]); // asked once
+    expect(retracted(bench.add(1))).toEqual([]); // asked once
   });
 
   it("goes to another governor that has room, when its own lets go of it", () => {
     bench.join(1);
-    bench.submit(10);
+    bench.add(10);
     bench.finish(1, 0);
     expect(retracted(bench.join(2))).toEqual([9, 8]);
     // One of them had begun meanwhile.
-    expect(assigned(bench.say(1, { type: "stopped", ...bench.ref(9) }))).toEqual([9]);
+    expect(assigned(bench.says({ type: "stopped", ...bench.ref(9) }, 1))).toEqual([9]);
     expect(bench.finish(1, 8).some((effect) => effect.type === "send")).toBe(true);
-    expect(bench.durable.sessions.get(bench.session)?.settled).toEqual([0, 8]);
+    expect(bench.core.durable.sessions.get(bench.session)?.settled).toEqual([0, 8]);
   });
 
   it("goes back when its governor is drained", () => {
     bench.join(1);
-    bench.submit(5);
+    bench.add(5);
     bench.finish(1, 0);
-    const request = { type: "governor.drain", req: 2, governor: 1 } as never;
-    const made = bench.input({ type: "client.request", connection: 100, request });
+    const made = bench.request({ type: "governor.drain", governor: 1 });
     expect(retracted(made)).toEqual([3, 4]);
   });
 
   it("has not crashed when its governor is lost; what had room has", () => {
     bench.join(1);
-    bench.submit(6);
+    bench.add(6);
     bench.finish(1, 0);
     // 1 and 2 have room; 3 to 5 wait. One of those was in fact begun instead.
-    bench.say(1, { type: "started", ...bench.ref(4), at: 1 });
+    bench.says({ type: "started", ...bench.ref(4), at: 1 }, 1);
     bench.input({ type: "governor.gone", connection: 1 });
     bench.join(1, { incarnation: "incarnation-2" });
     const crashes = [1, 2, 3, 4, 5].map((task) => bench.task(task)?.crashes);
@@ -214,11 +151,8 @@ describe("work ahead", () => {
 
   it("has no room before what runs, when its governor comes back to a server that forgot what runs", () => {
     bench.join(1);
-    bench.submit(4);
-    const again = new DurableState();
-    for (const item of [...bench.durable.dump()]) again.load(item);
-    bench.durable = again;
-    bench.core = new ServerCore(config, again, bench.now);
+    bench.add(4);
+    bench.restart(reloaded(bench.core.durable));
     bench.join(1, {}, [
       [0, false],
       [1, false],
@@ -232,13 +166,9 @@ describe("work ahead", () => {
 
   it("is known again after a restart of the server, by its record and by what the governor says", () => {
     bench.join(1);
-    bench.submit(6);
+    bench.add(6);
     bench.finish(1, 0);
-    const before = [...bench.durable.dump()];
-    const again = new DurableState();
-    for (const item of before) again.load(item);
-    bench.durable = again;
-    bench.core = new ServerCore(config, again, bench.now);
+    bench.restart(reloaded(bench.core.durable));
     expect(bench.waiting(1)).toBe(3);
     // Of those that were to wait, 3 runs now.
     bench.join(1, {}, [

@@ -1,11 +1,8 @@
 import {
-  asDigest,
-  asObjectId,
   asTaskId,
   RainError,
   replySchemas,
   taskStates,
-  type Digest,
   type GovernorMessage,
   type MetricPoint,
   type MetricsBatch,
@@ -30,6 +27,7 @@ import {
 import { expect } from "vitest";
 import { taskState } from "../../packages/server/src/core/views.ts";
 import { pack, unpack } from "../../packages/server/src/journal/records.ts";
+import { coreConfig, cpus as capacityOf, digestOf, helloOf, outputSpec, taskSpec } from "./core-kit.ts";
 
 /** The server's core for tests of single steps: requests are answered at once, and replies are checked as a client does. */
 export class Bench {
@@ -86,10 +84,8 @@ export class Bench {
   }
 
   join(connection = 100, cpus = 4): void {
-    const hello = { identity: `identity-${connection}`, incarnation: "1", name: `g${connection}` };
-    const capacity = { cpus, gpus: 0, memory: 0, named: {} };
-    const rest = { dataUrl: "http://127.0.0.1:1", capacity, labels: {}, attempts: [] };
-    this.says({ type: "register", ...hello, ...rest }, connection);
+    const hello = { ...helloOf(connection), ...capacityOf(cpus) };
+    this.says({ type: "register", ...hello, attempts: [] }, connection);
     this.says({ type: "holding", objects: [], done: true }, connection);
   }
   says(message: GovernorMessage, connection = 100): ServerEffect[] {
@@ -147,20 +143,7 @@ export class Bench {
 
 const packed = (value: unknown): unknown => unpack(pack(value));
 const newCore = (instance: string, durable: DurableState, now: number): ServerCore =>
-  new ServerCore(
-    {
-      version: "0",
-      clusterId: "c",
-      instance,
-      leaseMs: 15_000,
-      heartbeatMs: 2_000,
-      sessionLeaseMs: 60_000,
-      crashLimit: 3,
-      aheadMs: 0,
-    },
-    durable,
-    now,
-  );
+  new ServerCore({ ...coreConfig, instance }, durable, now);
 
 /** What is counted along is what a walk counts. */
 function checkCounts({ kernel }: ServerCore): void {
@@ -173,20 +156,11 @@ function checkCounts({ kernel }: ServerCore): void {
   }
 }
 
-export const digestOf = (n: number): Digest => asDigest(n.toString(16).padStart(64, "0"));
 export const points = (name: string, ...values: number[]): MetricPoint[] =>
   values.map((value, step) => ({ name, value, step, at: 1_000 + step }));
 
 /** A task with the kept output of its number. */
-export const task = (id: number, more: Partial<TaskSpec> = {}): TaskSpec => ({
-  id: asTaskId(id),
-  work: { type: "execute", args: ["train"] },
-  inputs: [],
-  outputs: [
-    { object: asObjectId(id), label: "out", kind: "blob", contentType: "", keep: true, capture: "stdout" },
-  ],
-  request: { cpus: 1, gpus: 0, memory: 0, named: {} },
-  ...more,
-});
+export const task = (id: number, more: Partial<TaskSpec> = {}): TaskSpec =>
+  taskSpec(id, { work: { type: "execute", args: ["train"] }, outputs: [outputSpec(id)], ...more });
 export const tasks = (count: number, from = 0, more: Partial<TaskSpec> = {}): TaskSpec[] =>
   Array.from({ length: count }, (_, at) => task(from + at, more));

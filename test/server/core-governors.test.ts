@@ -2,114 +2,64 @@ import {
   asGovernorId,
   asObjectId,
   asTaskId,
-  type ClientRequest,
   type GovernorHello,
   type GovernorMessage,
   type SessionId,
   type TaskSpec,
 } from "@rain/protocol";
-import { DurableState, ServerCore, type ServerEffect, type ServerInput } from "@rain/server/core";
+import type { ServerEffect } from "@rain/server/core";
 import { beforeEach, describe, expect, it } from "vitest";
+import { CoreKit, cpus, okOf, errorOf, outputSpec, taskSpec } from "./core-kit.ts";
 
 /** Which governor a task may go to, and how governors are taken out of the cluster. */
 
-const config = {
-  version: "0",
-  clusterId: "c",
-  instance: "i",
-  leaseMs: 15_000,
-  heartbeatMs: 2_000,
-  sessionLeaseMs: 60_000,
-  crashLimit: 3,
-  aheadMs: 100,
-};
+class Bench extends CoreKit {
+  readonly session: SessionId;
 
-class Bench {
-  now = 1_000_000;
-  readonly durable = new DurableState();
-  core = new ServerCore(config, this.durable, this.now);
-  session = 1 as SessionId;
-
-  input(input: ServerInput): ServerEffect[] {
-    const step = this.core.handle(input, this.now);
-    const made = [...step.effects];
-    if (step.wakeAt !== undefined && step.wakeAt <= this.now && input.type !== "tick")
-      made.push(...this.input({ type: "tick" }));
-    return made;
+  constructor() {
+    super({ aheadMs: 100 });
+    this.session = this.open({ onError: "fail", detached: false });
   }
   tick(): ServerEffect[] {
     this.now += 500;
     return this.input({ type: "tick" });
   }
-  request(fields: Record<string, unknown> & { type: string }): ServerEffect[] {
-    const request = { req: 7, ...fields } as unknown as Exclude<ClientRequest, { type: "submit" }>;
-    return this.input({ type: "client.request", connection: 1, request });
-  }
   governor(connection: number, message: GovernorMessage): ServerEffect[] {
-    return this.input({ type: "governor.message", connection, message });
+    return this.says(message, connection);
   }
   join(connection: number, traits: Partial<GovernorHello> = {}): ServerEffect[] {
-    const hello = {
-      identity: `identity-${connection}`,
-      incarnation: "incarnation-1",
-      name: `g${connection}`,
-      dataUrl: "http://127.0.0.1:1",
-      capacity: { cpus: 2, gpus: 0, memory: 0, named: {} },
-      labels: {},
-      ...traits,
-    };
-    return [
-      ...this.governor(connection, { type: "register", ...hello, attempts: [] }),
-      ...this.governor(connection, { type: "holding", objects: [], done: true }),
-    ];
+    return this.register(connection, { ...cpus(2), knows: ["copy"], ...traits });
   }
-  open(): void {
-    this.request({ type: "session.open", key: "session-key-1", name: "s", onError: "fail", detached: false });
-  }
-  submit(...tasks: TaskSpec[]): ServerEffect[] {
-    const key = `submit-key-${tasks[0]?.id}`;
-    const { session } = this;
-    return this.input({
-      type: "client.request",
-      connection: 1,
-      request: { type: "submit", req: 8, session, key, tasks, constants: [] },
-    });
+  add(...tasks: TaskSpec[]): ServerEffect[] {
+    return this.submit(this.session, tasks);
   }
   explain(task: number): readonly string[] {
     const made = this.request({ type: "explain", session: this.session, task });
-    return (ok(made) as { lines: readonly string[] }).lines;
+    return (okOf(made) as { lines: readonly string[] }).lines;
   }
   views(): readonly { readonly name: string; readonly draining?: boolean }[] {
-    return (ok(this.request({ type: "server.info" })) as { governors: [] }).governors;
+    return (okOf(this.request({ type: "server.info" })) as { governors: [] }).governors;
   }
 }
-const ok = (effects: readonly ServerEffect[]): unknown =>
-  effects.find((each) => each.type === "reply")?.ok ?? effects.find((each) => each.type === "error");
 const assigned = (effects: readonly ServerEffect[]): (readonly [number, number])[] =>
   effects.flatMap((each) => (each.type === "assign" ? [[each.task, each.connection] as const] : []));
 const stops = (effects: readonly ServerEffect[]): number[] =>
   effects.flatMap((each) => (each.type === "send" && each.message.type === "stop" ? [each.connection] : []));
 
-const task = (id: number, more: Partial<TaskSpec> = {}, environment?: string): TaskSpec => ({
-  id: asTaskId(id),
-  work: { type: "execute", args: ["true"], ...(environment === undefined ? {} : { environment }) },
-  inputs: [],
-  outputs: [],
-  request: { cpus: 1, gpus: 0, memory: 0, named: {} },
-  ...more,
-});
+const task = (id: number, more: Partial<TaskSpec> = {}, environment?: string): TaskSpec =>
+  taskSpec(id, {
+    work: { type: "execute", args: ["true"], ...(environment === undefined ? {} : { environment }) },
+    ...more,
+  });
 
 let bench: Bench;
-beforeEach(() => {
-  bench = new Bench();
-  bench.open();
-});
+beforeEach(() => (bench = new Bench()));
 
 describe("labels and environments", () => {
   it("a task goes only to a governor that has its labels and its environment", () => {
     bench.join(100, { labels: { zone: "a", instance_type: "cpu" } });
     bench.join(101, { labels: { zone: "a", instance_type: "4_v100_16gb" }, environments: ["torch"] });
-    const made = bench.submit(
+    const made = bench.add(
       task(0, { labels: { instance_type: "4_v100_16gb" } }),
       task(1, {}, "torch"),
       task(2, { labels: { zone: "a", instance_type: "cpu" } }),
@@ -124,7 +74,7 @@ describe("labels and environments", () => {
 
   it("a demanding task is not in the way of others, and comes when its governor does", () => {
     bench.join(100);
-    expect(assigned(bench.submit(task(0, { priority: 9 }, "torch"), task(1)))).toEqual([[1, 100]]);
+    expect(assigned(bench.add(task(0, { priority: 9 }, "torch"), task(1)))).toEqual([[1, 100]]);
     bench.join(101, { environments: ["torch"] });
     expect(assigned(bench.tick())).toEqual([]); // it came with the registration
     expect(bench.core.kernel.durable.session(bench.session).tasks.get(asTaskId(0))?.state).toMatchObject({
@@ -135,7 +85,7 @@ describe("labels and environments", () => {
   it("explain says what every governor lacks", () => {
     bench.join(100, { environments: ["plain"], labels: { zone: "b" } });
     bench.join(101);
-    bench.submit(task(0, { labels: { zone: "a" } }, "torch"));
+    bench.add(task(0, { labels: { zone: "a" } }, "torch"));
     expect(bench.explain(0).slice(0, 3)).toEqual([
       "no connected governor has what it asks for:",
       "  g100 lacks environment torch (has plain), label zone=a (has zone=b)",
@@ -145,18 +95,18 @@ describe("labels and environments", () => {
 
   it("a label of the object's own prototype is no label", () => {
     bench.join(100);
-    expect(assigned(bench.submit(task(0, { labels: { toString: "x" } })))).toEqual([]);
+    expect(assigned(bench.add(task(0, { labels: { toString: "x" } })))).toEqual([]);
   });
 });
 
 describe("drain and stop", () => {
   it("a drained governor gets no tasks, ends what it runs, and is told to stop once", () => {
     bench.join(100);
-    expect(assigned(bench.submit(task(0)))).toHaveLength(1);
-    expect(ok(bench.request({ type: "governor.drain", governor: 1 }))).toEqual({});
-    expect(ok(bench.request({ type: "governor.drain", governor: 1 }))).toEqual({}); // may be repeated
+    expect(assigned(bench.add(task(0)))).toHaveLength(1);
+    expect(okOf(bench.request({ type: "governor.drain", governor: 1 }))).toEqual({});
+    expect(okOf(bench.request({ type: "governor.drain", governor: 1 }))).toEqual({}); // may be repeated
     expect(bench.views()).toMatchObject([{ name: "g100", draining: true }]);
-    expect(assigned(bench.submit(task(1)))).toEqual([]);
+    expect(assigned(bench.add(task(1)))).toEqual([]);
     expect(bench.explain(1)[0]).toContain("drained");
     expect(stops(bench.tick())).toEqual([]);
     const ref = { session: bench.session, task: asTaskId(0), attempt: 1 };
@@ -170,9 +120,9 @@ describe("drain and stop", () => {
 
   it("stays drained over a reconnect and a restart of the server, but not as a new process", () => {
     bench.join(100);
-    bench.submit(task(0));
+    bench.add(task(0));
     bench.request({ type: "governor.drain", governor: 1 });
-    bench.core = new ServerCore(config, bench.durable, bench.now);
+    bench.restart(bench.core.durable);
     bench.join(102, { identity: "identity-100" });
     expect(bench.views()).toMatchObject([{ draining: true }]);
     bench.input({ type: "governor.gone", connection: 102 });
@@ -181,14 +131,7 @@ describe("drain and stop", () => {
   });
 
   const finishBig = (connection: number): ServerEffect[] => {
-    const output = {
-      object: asObjectId(0),
-      label: "out",
-      kind: "blob",
-      contentType: "",
-      keep: true,
-    } as const;
-    bench.submit(task(0, { outputs: [{ ...output, capture: "stdout" }] }));
+    bench.add(task(0, { outputs: [outputSpec(0)] }));
     const ref = { session: bench.session, task: asTaskId(0), attempt: 1 };
     const sha256 = "ab".repeat(32) as never;
     const big = { object: asObjectId(0), size: 100_000, sha256, contentType: "" };
@@ -252,6 +195,18 @@ describe("drain and stop", () => {
     expect(stops(bench.governor(101, held()))).toEqual([100]);
   });
 
+  it("a governor of an older release is not asked to copy", () => {
+    bench.join(100);
+    finishBig(100);
+    bench.join(101, { knows: [] });
+    bench.request({ type: "governor.drain", governor: 1 });
+    expect(copies([...bench.tick(), ...bench.tick()])).toEqual([]);
+    expect(bench.views()[0]).toMatchObject({
+      drainStatus: expect.stringContaining("no other governor takes them") as string,
+    });
+    expect(copies([...bench.join(102), ...bench.tick()])).toMatchObject([{ connection: 102 }]);
+  });
+
   it("a governor that cannot copy an object is asked again after the others, and why is told", () => {
     bench.join(100);
     finishBig(100);
@@ -288,11 +243,10 @@ describe("a report of inputs that could not be brought", () => {
       const object = bench.core.durable.session(bench.session).objects.get(asObjectId(0));
       return [...((object && bench.core.kernel.live.replicas.get(object)) ?? [])].map(({ id }) => id);
     };
-    const output = { object: asObjectId(0), label: "", kind: "blob", contentType: "", keep: true } as const;
     const sha256 = "ab".repeat(32) as never;
     bench.join(100, { dataUrl: "http://127.0.0.1:1" });
-    bench.submit(
-      task(0, { outputs: [{ ...output, capture: "stdout" }] }),
+    bench.add(
+      task(0, { outputs: [outputSpec(0)] }),
       task(1, { inputs: [{ object: asObjectId(0) }], environment: "e" } as never, "e"),
     );
     const ref = (id: number): { session: SessionId; task: TaskSpec["id"]; attempt: number } => ({
@@ -325,16 +279,16 @@ describe("a report of inputs that could not be brought", () => {
 describe("stop", () => {
   it("a stopped governor is told once, and unknown ones are an error", () => {
     bench.join(100);
-    bench.submit(task(0));
+    bench.add(task(0));
     expect(stops(bench.request({ type: "governor.stop", governor: 1 }))).toEqual([100]);
     expect(stops(bench.request({ type: "governor.stop", governor: 1 }))).toEqual([]);
-    const unknown = ok(bench.request({ type: "governor.stop", governor: asGovernorId(9) }));
-    expect(unknown).toMatchObject({ error: { code: "unknown-governor" } });
-    const drain = ok(bench.request({ type: "governor.drain", governor: asGovernorId(9) }));
-    expect(drain).toMatchObject({ error: { code: "unknown-governor" } });
+    const unknown = errorOf(bench.request({ type: "governor.stop", governor: asGovernorId(9) }));
+    expect(unknown).toMatchObject({ code: "unknown-governor" });
+    const drain = errorOf(bench.request({ type: "governor.drain", governor: asGovernorId(9) }));
+    expect(drain).toMatchObject({ code: "unknown-governor" });
     bench.input({ type: "governor.gone", connection: 100 });
     // It is gone: asked again, there is nothing left to do. Its task was given back without a crash.
-    expect(ok(bench.request({ type: "governor.stop", governor: 1 }))).toEqual({});
+    expect(okOf(bench.request({ type: "governor.stop", governor: 1 }))).toEqual({});
     expect(bench.core.durable.session(bench.session).tasks.get(asTaskId(0))?.crashes).toBe(0);
   });
 });

@@ -1,6 +1,7 @@
 import { asObjectId, asSessionId, asTaskId, limits, type Json, type TaskId } from "@rain/protocol";
 import { beforeEach, describe, expect, it } from "vitest";
-import { Bench, digestOf, task, tasks } from "./core-bench.ts";
+import { Bench, task, tasks } from "./core-bench.ts";
+import { digestOf } from "./core-kit.ts";
 
 /** What the server knows of runs: sessions by name, limits of a session, tasks in the place of others, history, datastores. */
 

@@ -1,146 +1,74 @@
 import {
-  asDigest,
   asGovernorId,
   asObjectId,
   asSessionId,
   asTaskId,
-  type ClientRequest,
-  type GovernorMessage,
-  type OutputSpec,
+  type GovernorHello,
+  type RequestOf,
   type SessionId,
   type TaskSpec,
 } from "@rain/protocol";
-import {
-  DurableState,
-  ServerCore,
-  type ServerEffect,
-  type ServerInput,
-  type ServerRecord,
-} from "@rain/server/core";
+import type { ServerEffect } from "@rain/server/core";
 import { beforeEach, describe, expect, it } from "vitest";
+import {
+  applied,
+  CoreKit,
+  cpus,
+  digestOf,
+  errorOf,
+  okOf,
+  outputSpec,
+  reloaded,
+  requestOf,
+  taskSpec,
+} from "./core-kit.ts";
 
-/** A core with its time, and what it said: a bench for single steps. Histories are the simulator's business. */
-class Bench {
-  now = 1_000_000;
-  records: ServerRecord[] = [];
-  effects: ServerEffect[] = [];
-  readonly core: ServerCore;
-  constructor(durable: DurableState = new DurableState()) {
-    const config = {
-      version: "0",
-      clusterId: "c",
-      instance: "i",
-      leaseMs: 15_000,
-      heartbeatMs: 2_000,
-      sessionLeaseMs: 60_000,
-      crashLimit: 3,
-      aheadMs: 0,
-    };
-    this.core = new ServerCore(config, durable, this.now);
-  }
-  input(input: ServerInput): ServerEffect[] {
-    const step = this.core.handle(input, this.now);
-    this.records.push(...step.records);
-    this.effects.push(...step.effects);
-    const made = [...step.effects];
-    if (step.wakeAt !== undefined && step.wakeAt <= this.now && input.type !== "tick")
-      made.push(...this.input({ type: "tick" }));
-    return made;
-  }
-  request(fields: Record<string, unknown> & { type: string }, connection = 1): ServerEffect[] {
-    const request = { req: 7, ...fields } as unknown as Exclude<ClientRequest, { type: "submit" }>;
-    return this.input({ type: "client.request", connection, request });
-  }
-  governor(message: GovernorMessage, connection = 100): ServerEffect[] {
-    return this.input({ type: "governor.message", connection, message });
-  }
+class Bench extends CoreKit {
   /** Time passes in ticks, as it does in a server that runs; `alive` governors are heard of. */
   pass(ms: number, alive: readonly number[] = []): ServerEffect[] {
     const made: ServerEffect[] = [];
     for (let gone = 0; gone < ms; gone += 500) {
       this.now += 500;
       for (const connection of alive)
-        made.push(...this.governor({ type: "heartbeat", loopDelayMs: 0 }, connection));
+        made.push(...this.says({ type: "heartbeat", loopDelayMs: 0 }, connection));
       made.push(...this.input({ type: "tick" }));
     }
     return made;
   }
-  join(connection = 100, cpus = 4, identity = `identity-${connection}`, incarnation = "incarnation-1"): void {
-    this.governor(
-      {
-        type: "register",
-        identity,
-        incarnation,
-        name: `g${connection}`,
-        dataUrl: "http://127.0.0.1:1",
-        capacity: { cpus, gpus: 0, memory: 0, named: {} },
-        labels: {},
-        attempts: [],
-      },
-      connection,
-    );
-    this.governor({ type: "holding", objects: [], done: true }, connection);
+  join(connection = 100, count = 4, who: Partial<GovernorHello> = {}): void {
+    this.register(connection, { ...cpus(count), ...who });
   }
-  open(onError: "fail" | "continue" = "fail"): SessionId {
-    const made = this.request({
-      type: "session.open",
-      key: "session-key-1",
-      name: "s",
-      onError,
-      detached: false,
-    });
-    return (ok(made) as { session: SessionId }).session;
-  }
-  submit(session: SessionId, tasks: TaskSpec[], key = "submit-key-1"): ServerEffect[] {
-    return this.input({
-      type: "client.request",
-      connection: 1,
-      request: { type: "submit", req: 8, session, key, tasks, constants: [] },
-    });
+  override open(fields: Partial<RequestOf<"session.open">> = {}): SessionId {
+    return super.open({ onError: "fail", detached: false, ...fields });
   }
   finish(session: SessionId, task: number, attempt = 1, connection = 100, size = 3): ServerEffect[] {
     const spec = this.core.durable.sessions.get(session)?.tasks.get(asTaskId(task))?.spec;
     const outputs = (spec?.outputs ?? []).map((output) => ({
       object: output.object,
       size,
-      sha256: sha(task),
+      sha256: digestOf(task),
       contentType: "",
       ...(size <= 65_536 ? { data: new Uint8Array(size) } : {}),
     }));
-    return this.governor(
+    return this.says(
       { type: "finish", session, task: asTaskId(task), attempt, outputs, info: {} },
       connection,
     );
   }
 }
-const sha = (n: number): ReturnType<typeof asDigest> => asDigest(n.toString(16).padStart(64, "0"));
-const ok = (effects: ServerEffect[]): unknown => effects.find((each) => each.type === "reply")?.ok;
-const errorOf = (effects: ServerEffect[]): string | undefined => {
-  const found = effects.find((each) => each.type === "error");
-  return found?.type === "error" ? found.error.code : undefined;
-};
+const codeOf = (effects: readonly ServerEffect[]): string | undefined => errorOf(effects)?.code;
 const assigned = (effects: ServerEffect[]): string[] =>
   effects.flatMap((each) =>
     each.type === "assign" ? [`${each.task}#${each.attempt}@${each.connection}`] : [],
   );
 
-const output = (id: number, keep = false): OutputSpec => ({
-  object: asObjectId(id),
-  label: `o${id}`,
-  kind: "blob",
-  contentType: "",
-  keep,
-  capture: "stdout",
-});
 /** A task with the output of the same number. */
-const task = (id: number, inputs: number[] = [], more: Partial<TaskSpec> = {}, keep = false): TaskSpec => ({
-  id: asTaskId(id),
-  work: { type: "execute", args: ["true"] },
-  inputs: inputs.map((object) => ({ object: asObjectId(object) })),
-  outputs: [output(id, keep)],
-  request: { cpus: 1, gpus: 0, memory: 0, named: {} },
-  ...more,
-});
+const task = (id: number, inputs: number[] = [], more: Partial<TaskSpec> = {}, keep = false): TaskSpec =>
+  taskSpec(id, {
+    inputs: inputs.map((object) => ({ object: asObjectId(object) })),
+    outputs: [outputSpec(id, { keep })],
+    ...more,
+  });
 
 let bench: Bench;
 beforeEach(() => (bench = new Bench()));
@@ -154,19 +82,23 @@ describe("tasks and objects", () => {
     bench.request({ type: "fetch", req: 21, session, object: 1 });
     const first = bench.finish(session, 0);
     expect(assigned(first)).toEqual(["1#1@100"]);
-    expect(ok(first)).toMatchObject({ from: 0, items: [{ task: 0, state: "finished" }], outstanding: 1 });
+    expect(okOf(first)).toMatchObject({ from: 0, items: [{ task: 0, state: "finished" }], outstanding: 1 });
     const second = bench.finish(session, 1);
-    expect(ok(second)).toMatchObject({ kind: "blob", info: { size: 3 } });
+    expect(okOf(second)).toMatchObject({ kind: "blob", info: { size: 3 } });
     // The first output has no consumer left and is not kept: it goes.
     expect(second.filter((each) => each.type === "send" && each.message.type === "drop")).toHaveLength(1);
-    expect(errorOf(bench.request({ type: "fetch", session, object: 0 }))).toBe("object-removed");
+    expect(codeOf(bench.request({ type: "fetch", session, object: 0 }))).toBe("object-removed");
   });
 
   it("cases 2 and 3: does a repeated submit and a repeated report once", () => {
     bench.join();
     const session = bench.open();
-    bench.submit(session, [task(0, [], {}, true)]);
-    expect(ok(bench.submit(session, [task(0, [], {}, true)]))).toEqual({});
+    const submit = (): ServerEffect[] => {
+      const tasks = [task(0, [], {}, true)];
+      return bench.request({ type: "submit", session, key: "submit-again", tasks, constants: [] });
+    };
+    submit();
+    expect(okOf(submit())).toEqual({});
     bench.finish(session, 0);
     const again = bench.finish(session, 0);
     expect(again).toEqual([
@@ -183,7 +115,7 @@ describe("tasks and objects", () => {
   it("fails the session with its first task, or only what depends on it", () => {
     bench.join();
     const fail = (session: SessionId): ServerEffect[] =>
-      bench.governor({
+      bench.says({
         type: "fail",
         session,
         task: asTaskId(0),
@@ -191,39 +123,29 @@ describe("tasks and objects", () => {
         failure: { reason: "exit", message: "the program exited with code 3", exitCode: 3 },
         info: {},
       });
-    const session = bench.open("continue");
+    const session = bench.open({ onError: "continue" });
     bench.submit(session, [task(0), task(1, [0]), task(2)]);
     fail(session);
     expect(
       [...(bench.core.durable.sessions.get(session)?.tasks.values() ?? [])].map((each) => each.state.kind),
     ).toEqual(["failed", "aborted", "open"]);
-    const strict = (
-      ok(
-        bench.request({
-          type: "session.open",
-          key: "session-key-2",
-          name: "t",
-          onError: "fail",
-          detached: false,
-        }),
-      ) as { session: SessionId }
-    ).session;
+    const strict = bench.open();
     bench.submit(strict, [task(0), task(1, [0]), task(2)]);
     const made = fail(strict);
     expect(bench.core.durable.sessions.get(strict)?.failure?.task).toBe(0);
     expect(made.some((each) => each.type === "send" && each.message.type === "cancel")).toBe(true);
-    expect(errorOf(bench.submit(strict, [task(9)], "submit-key-9"))).toBe("session-failed");
+    expect(codeOf(bench.submit(strict, [task(9)]))).toBe("session-failed");
   });
 
   it("refuses a bad submit as a whole, with the place", () => {
     const session = bench.open();
-    expect(errorOf(bench.submit(session, [task(0), task(1, [7])]))).toBe("unknown-object");
-    expect(errorOf(bench.submit(session, [task(0, [1]), task(1, [0])]))).toBe("cycle");
-    expect(errorOf(bench.submit(session, [task(0, [0])]))).toBe("cycle");
-    expect(errorOf(bench.submit(session, [task(0), task(0)]))).toBe("duplicate-id");
+    expect(codeOf(bench.submit(session, [task(0), task(1, [7])]))).toBe("unknown-object");
+    expect(codeOf(bench.submit(session, [task(0, [1]), task(1, [0])]))).toBe("cycle");
+    expect(codeOf(bench.submit(session, [task(0, [0])]))).toBe("cycle");
+    expect(codeOf(bench.submit(session, [task(0), task(0)]))).toBe("duplicate-id");
     expect(bench.core.durable.sessions.get(session)?.tasks.size).toBe(0);
-    bench.submit(session, [task(0)], "submit-key-2");
-    expect(errorOf(bench.submit(session, [task(1, [0])], "submit-key-3"))).toBe("not-kept");
+    bench.submit(session, [task(0)]);
+    expect(codeOf(bench.submit(session, [task(1, [0])]))).toBe("not-kept");
   });
 });
 
@@ -244,7 +166,7 @@ describe("scheduling", () => {
   it("moves a ready task up when a later submit makes it critical", () => {
     const session = bench.open();
     bench.submit(session, [task(0, [], {}, true), task(1, [], {}, true), task(2, [], {}, true)]);
-    bench.submit(session, [task(3, [2]), task(4, [3])], "submit-key-2");
+    bench.submit(session, [task(3, [2]), task(4, [3])]);
     bench.join(100, 1);
     const order = [2, 3, 0].map((expected) => {
       const last = Number(assigned(bench.effects).at(-1)?.split("#")[0]);
@@ -274,17 +196,17 @@ describe("scheduling", () => {
     bench.submit(session, [task(0, [], {}, true)]);
     bench.finish(session, 0, 1, 100, 1_000_000);
     bench.join(101, 16);
-    expect(assigned(bench.submit(session, [task(1, [0])], "submit-key-2"))).toEqual(["1#1@100"]);
+    expect(assigned(bench.submit(session, [task(1, [0])]))).toEqual(["1#1@100"]);
   });
 
   it("keeps a governor free for a large task that small ones would starve", () => {
     bench.join(100, 2);
     const session = bench.open();
     const small = Array.from({ length: 40 }, (_, id) => task(id));
-    const large = task(99, [], { request: { cpus: 2, gpus: 0, memory: 0, named: {} } });
+    const large = task(99, [], { ...requestOf(2) });
     bench.submit(session, small.slice(0, 2));
     // The large one is first in the queue, but one cpu at a time becomes free.
-    bench.submit(session, [large, ...small.slice(2)], "submit-key-2");
+    bench.submit(session, [large, ...small.slice(2)]);
     bench.pass(1_000, [100]);
     for (let id = 0; id < 40 && !assigned(bench.effects).includes("99#1@100"); id++) {
       bench.pass(1_000, [100]);
@@ -301,7 +223,7 @@ describe("scheduling", () => {
       task(1, [0]),
     ]);
     const lines = (id: number): string =>
-      (ok(bench.request({ type: "explain", session, task: id })) as { lines: string[] }).lines.join("\n");
+      (okOf(bench.request({ type: "explain", session, task: id })) as { lines: string[] }).lines.join("\n");
     expect(lines(0)).toContain("no governor is connected");
     bench.join();
     expect(lines(0)).toContain("lacks 4 gpus (has 0)");
@@ -326,19 +248,8 @@ describe("losing a governor", () => {
         .toSorted(),
     ).toEqual(["1#2@101", "2#2@101"]);
     // The old one comes back: its attempts are fenced off by their number.
-    bench.governor(
-      {
-        type: "register",
-        identity: "identity-100",
-        incarnation: "incarnation-1",
-        name: "g100",
-        dataUrl: "http://h:1",
-        capacity: { cpus: 2, gpus: 0, memory: 0, named: {} },
-        labels: {},
-        attempts: [{ session, task: asTaskId(1), attempt: 1, running: true }],
-      },
-      102,
-    );
+    const old = { identity: "identity-100", name: "g100", ...cpus(2) };
+    bench.register(102, old, [{ session, task: asTaskId(1), attempt: 1, running: true }]);
     expect(bench.effects.at(-1)).toMatchObject({
       type: "send",
       connection: 102,
@@ -367,9 +278,9 @@ describe("losing a governor", () => {
         .toSorted((a, b) => a - b),
     ).toEqual([0, 1, 2]);
     for (const id of [0, 1, 2]) bench.finish(session, id, 2, 101, big);
-    expect(ok(bench.request({ type: "fetch", session, object: 2 }))).toMatchObject({ info: { size: big } });
+    expect(okOf(bench.request({ type: "fetch", session, object: 2 }))).toMatchObject({ info: { size: big } });
     // A client that reads the log sees each task settle once.
-    expect(ok(bench.request({ type: "next", session, from: 0 }))).toMatchObject({
+    expect(okOf(bench.request({ type: "next", session, from: 0 }))).toMatchObject({
       outstanding: 0,
       items: { length: 4 },
     });
@@ -379,10 +290,10 @@ describe("losing a governor", () => {
     const session = bench.open();
     bench.submit(session, [task(0)]);
     for (const n of [1, 2, 3]) {
-      bench.join(100 + n, 1, "identity-x", `incarnation-${n}`);
+      bench.join(100 + n, 1, { identity: "identity-x", incarnation: `incarnation-${n}` });
       bench.input({ type: "governor.gone", connection: 100 + n });
     }
-    bench.join(110, 1, "identity-x", "incarnation-4");
+    bench.join(110, 1, { identity: "identity-x", incarnation: "incarnation-4" });
     const failed = bench.records.find((each) => each.type === "failed");
     expect(failed?.type === "failed" && failed.failure.reason).toBe("crash-limit");
   });
@@ -411,29 +322,17 @@ describe("restart", () => {
     const session = bench.open();
     bench.submit(session, [task(0, [], {}, true), task(1, [0], {}, true), task(2, [], {}, true), task(3)]);
     bench.finish(session, 0);
-    const state = new DurableState();
-    for (const record of bench.records) state.apply(record);
+    const state = applied(bench.records);
     expect(JSON.stringify([...state.dump()])).toBe(JSON.stringify([...bench.core.durable.dump()]));
-    const loaded = new DurableState();
-    for (const item of state.dump()) loaded.load(item);
+    const loaded = reloaded(state);
     expect(JSON.stringify([...loaded.dump()])).toBe(JSON.stringify([...state.dump()]));
 
-    const restarted = new Bench(loaded);
+    const restarted = new Bench({}, loaded);
     expect(assigned(restarted.pass(5_000))).toEqual([]);
-    restarted.governor({
-      type: "register",
-      identity: "identity-100",
-      incarnation: "incarnation-1",
-      name: "g100",
-      dataUrl: "http://h:1",
-      capacity: { cpus: 2, gpus: 0, memory: 0, named: {} },
-      labels: {},
-      attempts: [
-        { session, task: asTaskId(1), attempt: 1, running: true },
-        { session, task: asTaskId(2), attempt: 1, running: true },
-      ],
-    });
-    restarted.governor({ type: "holding", objects: [], done: true });
+    restarted.register(100, cpus(2), [
+      { session, task: asTaskId(1), attempt: 1, running: true },
+      { session, task: asTaskId(2), attempt: 1, running: true },
+    ]);
     expect(assigned(restarted.effects)).toEqual([]);
     restarted.finish(session, 1);
     restarted.finish(session, 2);
@@ -450,10 +349,10 @@ describe("sessions", () => {
     const made = bench.pass(61_000, [100]);
     expect(made.some((each) => each.type === "send" && each.message.type === "cancel")).toBe(true);
     expect(bench.core.durable.sessions.size).toBe(0);
-    bench.governor({ type: "stopped", session, task: asTaskId(0), attempt: 1 });
+    bench.says({ type: "stopped", session, task: asTaskId(0), attempt: 1 });
     expect(bench.core.kernel.live.governors.get(asGovernorId(1))?.free.cpus).toBe(4_000);
-    expect(errorOf(bench.request({ type: "next", session, from: 0 }))).toBe("session-closed");
-    expect(errorOf(bench.request({ type: "next", session: asSessionId(99), from: 0 }))).toBe(
+    expect(codeOf(bench.request({ type: "next", session, from: 0 }))).toBe("session-closed");
+    expect(codeOf(bench.request({ type: "next", session: asSessionId(99), from: 0 }))).toBe(
       "unknown-session",
     );
   });
@@ -461,26 +360,18 @@ describe("sessions", () => {
 
 describe("content types", () => {
   it("a measured type must be a subtype of the declared one, or the task fails", () => {
-    const bench = new Bench();
     bench.join();
-    const session = bench.open("continue");
-    const declared = (id: number, contentType: string): TaskSpec => ({
-      id: asTaskId(id),
-      work: { type: "execute", args: ["x"] },
-      inputs: [],
-      outputs: [
-        { object: asObjectId(id), label: "out", kind: "blob", contentType, keep: true, capture: "stdout" },
-      ],
-      request: { cpus: 1, gpus: 0, memory: 0, named: {} },
-    });
+    const session = bench.open({ onError: "continue" });
+    const declared = (id: number, contentType: string): TaskSpec =>
+      taskSpec(id, { outputs: [outputSpec(id, { contentType })] });
     bench.submit(session, [declared(1, "text"), declared(2, "text"), declared(3, "")]);
     for (const [task, contentType] of [
       [1, "text-latin1"],
       [2, "json"],
       [3, "json"],
     ] as const) {
-      const outputs = [{ object: asObjectId(task), size: 1, sha256: sha(task), contentType }];
-      bench.governor({ type: "finish", session, task: asTaskId(task), attempt: 1, outputs, info: {} });
+      const outputs = [{ object: asObjectId(task), size: 1, sha256: digestOf(task), contentType }];
+      bench.says({ type: "finish", session, task: asTaskId(task), attempt: 1, outputs, info: {} });
     }
     const kinds = bench.records.flatMap((record) =>
       record.type === "finished" || record.type === "failed" ? [record] : [],

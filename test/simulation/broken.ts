@@ -46,6 +46,14 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
       if (held) governor.free = plus(governor.free, held.request);
     };
   }
+  if (bugs.forgetRoom) {
+    const [free, touch] = [k.free.bind(k), k.places.touch.bind(k.places)];
+    k.free = (governor: LiveGovernor, ref: AttemptRef): void => {
+      k.places.touch = () => undefined;
+      free(governor, ref);
+      k.places.touch = touch;
+    };
+  }
   if (bugs.acceptOldAttempt) {
     core.before = (input) => {
       if (input.type === "governor.message" && input.message.type === "finish")

@@ -26,6 +26,7 @@ const planted: readonly (readonly [bug: keyof Bugs, rules: readonly string[]])[]
   ["forgetGovernorsAtRestart", ["attempt-wasted"]],
   ["cacheIgnoresInputs", ["cached-wrong"]],
   ["drainAtOnce", ["drained-loses"]],
+  ["forgetRoom", ["places"]],
   ["keepsLost", ["run-twice"]],
 ];
 const MAX_SEEDS = 300;

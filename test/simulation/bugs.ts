@@ -44,6 +44,8 @@ export interface Bugs {
   readonly drainAtOnce?: boolean;
   /** A governor with the policy "kill" does not give up its programs when its lease is lost. */
   readonly keepsLost?: boolean;
+  /** Room that an attempt gives back is not noted where placements look for it. */
+  readonly forgetRoom?: boolean;
   /** Tasks are the same for the cache whatever their inputs are. */
   readonly cacheIgnoresInputs?: boolean;
 }

@@ -1,12 +1,19 @@
 import {
   isReport,
+  laterMessages,
   serverToGovernor,
   type AttemptRef,
   type GovernorMessage,
   type Resources,
   type Digest,
 } from "@rain/protocol";
-import { attemptKey, GovernorCore, type GovernorEffect, type GovernorInput } from "@rain/governor/core";
+import {
+  attemptKey,
+  GovernorCore,
+  Outbox,
+  type GovernorEffect,
+  type GovernorInput,
+} from "@rain/governor/core";
 import { Executor } from "./executor.ts";
 import type { Timer } from "./loop.ts";
 import type { Network, Socket } from "./network.ts";
@@ -120,6 +127,10 @@ export class GovernorProcess {
   readonly stall: Stall;
   /** The attempt that the server asks for back right now. */
   #sparing: string | undefined;
+  readonly #isOlder: boolean;
+  readonly #outbox: Outbox = new Outbox();
+  /** The outbox is emptied soon. */
+  #isSaying = false;
   /** Reports that were sent once; only for a planted bug. */
   readonly #reported: Set<string> = new Set();
 
@@ -142,11 +153,15 @@ export class GovernorProcess {
     this.store = new Store(world, network, cluster, node.name);
     this.executor = new Executor(world, this, node.capacity);
     const { identity, name, capacity } = node;
-    // Some are of a release that takes no work ahead.
-    const older = /[0-3]$/.test(identity) ? {} : { ahead: true };
     const { incarnation } = this;
+    // Some are of an older release, some of one without messages about many attempts.
+    this.#isOlder = /[0-3]$/.test(identity);
+    const newer = {
+      ...(this.#isOlder ? {} : { ahead: true, knows: laterMessages }),
+      ...(/[02468]$/.test(incarnation) ? {} : { batch: true }),
+    };
     this.core = new GovernorCore({
-      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {}, ...older },
+      hello: { identity, incarnation, name, dataUrl: `http://${name}`, capacity, labels: {}, ...newer },
       killGraceMs: KILL_GRACE_MS,
       onLost: world.bugs.keepsLost ? "finish" : node.onLost,
     });
@@ -179,6 +194,7 @@ export class GovernorProcess {
   #lost(socket: Socket): void {
     if (socket !== this.socket) return;
     this.socket = undefined;
+    this.#outbox.clear();
     this.input({ type: "link.down" });
     this.#world.loop.after(this.#world.random.between(10, 1_000), () => this.alive && this.connect());
   }
@@ -186,6 +202,13 @@ export class GovernorProcess {
     if (socket !== this.socket) return;
     const message = hear(serverToGovernor, bytes, "message of the server");
     this.#world.log(`${this.name} hears ${JSON.stringify(message, brief)}`);
+    const isLater = message.type === "retract" || laterMessages.some((each) => each === message.type);
+    this.#world.check(
+      !this.#isOlder || !isLater,
+      "not-understood",
+      () => `${this.name} is of an older release and hears ${message.type}`,
+    );
+    if (message.type === "registered") this.#outbox.batching = message.batch === true;
     if (message.type === "retract") {
       // The time limit of a program goes on.
       const run = [...this.executor.runs()].find(({ ref }) => attemptKey(ref) === attemptKey(message));
@@ -301,12 +324,28 @@ export class GovernorProcess {
       this.#reported.add(key);
     }
     if (this.#world.bugs.registerWithout && message.type === "register") {
+      this.#say();
       return say(this.socket, { ...message, attempts: [] });
     }
     if (message.type === "leaving") this.leaving = true;
     if (message.type === "heartbeat") this.socket?.ping(this.#clockBase + this.#world.loop.now);
-    if (message.type !== "heartbeat") this.#world.log(`${this.name} says ${JSON.stringify(message, brief)}`);
-    say(this.socket, message);
+    this.#outbox.add(message);
+    if (!this.#outbox.batching || message.type !== "finish") return this.#say();
+    if (this.#isSaying) return;
+    // A turn of the event loop, and sometimes a long one.
+    this.#isSaying = true;
+    this.#world.loop.after(/[0-5]$/.test(this.incarnation) ? 50 : 0, () => {
+      this.#isSaying = false;
+      if (this.alive) this.awake(() => this.#say());
+    });
+  }
+
+  #say(): void {
+    for (const message of this.#outbox.take()) {
+      if (message.type !== "heartbeat")
+        this.#world.log(`${this.name} says ${JSON.stringify(message, brief)}`);
+      say(this.socket, message);
+    }
   }
 }
 

@@ -17,6 +17,11 @@ const regressions: readonly (readonly [seed: number, what: string])[] = [
   [3386, "what waits on a governor that comes back was given room before all that runs there was known"],
   [103988, "an entry of the cache had outputs of two runs, over different inputs"],
   [13096, "an object was given up before a task that needs it was opened again"],
+  [
+    1000832,
+    "of the simulator: a short stall within a long one counted as its end, while the process stood still",
+  ],
+  [1001007, "the same, of a governor that was out of reach before"],
 ];
 test.each(regressions)("seed %i: %s", { timeout: 30_000 }, (seed) => {
   runSeeds(seed, 1);

@@ -5,6 +5,7 @@ import {
   governorMessage,
   limits,
   timing,
+  type AssignedInput,
   type Digest,
   type GovernorId,
   type ObjectId,
@@ -14,12 +15,14 @@ import {
 import {
   DurableState,
   isHint,
+  type DraftInput,
   type ServerConfig,
   type ServerEffect,
   type ServerInput,
 } from "@rain/server/core";
 import { ServerDriver, type Clock, type RecordSink } from "../../packages/server/src/driver.ts";
 import { openJournal } from "../../packages/server/src/journal/open.ts";
+import { GovernorMail } from "../../packages/server/src/mail.ts";
 import { breakCore, BrokenSink, ForgetfulState } from "./broken.ts";
 import { Disk } from "./disk.ts";
 import { brief, SERVER } from "./governor-node.ts";
@@ -130,6 +133,13 @@ export class ServerProcess {
   readonly #exit: () => void;
   readonly #clockBase: number;
   readonly #sockets: Map<number, Socket> = new Map();
+  readonly #mail: GovernorMail = new GovernorMail({
+    send: (connection, message) => this.#tell(connection, message),
+    address: (input) => this.#address(input),
+    onTooLarge: (_effect, error) => {
+      throw error;
+    },
+  });
   #driver: ServerDriver | undefined;
   core: WatchedCore | undefined;
   #timer: Timer | undefined;
@@ -197,7 +207,10 @@ export class ServerProcess {
       },
     };
     const clock: Clock = { now: () => this.now, wakeAt: (at, wake) => this.#wakeAt(at, wake) };
-    this.#driver = new ServerDriver(core, sink, clock, (effect) => this.#perform(effect));
+    this.#driver = new ServerDriver(core, sink, clock, {
+      perform: (effect) => this.#perform(effect),
+      performed: () => this.#mail.flush(),
+    });
     this.#network.setUp(SERVER, true);
     this.#network.listen(SERVER, (socket) => this.#accept(socket));
     this.input({ type: "tick" });
@@ -231,6 +244,7 @@ export class ServerProcess {
       onClose: () =>
         this.awake(() => {
           if (!this.#sockets.delete(connection)) return;
+          this.#mail.gone(connection);
           this.input({ type: isGovernor ? "governor.gone" : "client.gone", connection });
         }),
     };
@@ -272,29 +286,32 @@ export class ServerProcess {
         break;
       }
       case "send":
-        this.#tell(effect.connection, effect.message);
+        this.#mail.send(effect.connection, effect.message);
         break;
       case "registered": {
-        const { governor, epoch } = effect;
+        const { connection, governor, epoch, batch } = effect;
         const { heartbeatMs, leaseMs } = timing;
         const ticketKey = new Uint8Array(4);
-        this.#tell(effect.connection, {
+        this.#mail.registered(connection, batch);
+        this.#mail.send(connection, {
           type: "registered",
           governor,
           epoch,
           heartbeatMs,
           leaseMs,
           ticketKey,
+          ...(batch ? { batch } : {}),
         });
         break;
       }
       case "assign":
-        this.#assign(effect);
+        this.#mail.assign(effect);
         break;
       case "copy":
         this.#copy(effect);
         break;
       case "close": {
+        this.#mail.flush();
         const socket = this.#sockets.get(effect.connection);
         this.#sockets.delete(effect.connection);
         socket?.close();
@@ -316,17 +333,13 @@ export class ServerProcess {
     if (socket) this.#world.log(`server says to ${socket.to} ${JSON.stringify(message, brief)}`);
     say(socket, message);
   }
-  #assign(effect: Extract<ServerEffect, { type: "assign" }>): void {
-    const { session, task, attempt, spec } = effect;
-    const inputs = effect.inputs.map(({ holders, onServer, ...input }) => {
-      const sources = holders.map((id) => ({
-        url: sourceUrl(this.core?.durable.governors.get(id)?.name ?? "", input.sha256),
-        ticket: "ticket",
-      }));
-      if (onServer) sources.push({ url: blobPath(input.sha256), ticket: "ticket" });
-      return { ...input, sources };
-    });
-    this.#tell(effect.connection, { type: "assign", session, task, attempt, spec, inputs });
+  #address({ holders, onServer, ...input }: DraftInput): AssignedInput {
+    const sources = holders.map((id) => ({
+      url: sourceUrl(this.core?.durable.governors.get(id)?.name ?? "", input.sha256),
+      ticket: "ticket",
+    }));
+    if (onServer) sources.push({ url: blobPath(input.sha256), ticket: "ticket" });
+    return { ...input, sources };
   }
 
   #copy({ connection, objects }: Extract<ServerEffect, { type: "copy" }>): void {
@@ -337,7 +350,7 @@ export class ServerProcess {
         ticket: "ticket",
       })),
     }));
-    this.#tell(connection, { type: "copy", objects: addressed });
+    this.#mail.send(connection, { type: "copy", objects: addressed });
   }
 
   /** An operator drains a governor. */

@@ -234,6 +234,11 @@ function addDaemonCommands(program: Command, context: () => Context, done: Done)
         .choices(["auto", "cgroup", "watch", "off"])
         .hideHelp(),
     )
+    .addOption(
+      new Option("--zero", "for measuring: run nothing, report every task as done at once")
+        .default(false)
+        .hideHelp(),
+    )
     .option("--background", "return when it is registered, leave a daemon", false)
     .addOption(logdirOption("log to governor-NAME.log there instead of stderr"))
     .addOption(readyFileOption())

@@ -84,6 +84,7 @@ async function packFile(path: string, before: Stats): Promise<DataObject> {
       await content.writeAt(chunk, size);
       size += chunk.length;
     }
+    await content.flush();
     const after = statSync(path);
     if (size !== before.size || after.size !== before.size || after.mtimeMs !== before.mtimeMs)
       throw badRequest(

@@ -119,6 +119,7 @@ async function pack(
       await spool.writeAt(chunk, size);
       size += chunk.length;
     }
+    await spool.flush();
     const sha256 = hash.digest("hex");
     if (size > limits.inlineBytes) return { content: spool, size, sha256 };
     const content = spool.readAll();

@@ -87,6 +87,7 @@ async function bring(
   const spool = new Spool();
   try {
     await download(http, path, info, (chunk, at) => spool.writeAt(chunk, at), signal);
+    await spool.flush();
   } catch (error) {
     await spool.close();
     throw error;

@@ -1,4 +1,4 @@
-import { close, closeSync, openSync, read, readSync, unlinkSync, write } from "node:fs";
+import { close, closeSync, openSync, read, readSync, unlinkSync, write, writev } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -6,8 +6,17 @@ import { nanoid } from "nanoid";
 
 const readAsync = promisify(read);
 const writeAsync = promisify(write);
+const writevAsync = promisify(writev);
 const closeAsync = promisify(close);
-const CHUNK_BYTES = 262_144;
+/** Bytes that are read or written at once. */
+const CHUNK_BYTES = 1_048_576;
+
+/** Bytes on their way into the file. */
+interface Batch {
+  readonly at: number;
+  readonly chunks: Uint8Array[];
+  bytes: number;
+}
 
 /**
  * Bytes in a file without a name: it is removed as soon as it is open, so that nothing is left behind however the
@@ -17,6 +26,8 @@ export class Spool {
   readonly #fd: number;
   #size = 0;
   #closed = false;
+  #batch: Batch = { at: 0, chunks: [], bytes: 0 };
+  #writing: Promise<void> = Promise.resolve();
 
   constructor(folder: string = tmpdir()) {
     const path = join(folder, `rain-fetch-${nanoid()}`);
@@ -30,13 +41,32 @@ export class Spool {
     return this.#size;
   }
 
+  /**
+   * Takes bytes, which must not be changed any more; resolves when more may come. `flush` before they are read. An error
+   * of the disk may be told by a later call.
+   */
   async writeAt(chunk: Uint8Array, at: number): Promise<void> {
-    // A write may be short: the rest follows, or the error of a full disk comes.
-    for (let done = 0; done < chunk.length;) {
-      const { bytesWritten } = await writeAsync(this.#fd, chunk, done, chunk.length - done, at + done);
-      done += bytesWritten;
-    }
+    if (at !== this.#batch.at + this.#batch.bytes) await this.#write(at);
+    this.#batch.chunks.push(chunk);
+    this.#batch.bytes += chunk.length;
     this.#size = Math.max(this.#size, at + chunk.length);
+    if (this.#batch.bytes >= CHUNK_BYTES) await this.#write(at + chunk.length);
+  }
+
+  /** Until all bytes are in the file. */
+  async flush(): Promise<void> {
+    await this.#write(this.#size);
+    await this.#writing;
+  }
+
+  /** Begins to write the batch once the one before is written; the next one is for `next`. */
+  async #write(next: number): Promise<void> {
+    const batch = this.#batch;
+    this.#batch = { at: next, chunks: [], bytes: 0 };
+    await this.#writing;
+    if (batch.bytes === 0) return;
+    this.#writing = writeBatch(this.#fd, batch);
+    this.#writing.catch(() => undefined); // whoever waits for it next is told
   }
 
   readAll(): Buffer {
@@ -65,6 +95,7 @@ export class Spool {
     if (this.#closed) return;
     this.#closed = true;
     forgotten.unregister(this);
+    await this.#writing.catch(() => undefined); // who writes was told
     await closeAsync(this.#fd);
   }
 
@@ -74,3 +105,10 @@ export class Spool {
 }
 
 const forgotten = new FinalizationRegistry<number>((fd) => closeSync(fd));
+
+async function writeBatch(fd: number, { at, chunks, bytes }: Batch): Promise<void> {
+  let { bytesWritten: done } = await writevAsync(fd, chunks, at);
+  // Short: the rest follows, or the error of a full disk comes.
+  const rest = done < bytes ? Buffer.concat(chunks) : Buffer.of();
+  while (done < bytes) done += (await writeAsync(fd, rest, done, bytes - done, at + done)).bytesWritten;
+}

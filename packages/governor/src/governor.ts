@@ -4,14 +4,18 @@ import { monitorEventLoopDelay, type IntervalHistogram } from "node:perf_hooks";
 import {
   environmentLabel,
   isLoopbackHost,
+  laterMessages,
   RainError,
   timing,
   type AttemptRef,
+  type Digest,
   type GovernorHello,
   type GovernorId,
   type GovernorMessage,
   type Resources,
+  type ServerToGovernor,
 } from "@rain/protocol";
+import { AuditLog } from "@rain/protocol/audit";
 import { lockFolder, secureFolder } from "@rain/protocol/lock";
 import {
   machineNames,
@@ -23,10 +27,22 @@ import {
 } from "@rain/protocol/tls";
 import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
-import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
+import {
+  GovernorCore,
+  Outbox,
+  type GovernorEffect,
+  type GovernorInput,
+  type RunOutcome,
+} from "./core/index.ts";
 import { attemptKey } from "./core/types.ts";
-import { Executor, type MemoryLimitChoice, type OwnExecutor } from "./executor/index.ts";
-import type { RunEffect } from "./executor/types.ts";
+import {
+  Executor,
+  ZeroExecutor,
+  type MemoryLimitChoice,
+  type OwnExecutor,
+  type RunEffect,
+  type Runner,
+} from "./executor/index.ts";
 import { SteadyClock } from "./clock.ts";
 import { readIdentity } from "./identity.ts";
 import { errorCode } from "./monitor/errno.ts";
@@ -57,6 +73,8 @@ export interface GovernorOptions {
   readonly environments?: Readonly<Record<string, readonly string[]>>;
   /** Own executors by their names: programs for tasks NAME/METHOD, see docs/executors.md. */
   readonly executors?: Readonly<Record<string, OwnExecutor>>;
+  /** For measuring: run nothing, and report every task as done at once, with empty outputs. */
+  readonly zero?: boolean;
   readonly costPerHour?: number;
   /** Give each task that asks for whole cpus so many of its own, by `taskset`. */
   readonly pinCpus?: boolean;
@@ -144,7 +162,10 @@ export async function startGovernor(options: GovernorOptions): Promise<Governor>
     const certificate = isLoopbackHost(listenHost)
       ? undefined
       : await openCertificate(join(workdir, "tls.pem"), [host], machineNames());
-    const parts = new Shell(options, { identity, certificate, host }, store, trees, unlock);
+    const audit = new AuditLog(join(workdir, "logs"), (error) =>
+      options.log("error", `the audit log cannot be written: ${String(error)}`),
+    );
+    const parts = new Shell(options, { identity, certificate, host, audit }, store, trees, unlock);
     undo.push(() => parts.dispose());
     await parts.start(listenHost);
     return parts;
@@ -177,12 +198,16 @@ function checkExecutor(name: string, { command, concurrency = 1, idleS = 0 }: Ow
 }
 const MAX_IDLE_S = 1_000_000;
 
+type Registered = Extract<ServerToGovernor, { readonly type: "registered" }>;
+
 /** What a governor has beside its options. */
 interface Self {
   readonly identity: string;
   readonly certificate: Certificate | undefined;
   /** By which others reach its data port. */
   readonly host: string;
+  /** Of its data port. */
+  readonly audit: AuditLog;
 }
 
 /** The shell around the core: the link, the executor and transfers in, effects out. */
@@ -194,7 +219,7 @@ class Shell implements Governor {
   readonly #trees: Trees;
   /** What each run has of the store, by attempt. */
   readonly #runStores = new Map<string, RunStore>();
-  readonly #executor: Executor;
+  readonly #executor: Runner;
   readonly #acquirer: Acquirer;
   readonly #port: DataPort;
   readonly #uplink: Uplink;
@@ -206,6 +231,8 @@ class Shell implements Governor {
   #rejectRegistered: (error: unknown) => void = () => undefined;
   #resolveExited: (end: { readonly code: number; readonly reason: string }) => void = () => undefined;
   #core: GovernorCore | undefined;
+  readonly #outbox = new Outbox();
+  #isSaying = false;
   readonly #inputs: GovernorInput[] = [];
   #isHandling = false;
   #timer: NodeJS.Timeout | undefined;
@@ -218,7 +245,7 @@ class Shell implements Governor {
     trees: Trees,
     unlock: () => Promise<void>,
   ) {
-    const { serverUrl, key, clusterId, workdir, env, log, capacity, tunnelTo } = options;
+    const { serverUrl, key, clusterId, log, tunnelTo } = options;
     const pin = pinOf(options.certPem, options.accessFile);
     this.#options = options;
     this.#self = self;
@@ -231,23 +258,7 @@ class Shell implements Governor {
     this.#registered.catch(() => undefined); // `exited` tells it too: nobody has to ask for this one
     this.#store = store;
     this.#trees = trees;
-    this.#executor = new Executor({
-      workdir: join(workdir, "executor"),
-      store,
-      trees,
-      ...(env === undefined ? {} : { baseEnv: env }),
-      gpus: capacity.gpus,
-      environments: new Map(Object.entries(options.environments ?? {})),
-      executors: new Map(Object.entries(options.executors ?? {})),
-      ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
-      ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
-      ...(options.taskProcesses === undefined ? {} : { taskProcesses: options.taskProcesses }),
-      onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
-      onOver: (ref) => this.#input({ type: "run.over", ref }),
-      onEnded: (ref, outcome) => this.#runEnded(ref, outcome),
-      onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
-      log,
-    });
+    this.#executor = this.#makeRunner();
     this.#acquirer = new Acquirer({
       store,
       serverUrl,
@@ -260,6 +271,7 @@ class Shell implements Governor {
       logFile: (session, task, stream) => this.#executor.logFile(session, task, stream),
       certificate: self.certificate,
       log,
+      audit: (entry) => self.audit.write(entry),
     });
     this.#uplink = new Uplink({
       url: serverUrl,
@@ -268,14 +280,44 @@ class Shell implements Governor {
       key: typeof key === "string" ? () => Promise.resolve(key) : key,
       clusterId,
       onUp: () => this.#input({ type: "link.up" }),
-      onDown: () => this.#input({ type: "link.down" }),
+      onDown: () => {
+        this.#outbox.clear();
+        this.#input({ type: "link.down" });
+      },
       onMessage: (message) => {
-        if (message.type === "registered") this.#noteRegistration(message.governor);
+        if (message.type === "registered") this.#noteRegistration(message);
         this.#input({ type: "message", message });
       },
       onRefused: ({ session, task, attempt }, why) =>
         this.#input({ type: "report.refused", ref: { session, task, attempt }, why }),
       onHopeless: (error) => this.#hopeless(error),
+      log,
+    });
+  }
+
+  #makeRunner(): Runner {
+    const options = this.#options;
+    const onEnded = (ref: AttemptRef, outcome: RunOutcome): void => this.#runEnded(ref, outcome);
+    if (options.zero === true) {
+      const pin = (sha256: Digest): void => this.#store.pin(sha256);
+      return new ZeroExecutor({ put: (bytes) => this.#store.putBytes(bytes, pin), onEnded });
+    }
+    const { workdir, env, capacity, log } = options;
+    return new Executor({
+      workdir: join(workdir, "executor"),
+      store: this.#store,
+      trees: this.#trees,
+      ...(env === undefined ? {} : { baseEnv: env }),
+      gpus: capacity.gpus,
+      environments: new Map(Object.entries(options.environments ?? {})),
+      executors: new Map(Object.entries(options.executors ?? {})),
+      ...(options.captureBytes === undefined ? {} : { captureBytes: options.captureBytes }),
+      ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
+      ...(options.taskProcesses === undefined ? {} : { taskProcesses: options.taskProcesses }),
+      onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
+      onOver: (ref) => this.#input({ type: "run.over", ref }),
+      onEnded,
+      onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
       log,
     });
   }
@@ -304,6 +346,8 @@ class Shell implements Governor {
       memoryLimit: held.memory,
       processLimit: held.processes,
       ahead: true,
+      knows: laterMessages,
+      batch: true,
       ...(costPerHour === undefined ? {} : { costPerHour }),
       ...(tunnelTo === undefined ? {} : { relay: true }),
     };
@@ -331,6 +375,7 @@ class Shell implements Governor {
     await this.#trees.close();
     await this.#acquirer.stop();
     await this.#port.close();
+    this.#self.audit.close();
     await this.#unlock();
   }
 
@@ -369,7 +414,8 @@ class Shell implements Governor {
     return Math.max(0, worstMs - DELAY_RESOLUTION_MS);
   }
 
-  #noteRegistration(governor: GovernorId): void {
+  #noteRegistration({ governor, batch = false }: Registered): void {
+    this.#outbox.batching = batch;
     this.#uplink.registered();
     this.#resolveRegistered(governor);
   }
@@ -411,6 +457,7 @@ class Shell implements Governor {
         this.#send(effect.message);
         break;
       case "reconnect":
+        this.#say();
         this.#uplink.reset(effect.reason);
         break;
       case "acquire":
@@ -441,10 +488,23 @@ class Shell implements Governor {
   }
 
   #send(message: GovernorMessage): void {
-    this.#uplink.send(message);
+    this.#outbox.add(message);
+    if (!this.#isSaying) {
+      this.#isSaying = true;
+      setImmediate(() => {
+        this.#isSaying = false;
+        this.#say();
+      });
+    }
     if (message.type !== "heartbeat") return;
+    this.#say();
     const since = this.#clock.now();
     this.#uplink.probe(() => this.#input({ type: "server.heard", since }));
+  }
+
+  /** What waits to be said is said. */
+  #say(): void {
+    for (const message of this.#outbox.take()) this.#uplink.send(message);
   }
 
   async #acquire(effect: AcquireEffect): Promise<void> {
@@ -483,6 +543,7 @@ class Shell implements Governor {
   #end(code: number, reason: string): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
+    this.#say();
     this.#rejectRegistered(
       new RainError("connection", `the governor ended before it was registered: ${reason}`),
     );

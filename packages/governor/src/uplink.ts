@@ -6,12 +6,14 @@ import {
   serverToGovernor,
   type ErrorCode,
   type GovernorMessage,
+  type GovernorMessageOf,
   type Report,
   type ServerToGovernor,
 } from "@rain/protocol";
 import { parse } from "@rain/protocol/codec";
 import { connectLink, type Link } from "@rain/protocol/link";
 import type { Pin } from "@rain/protocol/tls";
+import { reportsOf } from "./core/index.ts";
 
 export interface UplinkOptions {
   readonly url: string;
@@ -58,6 +60,7 @@ export class Uplink {
   send(message: GovernorMessage): void {
     const link = this.#link;
     if (link === undefined) return;
+    if (message.type === "finish.batch") return this.#sendBatch(link, message);
     if (!("attempt" in message)) return link.send(message);
     // What is told of an attempt is told again after a reconnect: if it ended the connection, it would do so for ever.
     try {
@@ -66,6 +69,19 @@ export class Uplink {
       if (!(error instanceof RainError)) throw error;
       if (isReport(message)) this.#options.onRefused(message, error.message);
       else this.#options.log("error", `not told to the server: ${error.message}`);
+    }
+  }
+
+  /** When something is wrong with one of the reports, the others are told all the same. */
+  #sendBatch(
+    link: Link<ServerToGovernor, GovernorMessage>,
+    message: GovernorMessageOf<"finish.batch">,
+  ): void {
+    try {
+      link.send(parse(governorMessage, message, message.type));
+    } catch (error) {
+      if (!(error instanceof RainError)) throw error;
+      for (const report of reportsOf(message)) this.send(report);
     }
   }
 

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { taskArray, type TaskArray } from "./arrays.ts";
 import { wireError, type WireError } from "./errors.ts";
 import {
   digest,
@@ -107,6 +108,8 @@ export interface Requests {
     readonly last: boolean;
     readonly tasks: readonly TaskSpec[];
     readonly constants: readonly ConstantSpec[];
+    /** Tasks that are alike. Only for a server with the feature "arrays". */
+    readonly arrays?: readonly TaskArray[] | undefined;
   };
   /** The settled log from entry `from`; answered as soon as there is one, or the session has failed. */
   readonly next: { readonly session: SessionId; readonly from: number };
@@ -274,6 +277,7 @@ const requestSchemas = {
     last: z.boolean(),
     tasks: z.array(taskSpec).max(limits.submitChunk),
     constants: z.array(constantSpec).max(limits.submitChunk),
+    arrays: z.array(taskArray).max(limits.submitChunk).optional(),
   }),
   next: z.strictObject({ type: z.literal("next"), req, session: sessionId, from: z.int().min(0) }),
   unkeep: z.strictObject({

@@ -1,6 +1,24 @@
 import { z } from "zod";
 import { taskFailure, wireError, type TaskFailure, type WireError } from "./errors.ts";
 import {
+  assignBatch,
+  finishBatch,
+  isWhole,
+  refBatch,
+  type AssignBatch,
+  type FinishBatch,
+  type RefBatch,
+} from "./batches.ts";
+import {
+  assignedInput,
+  fingerprint,
+  objectSource,
+  outputReport,
+  type AssignedInput,
+  type ObjectSource,
+  type OutputReport,
+} from "./data-parts.ts";
+import {
   digest,
   epochNumber,
   governorId,
@@ -14,7 +32,6 @@ import { limits } from "./limits.ts";
 import {
   bytes,
   byteSize,
-  contentType,
   labels,
   metricPoint,
   metricsBatch,
@@ -30,7 +47,6 @@ import {
   type Resources,
   type TaskInfo,
   type TaskSpec,
-  type UserAttributes,
 } from "./specs.ts";
 import {
   type AttemptRef,
@@ -44,28 +60,7 @@ import {
 
 /** What is said between governors and the server; see `messages.ts`. */
 
-/** SHA-256 of a certificate. */
-const fingerprint = z.string().regex(/^[0-9a-f]{64}$/, "a SHA-256 in lower-case hex");
-
 // ----------------------------------------------------------------------------------------- governor -> server
-
-/** A finished output as the governor measured it; `data` when it is small enough to ride along. */
-export interface OutputReport {
-  readonly object: ObjectId;
-  readonly size: number;
-  readonly sha256: Digest;
-  readonly contentType: string;
-  readonly data?: Uint8Array | undefined;
-  readonly user?: UserAttributes | undefined;
-}
-export const outputReport: z.ZodType<OutputReport> = z.strictObject({
-  object: objectId,
-  size: byteSize,
-  sha256: digest,
-  contentType,
-  data: bytes.optional(),
-  user: userAttributes.optional(),
-});
 
 /** An input that could not be brought. `tried`: the addresses that did not give it; absent when that is not known. */
 export interface MissingInput {
@@ -89,6 +84,10 @@ export interface GovernorHello extends GovernorTraits {
   readonly labels: Labels;
   /** It understands `retract`, and may be given tasks for which it has no room yet. */
   readonly ahead?: boolean | undefined;
+  /** Types of messages, of those that not every release understands, that it does. */
+  readonly knows?: readonly string[] | undefined;
+  /** It understands `assign.batch` and `ack.batch`. */
+  readonly batch?: boolean | undefined;
   /** It is behind a tunnel and reaches no data port of others: the server passes their objects on to it. */
   readonly relay?: boolean | undefined;
 }
@@ -115,6 +114,8 @@ export type GovernorMessage =
       /** Points that no `metrics` message has told. */
       readonly metrics?: MetricsBatch | undefined;
     })
+  /** Reports of success of many attempts; only to a server that said in `registered` that it understands them. */
+  | (FinishBatch & { readonly type: "finish.batch" })
   /** Report of failure. */
   | (AttemptRef & {
       readonly type: "fail";
@@ -156,6 +157,8 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     labels,
     ...governorTraits,
     ahead: z.boolean().optional(),
+    knows: z.array(z.string().max(64)).max(64).optional(),
+    batch: z.boolean().optional(),
     relay: z.boolean().optional(),
     attempts: z.array(z.strictObject({ ...attemptRef, running: z.boolean() })),
   }),
@@ -172,6 +175,7 @@ export const governorMessage: z.ZodType<GovernorMessage> = z.discriminatedUnion(
     info: taskInfo,
     metrics: metricsBatch.optional(),
   }),
+  z.strictObject({ type: z.literal("finish.batch"), ...finishBatch }).refine(...isWhole),
   z.strictObject({
     type: z.literal("fail"),
     ...attemptRef,
@@ -217,39 +221,6 @@ export const isReport = (message: GovernorMessage): message is Report =>
 
 // ----------------------------------------------------------------------------------------- server -> governor
 
-/** A place to read an object from. A `url` that starts with '/' is on the server; `ticket` is the right to read it. */
-export interface ObjectSource {
-  readonly url: string;
-  readonly ticket: string;
-  /** SHA-256 of the certificate that is shown there, with https to a governor. */
-  readonly fingerprint?: string | undefined;
-}
-const objectSource: z.ZodType<ObjectSource> = z.strictObject({
-  url: z.string().max(4_096),
-  ticket: z.string().max(4_096),
-  fingerprint: fingerprint.optional(),
-});
-
-/** An input of an assignment: its bytes, or where to read them (best source first). */
-export interface AssignedInput {
-  readonly object: ObjectId;
-  readonly kind: ObjectKind;
-  readonly size: number;
-  readonly sha256: Digest;
-  readonly contentType: string;
-  readonly data?: Uint8Array | undefined;
-  readonly sources: readonly ObjectSource[];
-}
-const assignedInput: z.ZodType<AssignedInput> = z.strictObject({
-  object: objectId,
-  kind,
-  size: byteSize,
-  sha256: digest,
-  contentType,
-  data: bytes.optional(),
-  sources: z.array(objectSource),
-});
-
 /** An object to be brought, and where it can be read. */
 export interface CopiedObject extends ObjectRef {
   readonly kind: ObjectKind;
@@ -279,6 +250,8 @@ export type ServerToGovernor =
       readonly leaseMs: number;
       /** Key of the tickets that this governor's data port accepts, for this registration. */
       readonly ticketKey: Uint8Array;
+      /** The server understands `finish.batch`; said to governors with `batch` only. */
+      readonly batch?: boolean | undefined;
     }
   /** The registration is not accepted; the connection is closed after it. */
   | { readonly type: "refused"; readonly error: WireError }
@@ -288,18 +261,29 @@ export type ServerToGovernor =
       /** In the order of `spec.inputs`. */
       readonly inputs: readonly AssignedInput[];
     })
+  /** As many `assign`, for a governor with `batch`. */
+  | (AssignBatch & { readonly type: "assign.batch" })
   | (AttemptRef & { readonly type: "cancel" })
   /** Give the attempt back if it was not started: it is reported as stopped. One that runs goes on. */
   | (AttemptRef & { readonly type: "retract" })
   /** These reports are durable (or out of date): forget them. */
   | { readonly type: "ack"; readonly attempts: readonly AttemptRef[] }
+  /** As `ack`, for a governor with `batch`. */
+  | (RefBatch & { readonly type: "ack.batch" })
   /** These objects are not needed here. */
   | { readonly type: "drop"; readonly objects: readonly DroppedObject[] }
-  /** Bytes that are here under another name are these objects too. What is not here is left out, and not an error. */
+  /**
+   * Bytes that are here under another name are these objects too. What is not here is left out, and not an error. Only
+   * to governors that know it.
+   */
   | { readonly type: "adopt"; readonly objects: readonly (ObjectRef & { readonly sha256: Digest })[] }
-  /** Bring these objects here, although no task here needs them: answered by `holding` or `uncopied`. */
+  /** Bring these objects here, although no task here needs them: answered by `holding` or `uncopied`. Only to governors that know it. */
   | { readonly type: "copy"; readonly objects: readonly CopiedObject[] }
   | { readonly type: "stop" };
+
+/** What only governors are told that say, by `knows`, that they understand it; those of this release understand all. */
+export type LaterMessage = "adopt" | "copy";
+export const laterMessages: readonly LaterMessage[] = ["adopt", "copy"];
 
 export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnion("type", [
   z.strictObject({
@@ -309,6 +293,7 @@ export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnio
     heartbeatMs: z.number().positive(),
     leaseMs: z.number().positive(),
     ticketKey: bytes,
+    batch: z.boolean().optional(),
   }),
   z.strictObject({ type: z.literal("refused"), error: wireError }),
   z.strictObject({
@@ -317,9 +302,11 @@ export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnio
     spec: taskSpec,
     inputs: z.array(assignedInput),
   }),
+  z.strictObject({ type: z.literal("assign.batch"), ...assignBatch }),
   z.strictObject({ type: z.literal("cancel"), ...attemptRef }),
   z.strictObject({ type: z.literal("retract"), ...attemptRef }),
   z.strictObject({ type: z.literal("ack"), attempts: z.array(z.strictObject(attemptRef)) }),
+  z.strictObject({ type: z.literal("ack.batch"), ...refBatch }).refine(...isWhole),
   z.strictObject({
     type: z.literal("drop"),
     objects: z.array(z.strictObject({ ...objectRef, sha256: digest.optional() })),

@@ -1,6 +1,16 @@
 export * from "./ids.ts";
 export * from "./limits.ts";
 export * from "./errors.ts";
+export {
+  taskArray,
+  taskOfArray,
+  valueAt,
+  type ArrayColumn,
+  type Place,
+  type PlaceValue,
+  type Range,
+  type TaskArray,
+} from "./arrays.ts";
 export * from "./specs.ts";
 export {
   taskStates,
@@ -33,6 +43,25 @@ export {
   type SettledItem,
 } from "./views.ts";
 export * from "./messages.ts";
+export * from "./data-parts.ts";
+export { at, isAsLong, toColumn, type Column } from "./columns.ts";
+export {
+  isSmall,
+  finishBatch,
+  isWhole,
+  FinishList,
+  packAssignments,
+  packRefs,
+  refBatch,
+  unpackAssignments,
+  unpackFinishes,
+  unpackRefs,
+  type AssignBatch,
+  type Assignment,
+  type Finish,
+  type FinishBatch,
+  type RefBatch,
+} from "./batches.ts";
 export * from "./http.ts";
 export * from "./range.ts";
 export * from "./roles.ts";

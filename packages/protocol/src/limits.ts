@@ -2,6 +2,10 @@
 export const PROTOCOL_MIN = 1;
 export const PROTOCOL_MAX = 1;
 export const DEFAULT_PORT = 7210;
+/** What a server of this version understands beside the first one, told in its challenge. */
+export const features: readonly Feature[] = ["arrays"];
+/** "arrays": a submit may have task arrays. */
+export type Feature = "arrays";
 
 export const limits = {
   /** One control message. */
@@ -17,8 +21,12 @@ export const limits = {
   /** Tasks (and constants) in one message of a submit; larger submits are chunked. */
   submitChunk: 2_000,
   submitTasks: 10_000_000,
+  /** Places in which the tasks of an array differ. */
+  arrayColumns: 64,
   /** Settled tasks in one reply to `next`. */
   nextItems: 1_000,
+  /** Attempts in one message about many. */
+  batchItems: 1_000,
   inputsPerTask: 10_000,
   outputsPerTask: 1_000,
   /** Addresses that a report of a missing input names. */

@@ -21,3 +21,13 @@ export const rangeHeaders = (
   "Content-Length": size === 0 ? 0 : range.end - range.start + 1,
   ...(range.partial ? { "Content-Range": `bytes ${range.start}-${range.end}/${size}` } : {}),
 });
+
+/** Bytes that the buffers of all files that are sent at once may take, about. */
+const SEND_BYTES = 67_108_864;
+
+/**
+ * How many bytes of a file to read at once while `sending` files are sent, this one included: large pieces cost half the
+ * time of small ones, but a reader that does not go on holds two of them.
+ */
+export const pieceBytes = (sending: number): number =>
+  Math.max(65_536, Math.min(1_048_576, Math.floor(SEND_BYTES / 2 / Math.max(1, sending))));

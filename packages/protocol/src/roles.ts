@@ -53,6 +53,7 @@ export const governorRules: Readonly<Record<GovernorMessageType, Rule>> = {
   started: quiet("governor"),
   metrics: quiet("governor"),
   finish: quiet("governor"),
+  "finish.batch": quiet("governor"),
   fail: quiet("governor"),
   stopped: quiet("governor"),
   starved: quiet("governor"),

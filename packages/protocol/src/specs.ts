@@ -13,7 +13,7 @@ const text = (max: number): z.ZodString =>
       (value) => !value.includes("\0") && !loneSurrogate.test(value),
       "text without NUL characters and valid as UTF-8",
     );
-const loneSurrogate = /\p{Surrogate}/u;
+export const loneSurrogate: RegExp = /\p{Surrogate}/u;
 
 /** Names and labels. Control characters are allowed here and escaped wherever they are shown. */
 export const nameText: z.ZodString = text(limits.nameBytes);
@@ -186,8 +186,7 @@ export interface OutputSpec {
   readonly capture?: Capture | undefined;
   readonly user?: UserAttributes | undefined;
 }
-const outputSpec: z.ZodType<OutputSpec> = z.strictObject({
-  object: objectId,
+const outputFields = {
   label: nameText,
   kind: objectKind,
   contentType,
@@ -195,7 +194,8 @@ const outputSpec: z.ZodType<OutputSpec> = z.strictObject({
   path: relativePath.optional(),
   capture: z.enum(["stdout", "stderr", "files"]).optional(),
   user: userAttributes.optional(),
-});
+} as const;
+const outputSpec: z.ZodType<OutputSpec> = z.strictObject({ object: objectId, ...outputFields });
 
 /** One argument: text, or the path of an input or output by its index. */
 export type Arg = string | { readonly input: number } | { readonly output: number };
@@ -278,7 +278,7 @@ export const work: z.ZodType<Work> = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("sliceDirectory"), path: slicePath }),
 ]);
 
-function isJson(text: string): boolean {
+export function isJson(text: string): boolean {
   try {
     JSON.parse(text);
     return true;
@@ -312,11 +312,9 @@ export interface TaskSpec {
   /** A settled task of the session in whose place this one is: the old one is not counted any more. */
   readonly replaces?: TaskId | undefined;
 }
-export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
-  id: taskId,
+const taskFields = {
   work,
   inputs: z.array(inputSpec).max(limits.inputsPerTask),
-  outputs: z.array(outputSpec).max(limits.outputsPerTask),
   request: resources,
   name: nameText.optional(),
   priority: z.int().min(-1_000_000).max(1_000_000).optional(),
@@ -327,7 +325,21 @@ export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
   origin: text(limits.pathBytes).optional(),
   metrics: z.boolean().optional(),
   cache: z.boolean().optional(),
+} as const;
+export const taskSpec: z.ZodType<TaskSpec> = z.strictObject({
+  id: taskId,
+  ...taskFields,
+  outputs: z.array(outputSpec).max(limits.outputsPerTask),
   replaces: taskId.optional(),
+});
+
+/** A task of an array without its own number, and those of its outputs. It takes no other task's place. */
+export interface TaskTemplate extends Omit<TaskSpec, "id" | "outputs" | "replaces"> {
+  readonly outputs: readonly Omit<OutputSpec, "object">[];
+}
+export const taskTemplate: z.ZodType<TaskTemplate> = z.strictObject({
+  ...taskFields,
+  outputs: z.array(z.strictObject(outputFields)).max(limits.outputsPerTask),
 });
 
 /** A constant that the client submits: its bytes inline, or uploaded before under this digest. */

@@ -13,6 +13,13 @@ export interface Clock {
   wakeAt(at: number, wake: () => void): void;
 }
 
+/** What the shell does. */
+export interface Performer {
+  perform(effect: ServerEffect): void;
+  /** All effects of a step were performed. */
+  performed(): void;
+}
+
 /**
  * Carries inputs to the core, its records to the journal, and its effects to the world, in this order: nothing that a
  * step says can be seen before what it rests on is on disk. The simulator drives the same class.
@@ -21,14 +28,14 @@ export class ServerDriver {
   readonly #core: ServerCore;
   readonly #sink: RecordSink;
   readonly #clock: Clock;
-  readonly #perform: (effect: ServerEffect) => void;
+  readonly #performer: Performer;
   #stopped = false;
 
-  constructor(core: ServerCore, sink: RecordSink, clock: Clock, perform: (effect: ServerEffect) => void) {
+  constructor(core: ServerCore, sink: RecordSink, clock: Clock, performer: Performer) {
     this.#core = core;
     this.#sink = sink;
     this.#clock = clock;
-    this.#perform = perform;
+    this.#performer = performer;
   }
 
   input(input: ServerInput): void {
@@ -37,7 +44,8 @@ export class ServerDriver {
     const { effects } = step;
     if (step.records.length > 0 || effects.length > 0) {
       this.#sink.commit(step.records, () => {
-        for (const effect of effects) this.#perform(effect);
+        for (const effect of effects) this.#performer.perform(effect);
+        this.#performer.performed();
       });
     }
     if (step.wakeAt !== undefined) this.#clock.wakeAt(step.wakeAt, () => this.input({ type: "tick" }));

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import {
   limits,
   RainError,
@@ -15,12 +15,17 @@ import type { CoreRequest } from "./core/index.ts";
 
 /** The checks that need more than the core has: digests of inline bytes, uploads, the parts of a large submit. */
 
-const sha256 = (data: Uint8Array): string => createHash("sha256").update(data).digest("hex");
+const sha256 = (data: Uint8Array): string => hash("sha256", data);
 
 /** Refuses inline bytes that are not what their digest says. */
 export function checkInlineBytes(message: GovernorMessage): void {
-  if (message.type !== "finish") return;
-  for (const output of message.outputs) {
+  const outputs =
+    message.type === "finish"
+      ? message.outputs
+      : message.type === "finish.batch"
+        ? message.outputs?.flat()
+        : [];
+  for (const output of outputs ?? []) {
     const problem = inlineProblem(output);
     if (problem !== undefined) throw new RainError("bad-message", `output o${output.object}: ${problem}`);
   }

@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
-import { createServer, type Server as HttpServer } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import type { Server as HttpServer } from "node:http";
 import type { AddressInfo, Server as NetServer } from "node:net";
 import { join } from "node:path";
 import { isLoopbackHost, limits, RainError } from "@rain/protocol";
 import { Lobby, Notices } from "@rain/protocol/link";
 import {
+  createHttpServer,
   isWildcard,
   machineNames,
   openCertificate,
@@ -47,7 +47,7 @@ export async function openListener(options: ListenerOptions): Promise<Listener> 
         [...(isWildcard(host) ? [] : [host]), ...names],
         [shown, ...machineNames()],
       );
-  const http = createHttpServer(certificate);
+  const http = newServer(certificate);
   const port = await listenOn(http, host, options.port);
   const url = `${isPlain ? "http" : "https"}://${urlHost(shown)}:${port}`;
   return { http, url, port, certificate, hostNames: hostNames(options, isPlain) };
@@ -72,29 +72,12 @@ function hostNames({ host, names }: ListenerOptions, isPlain: boolean): () => re
   };
 }
 
-function createHttpServer(certificate: Certificate | undefined): HttpServer {
-  const options = {
-    maxHeaderSize: limits.headerBytes,
-    headersTimeout: limits.headersTimeoutMs,
-    // Uploads may take long: they end when nothing moves any more, as every connection does.
-    requestTimeout: 0,
-    connectionsCheckingInterval: limits.connectionCheckMs,
-    keepAliveTimeout: 5_000,
-  };
-  const http =
-    certificate === undefined
-      ? createServer(options)
-      : createTlsServer({
-          ...options,
-          key: certificate.keyPem,
-          cert: certificate.certPem,
-          minVersion: "TLSv1.3",
-          handshakeTimeout: limits.tlsHandshakeMs,
-        });
+function newServer(certificate: Certificate | undefined): HttpServer {
+  // Uploads may take long: they end when nothing moves any more, as every connection does.
+  const http = createHttpServer(certificate, { requestTimeout: 0, keepAliveTimeout: 5_000 });
   // One more than are allowed: what is beyond would be dropped unseen otherwise.
   http.maxHeadersCount = limits.headerCount + 1;
   http.maxConnections = connectionLimit();
-  http.setTimeout(limits.idleMs);
   return http;
 }
 

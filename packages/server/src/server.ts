@@ -4,6 +4,7 @@ import { lstat } from "node:fs/promises";
 import { join } from "node:path";
 import { DEFAULT_PORT, limits, RainError, timing, type GovernorMessageOf } from "@rain/protocol";
 import { accessFileName, createAccess, saveAccessPlace, type Access } from "@rain/protocol/access";
+import { AuditLog } from "@rain/protocol/audit";
 import { Gate, type ClientPeer, type GovernorPeer, type ServerLink } from "@rain/protocol/link";
 import { lockFolder, secureFolder } from "@rain/protocol/lock";
 import { Agents } from "@rain/protocol/tls";
@@ -15,7 +16,6 @@ import {
   type ServerConfig,
   type ServerEffect,
 } from "./core/index.ts";
-import { AuditLog } from "./audit.ts";
 import { ServerDriver } from "./driver.ts";
 import { respondRefusal, respondText } from "./http/respond.ts";
 import { handleRequest, type RouteContext } from "./http/routes.ts";
@@ -23,6 +23,7 @@ import { openJournalFolder, type Journal } from "./journal/index.ts";
 import { KeyWatch } from "./key-watch.ts";
 import { checkInlineBytes, errorReply, SubmitAssembly } from "./links.ts";
 import { openListener, openLobby, type Listener } from "./listener.ts";
+import { GovernorMail } from "./mail.ts";
 import { BlobFolder } from "./objects/blobs.ts";
 import { DataPorts } from "./ports.ts";
 import { forViewer, ViewerRequests } from "./viewer.ts";
@@ -126,6 +127,11 @@ class Server implements RunningServer {
   readonly #clock = new NodeClock();
   readonly #links: Map<ConnectionId, ServerLink> = new Map();
   readonly #ports = new DataPorts();
+  readonly #mail = new GovernorMail({
+    send: (connection, message) => this.#governor(connection)?.send(message),
+    address: (input, session, reader) => this.#ports.address(input, session, reader),
+    onTooLarge: (effect, error) => this.#tooLarge(effect, error),
+  });
   readonly #viewing = new ViewerRequests();
   readonly #agents = new Agents({ keepAlive: true });
   readonly #heartbeatMs: number;
@@ -181,9 +187,10 @@ class Server implements RunningServer {
     this.#blobs = await BlobFolder.open(join(this.#options.instanceDir, "uploads"), {
       isUsed: (sha256) => used.has(sha256),
     });
-    this.#driver = new ServerDriver(this.#core, this.#journal, this.#clock, (effect) =>
-      this.#perform(effect),
-    );
+    this.#driver = new ServerDriver(this.#core, this.#journal, this.#clock, {
+      perform: (effect) => this.#perform(effect),
+      performed: () => this.#mail.flush(),
+    });
     this.#openGate(config);
     this.#driver.input({ type: "tick" });
     this.#watch.start();
@@ -290,6 +297,7 @@ class Server implements RunningServer {
     link.onClose(() => {
       this.#links.delete(link.id);
       this.#ports.gone(link.id);
+      this.#mail.gone(link.id);
       this.#driver.input({ type: "governor.gone", connection: link.id });
     });
   }
@@ -306,18 +314,19 @@ class Server implements RunningServer {
         this.#client(effect.connection)?.send({ type: "error", req: effect.req, error: effect.error });
         break;
       case "send":
-        this.#governor(effect.connection)?.send(effect.message);
+        this.#mail.send(effect.connection, effect.message);
         break;
       case "registered":
         this.#register(effect);
         break;
       case "assign":
-        this.#assign(effect);
+        this.#mail.assign(effect);
         break;
       case "copy":
         this.#copy(effect);
         break;
       case "close":
+        this.#mail.flush();
         this.#links.get(effect.connection)?.close(1000, "replaced or refused");
         break;
       case "blob.remove":
@@ -361,46 +370,38 @@ class Server implements RunningServer {
   }
 
   #register(effect: Extract<ServerEffect, { type: "registered" }>): void {
-    const { connection, governor, epoch } = effect;
+    const { connection, governor, epoch, batch } = effect;
     const ticketKey = this.#ports.register(effect);
+    this.#mail.registered(connection, batch);
     const heartbeatMs = this.#heartbeatMs;
     const leaseMs = this.#leaseMs;
-    this.#governor(connection)?.send({
+    this.#mail.send(connection, {
       type: "registered",
       governor,
       epoch,
       heartbeatMs,
       leaseMs,
       ticketKey,
+      ...(batch ? { batch } : {}),
     });
   }
 
-  #assign({
-    connection,
-    session,
-    task,
-    attempt,
-    spec,
-    ...effect
-  }: Extract<ServerEffect, { type: "assign" }>): void {
-    const inputs = effect.inputs.map((input) => this.#ports.address(input, session, effect.governor));
-    try {
-      this.#governor(connection)?.send({ type: "assign", session, task, attempt, spec, inputs });
-    } catch (error) {
-      if (!(error instanceof RainError) || error.code !== "limit-exceeded") throw error;
-      // The task can never be told to a governor, so it fails as if its governor had said so.
-      const failure = {
-        reason: "internal",
-        message: `the assignment does not fit a message: ${error.message}`,
-      } as const;
-      const message = { type: "fail", session, task, attempt, failure, info: {} } as const;
-      this.#driver.input({ type: "governor.message", connection, message });
-    }
+  /** The task can never be told to a governor, so it fails as if its governor had said so. */
+  #tooLarge(
+    { connection, session, task, attempt }: Extract<ServerEffect, { type: "assign" }>,
+    error: RainError,
+  ): void {
+    const failure = {
+      reason: "internal",
+      message: `the assignment does not fit a message: ${error.message}`,
+    } as const;
+    const message = { type: "fail", session, task, attempt, failure, info: {} } as const;
+    this.#driver.input({ type: "governor.message", connection, message });
   }
 
   #copy({ connection, governor, objects }: Extract<ServerEffect, { type: "copy" }>): void {
     const addressed = objects.map((object) => this.#ports.addressCopy(object, governor));
-    this.#governor(connection)?.send({ type: "copy", objects: addressed });
+    this.#mail.send(connection, { type: "copy", objects: addressed });
   }
 
   // -------------------------------------------------------------------------------------------------------- end

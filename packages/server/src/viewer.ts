@@ -1,6 +1,6 @@
 import type {
   ClientRequest,
-  HistoryItem,
+  ObjectView,
   ReplyOf,
   RequestType,
   ResultRow,
@@ -8,14 +8,16 @@ import type {
   TaskFailure,
   TaskInfo,
   TaskView,
+  Work,
 } from "@rain/protocol";
 import type { ConnectionId } from "./core/index.ts";
 
-/** What a viewer is shown: states, names, sizes and metrics, not what programs wrote or were given as secrets. */
+/** What a viewer is shown: states, names, sizes and metrics, not what programs wrote or may be given as secrets. */
 
 /**
- * The reply to a viewer's request without what a program wrote (its stderr, its note), without environments, and
- * without the attributes that a session's owner keeps there.
+ * The reply to a viewer's request without what a program wrote (its stderr, note and attributes), without what it was
+ * given (arguments, environment, configuration), and without the attributes that owners keep at sessions, tasks and
+ * objects, which may repeat that.
  */
 export function forViewer(type: ClientRequest["type"], ok: unknown): unknown {
   const hide = hiders[type];
@@ -33,9 +35,14 @@ const hiders: { readonly [T in RequestType]?: Hide } = {
   "server.info": hider("server.info", (ok) => ({ ...ok, sessions: ok.sessions.map(session) })),
   "session.get": hider("session.get", ({ view }) => ({ view: session(view) })),
   "session.list": hider("session.list", (ok) => ({ sessions: ok.sessions.map(session) })),
-  "session.describe": hider("session.describe", (ok) => ({ ...ok, tasks: ok.tasks.map(task) })),
+  "session.describe": hider("session.describe", (ok) => ({
+    ...ok,
+    tasks: ok.tasks.map(task),
+    objects: ok.objects.map(object),
+  })),
   "task.get": hider("task.get", (ok) => ({ tasks: ok.tasks.map(task) })),
-  results: hider("results", (ok) => ({ ...ok, rows: ok.rows.map(ended) })),
+  "object.get": hider("object.get", (ok) => ({ objects: ok.objects.map(object) })),
+  results: hider("results", (ok) => ({ ...ok, rows: ok.rows.map((row) => withoutUser(ended(row))) })),
   history: hider("history", (ok) => ({ items: ok.items.map(withoutUser) })),
 };
 
@@ -45,11 +52,23 @@ function session(view: SessionView): SessionView {
     : { ...view, failure: { ...view.failure, failure: failure(view.failure.failure) } };
 }
 
-function task(view: TaskView): TaskView {
-  const { work } = view.spec;
-  const spec = "env" in work ? { ...view.spec, work: { ...work, env: {} } } : view.spec;
-  return { ...ended(view), spec };
+const task = (view: TaskView): TaskView => ({
+  ...ended(view),
+  spec: { ...withoutUser(view.spec), work: work(view.spec.work) },
+});
+
+/** In the place of arguments: a program has at least one. */
+const HIDDEN = ["(not shown)"];
+
+function work(of: Work): Work {
+  if (of.type === "execute") return { ...of, args: HIDDEN, env: {} };
+  return of.type === "custom" ? { ...of, config: undefined } : of;
 }
+
+const object = (view: ObjectView): ObjectView => ({
+  ...withoutUser(view),
+  ...(view.info === undefined ? {} : { info: withoutUser(view.info) }),
+});
 
 function ended<T extends TaskView | ResultRow>(view: T): T {
   return {
@@ -60,9 +79,9 @@ function ended<T extends TaskView | ResultRow>(view: T): T {
 }
 
 // Undefined is not sent.
-const info = (of: TaskInfo): TaskInfo => ({ ...of, debug: undefined });
+const info = (of: TaskInfo): TaskInfo => ({ ...withoutUser(of), debug: undefined });
 const failure = (of: TaskFailure): TaskFailure => ({ ...of, stderr: undefined });
-const withoutUser = (of: HistoryItem): HistoryItem => ({ ...of, user: undefined });
+const withoutUser = <T extends { readonly user?: unknown }>(of: T): T => ({ ...of, user: undefined });
 
 /** Requests of viewers that are not answered. Without knowing what a reply answers, it could not be made fit to show. */
 export class ViewerRequests {

@@ -18,6 +18,7 @@ import {
 import { keyId, type Access } from "@rain/protocol/access";
 import { connectLink, type Link } from "@rain/protocol/link";
 import { signTicket } from "@rain/protocol/tickets";
+import type { Task } from "@rain/client";
 import { z } from "zod";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { routes } from "../../../packages/server/src/http/routes.ts";
@@ -227,15 +228,27 @@ describe("case 51: the governor's key", () => {
   });
 });
 
-test("a viewer sees states, and neither what programs wrote nor their environment", async () => {
+test("a viewer sees states, and neither what programs wrote nor what they were given", async () => {
   await (await peers.governor("a")).registered();
   const session = await (await peers.client()).newSession("", { onError: "continue" });
-  const task = session.execute(["sh", "-c", "echo $TOKEN >&2; exit 3"], {
-    env: { TOKEN: "hidden" },
-    name: "fails",
-  });
+  const script =
+    'echo $TOKEN >&2; echo "{\\"user\\": {\\"note\\": \\"$TOKEN\\"}, \\"debug\\": \\"$TOKEN\\"}" > "$RAIN_INFO"; exit $0';
+  const run = (code: number, name: string): Task => {
+    const user = { token: "hidden by its owner" };
+    return session.execute(["sh", "-c", script, String(code), "--token=hidden"], {
+      env: { TOKEN: "hidden" },
+      stdout: true,
+      name,
+      user,
+    });
+  };
+  const [task, well] = [run(3, "fails"), run(0, "succeeds")];
+  well.keepOutputs();
   await session.submit();
   await task.wait().catch(() => undefined);
+  await well.wait();
+  // What must not be seen is there.
+  expect(JSON.stringify([well.info, task.info])).toContain("hidden");
   const viewer = await link("viewer");
   const answers: string[] = [];
   for (const [type, fields] of [
@@ -243,6 +256,7 @@ test("a viewer sees states, and neither what programs wrote nor their environmen
     ["session.list", {}],
     ["session.describe", { session: session.id, from: 0, max: 10 }],
     ["task.get", { session: session.id, tasks: [0] }],
+    ["object.get", { session: session.id, objects: [0, 1] }],
     ["results", { session: session.id, since: 0, max: 10 }],
     ["session.get", { session: session.id }],
     ["history", { max: 10 }],

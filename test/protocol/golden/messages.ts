@@ -372,6 +372,22 @@ export const governorMessages: {
     outputs: [{ object, size: 3, sha256, contentType: "json", data: Uint8Array.of(123, 125, 10) }],
     info: { startTime: 1_700_000_000_123.5, durationS: 0 },
   },
+  "finish.batch": {
+    type: "finish.batch",
+    session,
+    tasks: [17, 18, 70_000],
+    attempts: [2, 1, 1],
+    measures: {
+      startTime: [1_700_000_000_123.5, 1_700_000_000_124, 3],
+      durationS: [0.25, 1, 2.5],
+      exitCode: 0,
+    },
+    outputs: [
+      [{ object, size: 3, sha256, contentType: "json", data: Uint8Array.of(123, 125, 10) }],
+      [],
+      [{ object: asObjectId(41), size: 6_000_000_000, sha256, contentType: "" }],
+    ],
+  },
   fail: {
     type: "fail",
     ...ref,
@@ -416,9 +432,32 @@ export const toGovernor: {
       },
     ],
   },
+  "assign.batch": {
+    type: "assign.batch",
+    session,
+    groups: [
+      {
+        spec: { ...spec, inputs: [{ object: asObjectId(39), path: "in" }] },
+        tasks: [17, 18],
+        attempts: 1,
+        objects: [40, 41],
+        own: [{}, { work: { type: "execute", args: ["other"] }, name: "other", user: { lr: 0.5 } }],
+        inputs: [
+          [{ object: asObjectId(39), kind: "blob", size: 1, sha256, contentType: "", sources: [] }],
+          [{ object: asObjectId(38), kind: "blob", size: 1, sha256, contentType: "", sources: [] }],
+        ],
+      },
+      {
+        spec: { id: asTaskId(19), work: { type: "concat" }, inputs: [], outputs: [], request },
+        tasks: [19, 20, 70_000],
+        attempts: [1, 2, 1],
+      },
+    ],
+  },
   cancel: { type: "cancel", ...ref },
   retract: { type: "retract", ...ref },
   ack: { type: "ack", attempts: [ref] },
+  "ack.batch": { type: "ack.batch", session, tasks: [17, 70_000], attempts: [2, 1] },
   drop: { type: "drop", objects: [{ session, object }] },
   copy: {
     type: "copy",
@@ -444,6 +483,15 @@ export const laterFields: {
   readonly toGovernor: Readonly<Record<string, ServerToGovernor>>;
 } = {
   toGovernor: {
+    "registered, with batches": {
+      type: "registered",
+      governor: asGovernorId(1),
+      epoch: 4,
+      heartbeatMs: 2_000,
+      leaseMs: 15_000,
+      ticketKey: new Uint8Array(32).fill(7),
+      batch: true,
+    },
     "drop of a version": { type: "drop", objects: [{ session, object, sha256 }] },
   },
   requests: {
@@ -478,6 +526,42 @@ export const laterFields: {
         },
       ],
       constants: [],
+    },
+    "submit of arrays": {
+      type: "submit",
+      req: 1,
+      session,
+      key: "submit-6",
+      part: 0,
+      last: true,
+      tasks: [],
+      constants: [],
+      arrays: [
+        {
+          first: task,
+          count: 3,
+          objects: object,
+          task: {
+            work: { type: "execute", args: ["train", "--seed", "1"], env: { RAIN_TRIAL: "0", LANG: "C" } },
+            inputs: [{ object: asObjectId(39), path: "data" }],
+            outputs: [
+              { label: "stdout", kind: "blob", contentType: "", keep: true, capture: "stdout" },
+              { label: "model", kind: "blob", contentType: "", keep: false, path: "model" },
+            ],
+            request,
+            name: "train-0",
+            user: { lr: 0.1, trial: 0 },
+          },
+          vary: [
+            { at: ["args", 2], values: ["1", "20", "300"] },
+            { at: ["env", "RAIN_TRIAL"], range: { from: 0, step: 1 } },
+            { at: ["name"], range: { from: 0, step: 10, prefix: "train-" } },
+            { at: ["user", "lr"], values: [0.1, 0.2, null] },
+            { at: ["user", "trial"], range: { from: 0, step: 1 } },
+            { at: ["input", 0], range: { from: 39, step: -1 } },
+          ],
+        },
+      ],
     },
     "submit of a task with cache": {
       type: "submit",
@@ -530,7 +614,9 @@ export const laterFields: {
     },
   },
   governor: {
+    "register with batches": { ...governorMessages.register, batch: true },
     "register with work ahead": { ...governorMessages.register, ahead: true },
+    "register with known messages": { ...governorMessages.register, knows: ["adopt", "copy"] },
     "finish with metrics": { ...governorMessages.finish, metrics: { from: 0, points, params: { lr: 0.5 } } },
     "fail with metrics": {
       ...governorMessages.fail,

@@ -1,7 +1,9 @@
 import { attemptKey } from "@rain/server/core";
 import type { Kernel } from "../../../packages/server/src/core/kernel.ts";
 import type { LiveGovernor, LiveTask } from "../../../packages/server/src/core/live.ts";
-import type { Amounts } from "../../../packages/server/src/core/resources.ts";
+import { meets } from "../../../packages/server/src/core/demand.ts";
+import { takesTasks } from "../../../packages/server/src/core/drain.ts";
+import { fits, type Amounts } from "../../../packages/server/src/core/resources.ts";
 import type { DataObject, Session } from "../../../packages/server/src/core/state.ts";
 import type { World } from "../world.ts";
 
@@ -26,6 +28,7 @@ export function checkLive(world: World, k: Kernel): void {
     );
   }
   for (const governor of k.live.governors.values()) checkGovernor(k, governor, check);
+  checkPlaces(k, check);
   for (const [object, holders] of k.live.replicas) {
     for (const holder of holders) {
       check(
@@ -36,6 +39,34 @@ export function checkLive(world: World, k: Kernel): void {
     }
   }
 }
+
+/** Where placements look for room is what a walk over all governors finds. */
+function checkPlaces(k: Kernel, check: Check): void {
+  const open = [...k.live.governors.values()].filter((each) => takesTasks(k, each));
+  const isSame = open.length === k.places.open.size && open.every((each) => k.places.open.has(each));
+  check(isSame, "places", () => `${k.places.open.size} governors take tasks, and should be ${open.length}`);
+  for (const of of k.live.classes.values()) {
+    if (of.queue.size === 0) continue;
+    const { request, demand } = of;
+    const able = open.filter((each) => fits(request, each.capacity) && meets(demand, each.hello));
+    const room = able
+      .filter((each) => fits(request, each.free))
+      .toSorted((a, b) => b.free.cpus - a.free.cpus || a.id - b.id);
+    const found = k.places.roomOf(of);
+    const names = (list: Iterable<LiveGovernor>): string => [...list].map(({ id }) => id).join();
+    check(
+      names([...found.able].toSorted((a, b) => a.id - b.id)) === names(able.toSorted((a, b) => a.id - b.id)),
+      "places",
+      () => `governors ${names(found.able)} are large enough, and should be ${names(able)}`,
+    );
+    check(
+      names(found.some(100)) === names(room),
+      "places",
+      () => `governors ${names(found.some(100))} have room, and should be ${names(room)}`,
+    );
+  }
+}
+
 type Check = (holds: boolean, rule: string, text: () => string) => void;
 const nameOf = (object: DataObject): string => `${object.session.id}/o${object.id}`;
 

@@ -28,6 +28,8 @@ export interface GovernorFlags {
   readonly executors: Readonly<Record<string, string>>;
   readonly name?: string;
   readonly pinCpus?: boolean;
+  /** For measuring: run nothing. */
+  readonly zero: boolean;
   /** What becomes of programs when the server may have given this governor up. */
   readonly onLost?: "kill" | "finish";
   /** How tasks are held to the memory that they asked for. */
@@ -98,6 +100,7 @@ async function runHere(
       capacity,
       log,
       ...traits(flags, config),
+      zero: flags.zero,
       executors: { ...config?.executors, ...executors },
     });
     log(
@@ -245,6 +248,7 @@ function foregroundWords(
     ...option("gpus", flags.gpus),
     ...option("memory", flags.memory),
     ...(flags.pinCpus === true ? ["--pin-cpus"] : []),
+    ...(flags.zero ? ["--zero"] : []),
     ...option("on-lost", flags.onLost),
     ...option("memory-limit", flags.memoryLimit),
     ...option("cache-size", flags.cacheSize),

@@ -1,4 +1,11 @@
-import { limits, type Digest, type ObjectRef, type ServerToGovernor } from "@rain/protocol";
+import {
+  limits,
+  unpackAssignments,
+  unpackRefs,
+  type Digest,
+  type ObjectRef,
+  type ServerToGovernor,
+} from "@rain/protocol";
 import { assign } from "./assign.ts";
 import { isIn } from "./attempts.ts";
 import { copy } from "./copy.ts";
@@ -53,6 +60,12 @@ export function hear(m: Machine, message: ServerToGovernor): void {
     case "assign":
       assign(m, message);
       break;
+    case "assign.batch": {
+      const { session } = message;
+      for (const { attempt, spec, inputs } of unpackAssignments(message))
+        assign(m, { type: "assign", session, task: spec.id, attempt, spec, inputs });
+      break;
+    }
     case "cancel":
       cancel(m, message);
       break;
@@ -64,6 +77,9 @@ export function hear(m: Machine, message: ServerToGovernor): void {
     }
     case "ack":
       for (const ref of message.attempts) m.forget(ref);
+      break;
+    case "ack.batch":
+      for (const ref of unpackRefs(message)) m.forget(ref);
       break;
     case "drop":
       for (const ref of message.objects) if (!m.fresh.has(objectKey(ref))) m.holdings.drop(ref);

@@ -23,15 +23,15 @@ import { failureOf, TaskProblem } from "./problem.ts";
 import { Programs } from "./program.ts";
 import { Reaper } from "./reaper.ts";
 import { Stop } from "./stop.ts";
-import type { ExecutorOptions, Log, LogStream, RunEffect, RunOutcome, Store } from "./types.ts";
+import type { ExecutorOptions, Log, LogStream, RunEffect, Runner, RunOutcome, Store } from "./types.ts";
 
 interface Running {
   readonly stop: Stop;
   readonly ended: Promise<void>;
 }
 
-/** Performs the effects `run` and `terminate` of the governor's core: one run is one attempt of one task. */
-export class Executor {
+/** The runner that runs programs. */
+export class Executor implements Runner {
   readonly #options: ExecutorOptions;
   readonly #logs: Logs;
   readonly #running = new Map<string, Running>();

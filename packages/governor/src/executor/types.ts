@@ -1,8 +1,9 @@
-import type { AttemptRef } from "@rain/protocol";
+import type { AttemptRef, SessionId, TaskId } from "@rain/protocol";
 import type { GovernorEffect, RunMetrics, RunOutcome } from "../core/types.ts";
 import type { Store, Trees } from "../store/index.ts";
-import type { MemoryLimitChoice } from "./bounds.ts";
+import type { Limits, MemoryLimitChoice } from "./bounds.ts";
 import type { OwnExecutor } from "./custom/index.ts";
+import type { LogView } from "./logs.ts";
 
 export type RunEffect = Extract<GovernorEffect, { readonly type: "run" }>;
 export type { RunOutcome, Store };
@@ -10,6 +11,24 @@ export type { RunOutcome, Store };
 export type Log = (level: "info" | "warn" | "error", text: string) => void;
 export type LogStream = "stdout" | "stderr";
 export const streams = ["stdout", "stderr"] as const;
+
+/** Performs the effects `run` and `terminate` of the governor's core: one run is one attempt of one task. */
+export interface Runner {
+  /** To be awaited before `run`. */
+  start(): Promise<void>;
+  /** Begins a run, with a store of its own; its end is told exactly once, and never inside this call. */
+  run(effect: RunEffect, store: Store): void;
+  /** TERM, or KILL with `force`, to a run's processes. A run that is still being prepared never starts. */
+  terminate(ref: AttemptRef, force: boolean): void;
+  /** Removes the log files of an attempt. */
+  forget(ref: AttemptRef): void;
+  /** Where stdout or stderr of the task's last attempt is; undefined when it has none. */
+  logFile(session: SessionId, task: TaskId, stream: LogStream): LogView | undefined;
+  /** What programs are held to. To be asked after `start`. */
+  readonly limits: Pick<Limits, "memory" | "processes">;
+  /** Kills everything; every run still reports its end. Nothing may run after it. */
+  stop(): Promise<void>;
+}
 
 export interface ExecutorOptions {
   /** Folder of this executor alone; made when missing. On the same file system as the store. */

@@ -6,6 +6,7 @@ import { asDigest, limits, RainError, type Digest } from "@rain/protocol";
 import { nanoid } from "nanoid";
 import { errorCode } from "../monitor/errno.ts";
 import { Cache } from "./cache.ts";
+import { FileHash, HASH_HERE_BYTES } from "./hasher.ts";
 import { Turns } from "./turns.ts";
 import { secureFolder } from "@rain/protocol/lock";
 
@@ -43,7 +44,6 @@ export interface StoreOptions {
   readonly onGone?: (sha256: Digest) => void;
 }
 
-const READ_BYTES = 262_144;
 /** Blobs up to this size get no file before somebody asks for it, ... */
 const SMALL_BYTES = limits.inlineBytes;
 /** ... as long as they are not more than this together. */
@@ -284,17 +284,11 @@ async function hashFile(path: string): Promise<Stored> {
     throw errorCode(error) === "ELOOP" ? notFile(path) : error;
   });
   try {
-    if (!(await file.stat()).isFile()) throw notFile(path);
-    const hash = createHash("sha256");
-    let size = 0;
-    const buffer = Buffer.allocUnsafe(READ_BYTES);
-    for (;;) {
-      const { bytesRead } = await file.read(buffer, 0, READ_BYTES, size);
-      if (bytesRead === 0) break;
-      hash.update(buffer.subarray(0, bytesRead));
-      size += bytesRead;
-    }
-    return { sha256: asDigest(hash.digest("hex")), size };
+    const found = await file.stat();
+    if (!found.isFile()) throw notFile(path);
+    if (found.size > HASH_HERE_BYTES) return await new FileHash(file).finish();
+    const bytes = await file.readFile();
+    return { sha256: asDigest(createHash("sha256").update(bytes).digest("hex")), size: bytes.length };
   } finally {
     await file.close();
   }

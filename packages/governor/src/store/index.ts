@@ -1,3 +1,3 @@
-export { BlobStore, type Store } from "./blob-store.ts";
+export { BlobStore, type Store, type Stored } from "./blob-store.ts";
 export { RunStore } from "./run-store.ts";
 export { Trees, TreeUses } from "./trees.ts";

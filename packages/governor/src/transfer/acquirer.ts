@@ -3,8 +3,10 @@ import { Agents, type Pin } from "@rain/protocol/tls";
 import { createHash } from "node:crypto";
 import type { GovernorEffect } from "../core/types.ts";
 import type { BlobStore } from "../store/index.ts";
-import { download } from "./download.ts";
+import { HASH_HERE_BYTES } from "../store/hasher.ts";
+import { downloadBytes, downloadFile, SPAN_BYTES, type DownloadOptions, type Streams } from "./download.ts";
 import { SourceProblem } from "./get.ts";
+import type { Source } from "./read.ts";
 import { Slots } from "./slots.ts";
 
 export type AcquireEffect = Extract<GovernorEffect, { readonly type: "acquire" }>;
@@ -33,6 +35,8 @@ export class Acquirer {
   readonly #serverPin: Pin | undefined;
   readonly #agents = new Agents({ keepAlive: true, maxSockets: 16, maxFreeSockets: 4 });
   readonly #stopping = new AbortController();
+  /** Streams beside the first of each object. */
+  readonly #streams: Streams;
   readonly #running = new Map<Digest, Promise<void>>();
 
   constructor(options: AcquirerOptions) {
@@ -41,7 +45,10 @@ export class Acquirer {
     this.#serverPin = options.serverPin;
     this.#serverHost = options.serverHost;
     this.#progressMs = options.progressMs ?? 30_000;
-    this.#slots = new Slots(options.concurrency ?? 8);
+    const concurrency = options.concurrency ?? 8;
+    this.#slots = new Slots(concurrency);
+    let free = concurrency;
+    this.#streams = { take: () => free > 0 && free-- > 0, give: () => void free++ };
   }
 
   /**
@@ -77,35 +84,60 @@ export class Acquirer {
 
   async #read(effect: AcquireEffect): Promise<void> {
     const problems: string[] = [];
+    const sources: Source[] = [];
     for (const source of effect.sources) {
-      const problem = await this.#readFrom(source, effect);
+      const read = this.#sourceOf(source);
+      if (read === undefined) problems.push("the address of a source is not a URL");
+      else sources.push(read);
+    }
+    // What is large comes from all governors that have it at once. If it comes wrong, nobody knows from whom.
+    const holders = sources.filter(({ patient }) => !patient);
+    if (effect.size >= 2 * SPAN_BYTES && holders.length > 1) {
+      if ((await this.#bringFrom(holders, effect)) === undefined) return;
+    }
+    for (const source of sources) {
+      const problem = await this.#bringFrom([source], effect);
       if (problem === undefined) return;
-      problems.push(problem);
+      problems.push(`${source.url.host} ${problem.message}`);
     }
     const why = problems.length > 0 ? problems.join("; ") : "the server named no place to read it from";
     throw new RainError("object-lost", why, { sha256: effect.sha256, sources: effect.sources.length });
   }
 
-  /** Answers what was wrong with the source, with its host's name. */
-  async #readFrom(source: ObjectSource, effect: AcquireEffect): Promise<string | undefined> {
-    const { sha256, size } = effect;
-    if (!URL.canParse(source.url, this.#serverUrl)) return "the address of a source is not a URL";
-    const url = new URL(source.url, this.#serverUrl);
-    const path = this.#store.incomingPath();
-    const patient = source.url.startsWith("/");
-    const { signal } = this.#stopping;
+  /** Undefined when its address is none. */
+  #sourceOf({ url: address, ticket, fingerprint }: ObjectSource): Source | undefined {
+    if (!URL.canParse(address, this.#serverUrl)) return undefined;
+    const url = new URL(address, this.#serverUrl);
+    const patient = address.startsWith("/");
     const hostHeader = patient ? this.#serverHost : undefined;
-    const { fingerprint } = source;
     const named = fingerprint === undefined ? undefined : { fingerprint, from: "the server's word" };
-    const pin = patient ? this.#serverPin : named;
-    const common = { hostHeader, agents: this.#agents, pin, progressMs: this.#progressMs, signal };
+    return { url, ticket, hostHeader, pin: patient ? this.#serverPin : named, patient };
+  }
+
+  /** Answers what was wrong with the sources. */
+  async #bringFrom(sources: readonly Source[], effect: AcquireEffect): Promise<SourceProblem | undefined> {
+    const { sha256, size } = effect;
+    const { signal } = this.#stopping;
+    const options = { sha256, size, agents: this.#agents, progressMs: this.#progressMs, signal };
     try {
-      await download({ url, ticket: source.ticket, sha256, size, path, patient, ...common });
+      const [source] = sources;
+      if (source && size <= HASH_HERE_BYTES) await this.#store.putBytes(await downloadBytes(source, options));
+      else await this.#bringFile(sources, options);
+      return undefined;
     } catch (error) {
-      if (error instanceof SourceProblem) return `${url.host} ${error.message}`;
+      if (error instanceof SourceProblem) return error;
       throw error;
     }
-    await this.#store.install(path, sha256);
-    return undefined;
+  }
+
+  async #bringFile(sources: readonly Source[], options: DownloadOptions): Promise<void> {
+    const path = this.#store.incomingPath();
+    try {
+      await downloadFile(sources, path, options, this.#streams);
+    } catch (error) {
+      if (!(error instanceof SourceProblem) || error.again !== "whole" || sources.length > 1) throw error;
+      await downloadFile(sources, path, options, undefined);
+    }
+    await this.#store.install(path, options.sha256);
   }
 }

@@ -1,7 +1,6 @@
 import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:https";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { pipeline } from "node:stream/promises";
 import {
@@ -10,15 +9,17 @@ import {
   asTaskId,
   limits,
   parseRange,
+  pieceBytes,
   rangeHeaders,
+  type ByteRange,
   type Digest,
   type Epoch,
   type SessionId,
   type TaskId,
 } from "@rain/protocol";
-import { Lobby, Notices } from "@rain/protocol/link";
+import { FailureLimit, Lobby, Notices, type AuditEntry } from "@rain/protocol/link";
 import { verifyTicket } from "@rain/protocol/tickets";
-import type { Certificate } from "@rain/protocol/tls";
+import { createHttpServer, type Certificate } from "@rain/protocol/tls";
 import { errorCode } from "../monitor/errno.ts";
 import type { Store } from "../store/index.ts";
 
@@ -33,6 +34,8 @@ export interface DataPortOptions {
   /** What it shows; without one it speaks plain HTTP, for loopback. */
   readonly certificate?: Certificate | undefined;
   readonly log: (level: "info" | "warn" | "error", text: string) => void;
+  /** Told of refused tickets, with a limit for each address. */
+  readonly audit: (entry: AuditEntry) => void;
 }
 
 /** The most of a log that one answer carries, bytes. */
@@ -52,11 +55,14 @@ export class DataPort {
   readonly #keys = new Map<Epoch, Uint8Array>();
   readonly #lobby = new Lobby();
   readonly #notices: Notices;
+  readonly #failures = new FailureLimit(() => performance.now());
+  /** Files that are being sent. */
+  #sending = 0;
 
   constructor(options: DataPortOptions) {
     this.#options = options;
     this.#notices = new Notices((text) => options.log("warn", `data port: ${text}`));
-    this.#server = createHttpServer(options.certificate);
+    this.#server = newServer(options.certificate);
     this.#lobby.watch(this.#server);
     this.#server.on("tlsClientError", (_error, socket: Socket) => socket.destroy());
     this.#server.on("clientError", (_error, socket) => socket.destroy());
@@ -95,12 +101,22 @@ export class DataPort {
     if (!url || !target) return refuse(response, 404, "no such path");
     if (request.method !== "GET") return refuse(response, 405, "only GET");
     if (!this.#isAllowed(request, url.pathname)) {
-      this.#notices.add(`refused ${request.socket.remoteAddress ?? "unknown"}, which has no valid ticket`);
+      this.#noteRefusal(request.socket, url.pathname);
       return refuse(response, 403, "no valid ticket for this path");
     }
     this.#lobby.admit(request.socket);
     if (target.type === "blob") await this.#sendBlob(target.sha256, request, response);
     else await this.#sendLog(target, url.searchParams.get("offset") ?? "0", response);
+  }
+
+  /** In the log once, for who reads it now and then; in the audit log with what was asked for. */
+  #noteRefusal({ remoteAddress = "unknown", remotePort = 0 }: Socket, path: string): void {
+    this.#notices.add(`refused ${remoteAddress}, which has no valid ticket`);
+    const suppressed = this.#failures.count(remoteAddress);
+    if (suppressed === undefined) return;
+    const remote = `${remoteAddress}:${remotePort}`;
+    const more = suppressed > 0 ? { suppressed } : {};
+    this.#options.audit({ verb: "ticket", target: path, result: "refused", remote, ...more });
   }
 
   #isAllowed(request: IncomingMessage, path: string): boolean {
@@ -111,26 +127,24 @@ export class DataPort {
 
   async #sendBlob(sha256: Digest, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { store } = this.#options;
+    const bytes = store.has(sha256) ? store.bytes(sha256) : undefined;
+    if (bytes !== undefined) return sendBytes(bytes, request, response);
     const file = store.has(sha256) ? await openIfThere(await store.onDisk(sha256)) : undefined;
     if (!file) return refuse(response, 404, "this object is not here");
+    this.#sending += 1;
     try {
       const { size } = await file.stat();
-      const range = parseRange(request.headers.range, size);
-      if (range === "unsatisfiable") {
-        response.setHeader("Content-Range", `bytes */${size}`);
-        return refuse(response, 416, "the object is shorter");
-      }
-      response.writeHead(range.partial ? 206 : 200, { ...commonHeaders, ...rangeHeaders(range, size) });
+      const range = begin(request, response, size);
+      if (range === undefined) return;
       if (size === 0) {
         response.end();
         return;
       }
       const { start, end } = range;
-      await pipeline(
-        file.createReadStream({ start, end, autoClose: false, highWaterMark: 262_144 }),
-        response,
-      );
+      const highWaterMark = pieceBytes(this.#sending);
+      await pipeline(file.createReadStream({ start, end, autoClose: false, highWaterMark }), response);
     } finally {
+      this.#sending -= 1;
       await file.close();
     }
   }
@@ -176,27 +190,11 @@ export class DataPort {
   }
 }
 
-function createHttpServer(certificate: Certificate | undefined): Server {
-  const options = {
-    maxHeaderSize: limits.headerBytes,
-    headersTimeout: limits.headersTimeoutMs,
-    requestTimeout: limits.requestTimeoutMs,
-    connectionsCheckingInterval: limits.connectionCheckMs,
-    keepAliveTimeout: 30_000,
-  };
-  const server =
-    certificate === undefined
-      ? createServer(options)
-      : createTlsServer({
-          ...options,
-          key: certificate.keyPem,
-          cert: certificate.certPem,
-          minVersion: "TLSv1.3",
-          handshakeTimeout: limits.tlsHandshakeMs,
-        });
+function newServer(certificate: Certificate | undefined): Server {
+  const times = { requestTimeout: limits.requestTimeoutMs, keepAliveTimeout: 30_000 };
+  const server = createHttpServer(certificate, times);
   server.maxHeadersCount = limits.headerCount;
   server.maxConnections = CONNECTIONS;
-  server.setTimeout(limits.idleMs);
   return server;
 }
 
@@ -210,6 +208,28 @@ function refuse(response: ServerResponse, status: number, text: string): void {
   // What the peer still sends is not read.
   response.writeHead(status, { "Content-Type": "text/plain", Connection: "close" });
   response.end(text);
+}
+
+/** Sends the head of the answer for bytes. Answers which of them are wanted; undefined when it was refused. */
+function begin(
+  request: IncomingMessage,
+  response: ServerResponse,
+  size: number,
+): Exclude<ByteRange, string> | undefined {
+  const range = parseRange(request.headers.range, size);
+  if (range === "unsatisfiable") {
+    response.setHeader("Content-Range", `bytes */${size}`);
+    refuse(response, 416, "the object is shorter");
+    return undefined;
+  }
+  response.writeHead(range.partial ? 206 : 200, { ...commonHeaders, ...rangeHeaders(range, size) });
+  return range;
+}
+
+/** What is in memory goes out from there. */
+function sendBytes(bytes: Uint8Array, request: IncomingMessage, response: ServerResponse): void {
+  const range = begin(request, response, bytes.length);
+  if (range !== undefined) response.end(bytes.subarray(range.start, range.end + 1));
 }
 
 function parseTarget(path: string): Target | undefined {

@@ -1,122 +1,222 @@
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { open, rm, type FileHandle } from "node:fs/promises";
-import type { IncomingMessage } from "node:http";
-import { setTimeout as delay } from "node:timers/promises";
 import type { Digest } from "@rain/protocol";
-import type { Agents, Pin } from "@rain/protocol/tls";
-import { get, problemOf, SourceProblem, stopping } from "./get.ts";
+import { FileHash } from "../store/hasher.ts";
+import { SourceProblem } from "./get.ts";
+import { readSpan, type ReadOptions, type Source, type Span } from "./read.ts";
 
-export interface DownloadOptions {
-  readonly url: URL;
-  readonly ticket: string;
-  /** What the source calls itself, when the URL is the near end of a tunnel to it. */
-  readonly hostHeader?: string | undefined;
+export interface DownloadOptions extends ReadOptions {
   readonly sha256: Digest;
-  readonly size: number;
-  /** Where the bytes go; a file that is not there yet, and is there only after success. */
-  readonly path: string;
-  readonly agents: Agents;
-  /** The certificate that the source must show, with https. */
-  readonly pin: Pin | undefined;
-  readonly progressMs: number;
-  readonly signal: AbortSignal;
-  /** A source that refuses connections is tried again too: it may be starting. */
-  readonly patient: boolean;
 }
 
-/** Waits before the tries after the first that bring no byte, milliseconds. */
-const PAUSES_MS = [100, 400, 1_500];
+/** May one more stream be read now? One that was taken is given back. */
+export interface Streams {
+  readonly take: () => boolean;
+  readonly give: () => void;
+}
 
-/** The bytes so far. */
-interface Partial {
-  readonly file: FileHandle;
-  hash: Hash;
-  received: number;
+/** What one request of several brings. */
+export const SPAN_BYTES = 33_554_432;
+/** Most streams of one object. */
+const STREAMS = 4;
+/** Bytes that are written at once. */
+const BATCH_BYTES = 1_048_576;
+
+/** Reads an object from one source into memory. It has the promised size and digest. Throws SourceProblem. */
+export async function downloadBytes(source: Source, options: DownloadOptions): Promise<Buffer> {
+  const { size, sha256 } = options;
+  const bytes = Buffer.allocUnsafeSlow(size);
+  const span = { from: 0, to: size, at: 0 };
+  const take = (chunk: Buffer): void => bytes.set(chunk, span.at);
+  await readSpan(source, options, span, { take, restart: () => undefined });
+  check(createHash("sha256").update(bytes).digest("hex"), sha256);
+  return bytes;
 }
 
 /**
- * Reads an object from one source into a file, going on where it was after a cut. The file has the promised size and
- * digest when this resolves. Throws SourceProblem; any other error is of this machine (a full disk).
+ * Reads an object into a file that is not there yet: a large one in parts, over several streams and from all sources at
+ * once; a part that a source fails to give is taken over by the others. The file has the promised size and digest when
+ * this resolves, and is not there otherwise. Throws SourceProblem, with `whole` when the object must be asked for as a
+ * whole; any other error is of this machine (a full disk).
  */
-export async function download(options: DownloadOptions): Promise<void> {
-  const { path, sha256 } = options;
-  const file = await open(path, "wx", 0o600);
+export async function downloadFile(
+  sources: readonly Source[],
+  path: string,
+  options: DownloadOptions,
+  streams: Streams | undefined,
+): Promise<void> {
+  const file = await open(path, "wx+", 0o600);
+  const download = new Download(file, sources, options, streams);
   try {
-    const partial: Partial = { file, hash: createHash("sha256"), received: 0 };
-    await receiveAll(options, partial);
-    const measured = partial.hash.digest("hex");
-    if (measured !== sha256) {
-      throw new SourceProblem(`sent other bytes: their SHA-256 is ${measured}, not ${sha256}`, "no");
-    }
+    await download.run();
   } catch (error) {
     await rm(path, { force: true });
     throw error;
   } finally {
+    await download.end();
     await file.close();
   }
 }
 
-async function receiveAll(options: DownloadOptions, partial: Partial): Promise<void> {
-  let idleTries = 0;
-  for (;;) {
-    const before = partial.received;
-    const problem = await receive(options, partial);
-    if (!problem) return;
-    idleTries = partial.received > before ? 1 : idleTries + 1;
-    const pause = PAUSES_MS[idleTries - 1];
-    const again = problem.again === "yes" || (problem.again === "patient" && options.patient);
-    if (pause === undefined || !again) {
-      const got = partial.received > 0 ? ` (after ${partial.received} of ${options.size} bytes)` : "";
-      throw new SourceProblem(problem.message + got, "no");
-    }
-    await delay(pause);
-    if (options.signal.aborted) throw stopping();
-  }
+const check = (measured: string, sha256: Digest): void => {
+  if (measured === sha256) return;
+  throw new SourceProblem(`sent other bytes: their SHA-256 is ${measured}, not ${sha256}`, "no");
+};
+
+/** A part, with how far it is in the file. */
+interface Part extends Span {
+  written: number;
 }
 
-/** One request. Answers what was wrong with it. */
-async function receive(options: DownloadOptions, partial: Partial): Promise<SourceProblem | undefined> {
-  const { size } = options;
-  let answer: IncomingMessage;
-  try {
-    answer = await get({ ...options, from: partial.received });
-  } catch (error) {
-    return problemOf(error);
+class Download {
+  readonly #file: FileHandle;
+  readonly #sources: readonly Source[];
+  readonly #options: DownloadOptions;
+  readonly #streams: Streams | undefined;
+  readonly #parts: readonly Part[];
+  /** Parts that nobody reads, the next one first. */
+  readonly #waiting: Part[];
+  readonly #failed: Set<Source> = new Set();
+  /** Set when the disk fails: then the other streams end too. */
+  readonly #broken = new AbortController();
+  /** Of the parts before this one everything is written. */
+  #done = 0;
+  #hash: FileHash;
+
+  constructor(
+    file: FileHandle,
+    sources: readonly Source[],
+    options: DownloadOptions,
+    streams: Streams | undefined,
+  ) {
+    this.#file = file;
+    this.#sources = sources;
+    this.#streams = streams;
+    const { size } = options;
+    this.#options = { ...options, signal: AbortSignal.any([options.signal, this.#broken.signal]) };
+    const partBytes = streams === undefined || size < 2 * SPAN_BYTES ? size : SPAN_BYTES;
+    this.#parts = Array.from({ length: Math.ceil(size / partBytes) }, (_, index) => {
+      const from = index * partBytes;
+      return { from, to: Math.min(size, from + partBytes), at: from, written: from };
+    });
+    this.#waiting = [...this.#parts];
+    this.#hash = new FileHash(file);
   }
-  if (answer.statusCode === 200 && partial.received > 0) {
-    // The source does not go on in the middle: from the start again.
-    partial.received = 0;
-    partial.hash = createHash("sha256");
+
+  async run(): Promise<void> {
+    const { size, sha256 } = this.#options;
+    for (let problem: SourceProblem | undefined; this.#waiting.length > 0;) {
+      const sources = this.#sources.filter((source) => !this.#failed.has(source));
+      if (sources.length === 0) throw problem ?? new SourceProblem("there is no source", "no");
+      const most = Math.min(this.#waiting.length, Math.max(STREAMS, sources.length));
+      const streams = Array.from({ length: most }, (_, index) => this.#stream(sources, index));
+      const errors = (await Promise.allSettled(streams)).flatMap((end) =>
+        end.status === "rejected" ? [end.reason as unknown] : [],
+      );
+      const own = errors.find((error) => !(error instanceof SourceProblem));
+      if (own !== undefined) throw own;
+      problem = errors.find((error) => error instanceof SourceProblem) ?? problem;
+    }
+    check((await this.#hash.finish(size)).sha256, sha256);
   }
-  const chunks = answer[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  for (;;) {
-    let next: IteratorResult<Buffer>;
+
+  /** Nothing reads the file any more. */
+  async end(): Promise<void> {
+    await this.#hash.drop();
+  }
+
+  /** Reads part after part from one source. The first stream is always allowed. */
+  async #stream(sources: readonly Source[], index: number): Promise<void> {
+    const source = sources[index % sources.length];
+    if (source === undefined) throw new Error("a stream without a source");
+    if (index > 0 && this.#streams?.take() !== true) return;
     try {
-      next = await chunks.next();
+      for (let part = this.#waiting.shift(); part; part = this.#waiting.shift())
+        await this.#readPart(source, part);
     } catch (error) {
-      return problemOf(error);
+      this.#failed.add(source);
+      throw error;
+    } finally {
+      if (index > 0) this.#streams?.give();
     }
-    if (next.done) break;
-    if (partial.received + next.value.length > size) {
-      answer.destroy();
-      return new SourceProblem(`sent more than the ${size} bytes of the object`, "no");
-    }
-    await write(partial, next.value);
   }
-  if (partial.received < size) return new SourceProblem(`sent ${partial.received} of ${size} bytes`, "yes");
-  return undefined;
+
+  async #readPart(source: Source, part: Part): Promise<void> {
+    const batch = new Batch(this.#file, part, () => this.#hashOn());
+    try {
+      const take = (chunk: Buffer): Promise<void> | undefined => batch.take(chunk);
+      await readSpan(source, this.#options, part, { take, restart: () => this.#restart(part, batch) });
+      await batch.end();
+    } catch (error) {
+      if (!(error instanceof SourceProblem)) this.#broken.abort();
+      else await batch.end();
+      this.#waiting.unshift(part);
+      throw error;
+    }
+  }
+
+  /** All bytes come again, and may be others. */
+  async #restart(part: Part, batch: Batch): Promise<void> {
+    await batch.end();
+    part.written = part.from;
+    await this.#hash.drop();
+    this.#hash = new FileHash(this.#file);
+  }
+
+  /** The hash follows what is written without a gap. */
+  #hashOn(): void {
+    for (let part = this.#parts[this.#done]; part?.written === part?.to; part = this.#parts[this.#done]) {
+      if (part === undefined) return;
+      this.#done += 1;
+    }
+    this.#hash.upTo(this.#parts[this.#done]?.written ?? this.#options.size);
+  }
 }
 
-async function write(partial: Partial, chunk: Buffer): Promise<void> {
-  for (let done = 0; done < chunk.length;) {
-    const { bytesWritten } = await partial.file.write(
-      chunk,
-      done,
-      chunk.length - done,
-      partial.received + done,
-    );
-    done += bytesWritten;
+/** Bytes of one part on their way into the file: a batch is written while the next one comes. */
+class Batch {
+  readonly #file: FileHandle;
+  readonly #part: Part;
+  readonly #onWritten: () => void;
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(file: FileHandle, part: Part, onWritten: () => void) {
+    this.#file = file;
+    this.#part = part;
+    this.#onWritten = onWritten;
   }
-  partial.hash.update(chunk);
-  partial.received += chunk.length;
+
+  take(chunk: Buffer): Promise<void> | undefined {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.length;
+    return this.#bytes < BATCH_BYTES ? undefined : this.#flush();
+  }
+
+  /** Until all is written. */
+  async end(): Promise<void> {
+    await this.#flush();
+    await this.#writing;
+  }
+
+  async #flush(): Promise<void> {
+    await this.#writing;
+    const [chunks, bytes] = [this.#chunks, this.#bytes];
+    if (bytes === 0) return;
+    this.#chunks = [];
+    this.#bytes = 0;
+    this.#writing = this.#write(chunks, bytes);
+    this.#writing.catch(() => undefined); // whoever waits for it next is told
+  }
+
+  async #write(chunks: readonly Buffer[], bytes: number): Promise<void> {
+    const at = this.#part.written;
+    let { bytesWritten: done } = await this.#file.writev(chunks, at);
+    // Short: the rest follows, or the error of a full disk comes.
+    const rest = done < bytes ? Buffer.concat(chunks) : Buffer.of();
+    while (done < bytes) done += (await this.#file.write(rest, done, bytes - done, at + done)).bytesWritten;
+    this.#part.written += bytes;
+    this.#onWritten();
+  }
 }

@@ -3,8 +3,11 @@ import { RainError } from "@rain/protocol";
 import type { Agents, Pin } from "@rain/protocol/tls";
 import { errorCode } from "../monitor/errno.ts";
 
-/** May the same request go better in a moment? `patient`: for who waits until the source has started. */
-export type Again = "yes" | "no" | "patient";
+/**
+ * May the same request go better in a moment? `patient`: for who waits until the source has started. `whole`: one for
+ * the whole object may.
+ */
+export type Again = "yes" | "no" | "patient" | "whole";
 
 /** Why a source did not give the bytes. */
 export class SourceProblem extends Error {
@@ -22,6 +25,8 @@ export interface GetOptions {
   readonly hostHeader?: string | undefined;
   /** First byte that is wanted. */
   readonly from: number;
+  /** The byte after the last that is wanted; undefined for all that there are. */
+  readonly to?: number | undefined;
   readonly agents: Agents;
   readonly pin: Pin | undefined;
   /** Longest time without a byte, milliseconds. */
@@ -29,12 +34,12 @@ export interface GetOptions {
   readonly signal: AbortSignal;
 }
 
-/** Asks a source for the bytes from `from` on. Throws SourceProblem. */
+/** Asks a source for the bytes from `from` on, up to `to`. Throws SourceProblem. */
 export function get(options: GetOptions): Promise<IncomingMessage> {
-  const { url, ticket, hostHeader, from, agents, pin, progressMs, signal } = options;
+  const { url, ticket, hostHeader, from, to, agents, pin, progressMs, signal } = options;
   const headers: Record<string, string> = { Authorization: `Rain-Ticket ${ticket}` };
   if (hostHeader !== undefined) headers["Host"] = hostHeader;
-  if (from > 0) headers["Range"] = `bytes=${from}-`;
+  if (from > 0 || to !== undefined) headers["Range"] = `bytes=${from}-${to === undefined ? "" : to - 1}`;
   return new Promise((resolve, reject) => {
     const call = request(url, { agent: agents.to(url, pin), headers, signal });
     const silent = new SourceProblem(`sent nothing for ${progressMs / 1000} s`, "no");
@@ -44,9 +49,10 @@ export function get(options: GetOptions): Promise<IncomingMessage> {
     call.on("error", (error) => reject(problemOf(error)));
     call.on("response", (answer) => {
       begun = answer;
-      const problem = statusProblem(answer, from);
+      const problem = statusProblem(answer, from, to !== undefined);
       if (!problem) return resolve(answer);
-      answer.resume();
+      if (problem.again === "whole") answer.destroy();
+      else answer.resume();
       reject(problem);
     });
     call.end();
@@ -54,11 +60,11 @@ export function get(options: GetOptions): Promise<IncomingMessage> {
 }
 
 /** Why an answer is not the bytes from `from` on (or, with status 200, from the start); undefined when it is. */
-function statusProblem(answer: IncomingMessage, from: number): SourceProblem | undefined {
+function statusProblem(answer: IncomingMessage, from: number, isPart: boolean): SourceProblem | undefined {
   const status = answer.statusCode ?? 0;
   switch (status) {
     case 200:
-      return undefined;
+      return isPart ? new SourceProblem("does not give parts of it", "whole") : undefined;
     case 206: {
       const range = answer.headers["content-range"] ?? "";
       if (range.startsWith(`bytes ${from}-`)) return undefined;

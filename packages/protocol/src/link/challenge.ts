@@ -11,6 +11,8 @@ export interface Challenge {
   readonly serverInstance: string;
   readonly protoMin: number;
   readonly protoMax: number;
+  /** What it understands beyond the first version of the protocol. */
+  readonly features?: readonly string[] | undefined;
 }
 const version = z.int().min(1).max(99_999);
 const name = z.string().regex(/^[\w-]{1,64}$/);
@@ -21,6 +23,7 @@ const schema: z.ZodType<Challenge> = z.object({
   serverInstance: name,
   protoMin: version,
   protoMax: version,
+  features: z.array(name).max(64).optional(),
 });
 
 const MAX_BYTES = 16_384;

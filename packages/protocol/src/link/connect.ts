@@ -81,10 +81,14 @@ async function connectOnce<In, Out extends object>(
   if (commonVersion(client, server) === undefined) throw mismatch(url, versionProblem(role, client, server));
   const cnonce = randomBytes(32).toString("base64url");
   const handshake: Handshake = { nonce, clusterId, instance, server, role, id: keyId(key), cnonce, client };
-  return new Promise((resolve, reject) => open(options, agent, handshake, signal, { resolve, reject }));
+  const { features = [] } = challenge;
+  return new Promise((resolve, reject) =>
+    open(options, agent, handshake, signal, { resolve, reject, features }),
+  );
 }
 
 interface Settle<In, Out> {
+  readonly features: readonly string[];
   readonly resolve: (link: Link<In, Out>) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -95,7 +99,7 @@ function open<In, Out extends object>(
   agent: Agent,
   handshake: Handshake,
   signal: AbortSignal,
-  { resolve, reject }: Settle<In, Out>,
+  { resolve, reject, features }: Settle<In, Out>,
 ): void {
   const { url, role, key, hostHeader } = options;
   const mac = proof(key, "client", handshake);
@@ -126,7 +130,7 @@ function open<In, Out extends object>(
   let opened: { readonly socket: Socket; readonly welcome: Welcome } | undefined;
   ws.on("upgrade", (res) => {
     const welcome = checkProof(key, handshake, res);
-    if (welcome !== undefined) opened = { socket: res.socket, welcome };
+    if (welcome !== undefined) opened = { socket: res.socket, welcome: { ...welcome, features } };
     else {
       fail(impostor(url, role, id));
       ws.terminate();
@@ -157,7 +161,11 @@ function wire<In, Out extends object>(
 }
 
 /** The welcome of a server that proved to know the key; undefined for one that did not. */
-function checkProof(key: string, handshake: Handshake, res: IncomingMessage): Welcome | undefined {
+function checkProof(
+  key: string,
+  handshake: Handshake,
+  res: IncomingMessage,
+): Omit<Welcome, "features"> | undefined {
   const given = res.headers["rain-proof"];
   const protocol = Number(res.headers["rain-protocol"]);
   const { min, max } = handshake.client;

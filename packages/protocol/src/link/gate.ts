@@ -5,7 +5,7 @@ import type { Duplex } from "node:stream";
 import { WebSocketServer, type WebSocket } from "ws";
 import { keyId, type RoleKeys } from "../access/index.ts";
 import { challengePath, isLoopbackHost, linkPath } from "../http.ts";
-import { PROTOCOL_MAX, PROTOCOL_MIN } from "../limits.ts";
+import { features, PROTOCOL_MAX, PROTOCOL_MIN } from "../limits.ts";
 import type { ClientRequest, GovernorMessage } from "../messages.ts";
 import type { ServerToClient, ServerToGovernor } from "../messages.ts";
 import { ruleOf } from "../roles.ts";
@@ -102,7 +102,14 @@ export class Gate {
     const { clusterId, instance } = this.#options;
     const { min, max } = this.#protocol;
     const nonce = this.#nonces.give();
-    const body = JSON.stringify({ nonce, clusterId, serverInstance: instance, protoMin: min, protoMax: max });
+    const body = JSON.stringify({
+      nonce,
+      clusterId,
+      serverInstance: instance,
+      protoMin: min,
+      protoMax: max,
+      features,
+    });
     res.writeHead(200, { "Content-Type": "application/json", "Cache-Control": "no-store" }).end(body);
     return true;
   }
@@ -196,6 +203,7 @@ export class Gate {
       clusterId: this.#options.clusterId,
       instance: this.#options.instance,
       protocol: version,
+      features,
       token: proof(key, "token", handshake, version),
     };
     this.#sockets.handleUpgrade(req, socket, head, (ws) => this.#open(ws, socket, offer, key, welcome));

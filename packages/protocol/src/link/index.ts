@@ -1,4 +1,5 @@
 export { connectLink, type ConnectOptions } from "./connect.ts";
+export { FailureLimit } from "./failures.ts";
 export { Gate, type Caller, type GateOptions } from "./gate.ts";
 export { Lobby } from "./lobby.ts";
 export { Notices } from "./notices.ts";

@@ -11,6 +11,8 @@ export interface Welcome {
   readonly instance: string;
   /** Version of the protocol that this link speaks. */
   readonly protocol: number;
+  /** What the server says that it understands beyond the first version: see `Feature`. */
+  readonly features: readonly string[];
   /** For `Authorization: Rain-Token T` of HTTP requests, valid while the link is open. A secret. */
   readonly token: string;
 }
@@ -63,7 +65,7 @@ export type ServerLink = ClientPeer | GovernorPeer;
 
 /** One line of the audit log; who writes it adds the time. Never a key, a token, a MAC, a header or an argument. */
 export interface AuditEntry {
-  /** "handshake", "token", "route", "message" (one that closed its link), or the type of a message. */
+  /** "handshake", "token", "route", "ticket", "message" (one that closed its link), or the type of a message. */
   readonly verb: string;
   /** Numbers of what it was about: `3` a session, `3/17` a task, `3/o4` an object, `g2` a governor; or a path. */
   readonly target?: string | undefined;

@@ -1,9 +1,9 @@
 import type { AttemptRef } from "@rain/protocol";
-import { meets } from "./demand.ts";
 import { attemptKey, type Kernel } from "./kernel.ts";
 import type { HeldAttempt, LiveGovernor, LiveTask, ResourceClass } from "./live.ts";
+import type { Order, Room } from "./places.ts";
 import { isBefore } from "./queue.ts";
-import { fits, minus } from "./resources.ts";
+import { fits, howOften, minus } from "./resources.ts";
 import { mayStart } from "./schedule.ts";
 
 /**
@@ -19,6 +19,11 @@ const AHEAD_PER_PLACE = 16;
 const AHEAD_PER_GOVERNOR = 512;
 /** A run is never taken for shorter than this: starting it takes as long. */
 const SHORTEST_RUN_MS = 1;
+/** Of many governors with work ahead, those with too little priority are looked for no more often than this. */
+const LOOK_AGAIN_MS = 50;
+const MANY = 64;
+/** Governors with room, and with work ahead for them, that one round looks at. */
+const BALANCED = 16;
 
 /** A run of this class took so long. Longer ones count more: too much work ahead is worse than too little. */
 export function learn(of: ResourceClass, ms: number): void {
@@ -27,17 +32,34 @@ export function learn(of: ResourceClass, ms: number): void {
   of.runMs = (runMs ?? 0) * (1 - weight) + Math.max(SHORTEST_RUN_MS, ms) * weight;
 }
 
+export function putAhead(governor: LiveGovernor, key: string, held: HeldAttempt): void {
+  const { ahead } = governor;
+  if (ahead.size === 0) governor.leastAhead = Infinity;
+  governor.aheadOf = ahead.size === 0 || governor.aheadOf === held.of ? held.of : undefined;
+  if (!held.retracted) governor.leastAhead = Math.min(governor.leastAhead, held.priority);
+  if (held.of) held.of.hasWaited = true;
+  ahead.set(key, held);
+}
+export function clearAhead(governor: LiveGovernor): void {
+  governor.ahead.clear();
+  governor.aheadOf = undefined;
+  governor.leastAhead = Infinity;
+}
+
 /** Room became free: attempts that waited have it before anything else, as on the governor itself. */
 export function promote(governor: LiveGovernor): void {
   for (const [key, held] of governor.ahead) {
-    if (!fits(held.request, governor.free)) continue;
+    if (!fits(held.request, governor.free)) {
+      if (governor.aheadOf) return; // so are all others
+      continue;
+    }
     governor.ahead.delete(key);
     governor.free = minus(governor.free, held.request);
   }
 }
 
 /** The governor started an attempt that was thought to wait: then another of its kind does. */
-export function startedAhead(governor: LiveGovernor, ref: AttemptRef): void {
+export function startedAhead(k: Kernel, governor: LiveGovernor, ref: AttemptRef): void {
   const key = attemptKey(ref);
   const held = governor.attempts.get(key);
   if (!held) return;
@@ -46,7 +68,8 @@ export function startedAhead(governor: LiveGovernor, ref: AttemptRef): void {
   for (const [otherKey, other] of governor.attempts) {
     if (other.started || other.of !== held.of || governor.ahead.has(otherKey)) continue;
     governor.ahead.delete(key);
-    governor.ahead.set(otherKey, other);
+    putAhead(governor, otherKey, other);
+    k.places.touch(governor);
     return;
   }
 }
@@ -55,34 +78,59 @@ export function startedAhead(governor: LiveGovernor, ref: AttemptRef): void {
 export const mayHaveRun = (governor: LiveGovernor, held: HeldAttempt): boolean =>
   held.started || !governor.ahead.has(attemptKey(held));
 
+/** Governors by the work of a class that waits there for each task of it that runs: least first, most first. */
+export interface AheadOrders {
+  readonly least: Order;
+  readonly most: Order;
+}
+function ordersOf(k: Kernel, of: ResourceClass): AheadOrders {
+  of.waits ??= {
+    least: k.places.order((governor) => {
+      if (governor.hello?.ahead !== true || governor.ahead.size >= AHEAD_PER_GOVERNOR) return undefined;
+      const load = loadOf(of, governor);
+      return load === Infinity ? undefined : load;
+    }),
+    most: k.places.order((governor) => (governor.ahead.size > 0 ? -loadOf(of, governor) : undefined)),
+  };
+  return of.waits;
+}
+
+/** Attempts ahead for each that runs; Infinity where no work of this class can wait. */
+function loadOf(of: ResourceClass, { ahead, aheadOf, held }: LiveGovernor): number {
+  if (ahead.size > 0 && aheadOf !== of) return Infinity;
+  const running = (held.get(of) ?? 0) - ahead.size;
+  return running > 0 ? ahead.size / running : Infinity;
+}
+
 /**
  * Places ready tasks that fit nowhere now, best first. A class closes the governors that could run it to all that
  * come after it, whether or not it can have work ahead there: so the order of tasks stays what it is.
  */
 export function assignAhead(
   k: Kernel,
-  governors: readonly LiveGovernor[],
+  reserved: ReadonlySet<LiveGovernor>,
   limit: number,
   assign: (live: LiveTask, governor: LiveGovernor) => void,
 ): void {
-  const open = new Set(governors.filter((governor) => governor.hello?.ahead === true));
-  const classes = [...k.live.classes.values()];
-  for (let placed = 0; placed < limit && open.size > 0;) {
+  const classes = [...k.live.classes.values()].filter(({ queue }) => queue.size > 0);
+  const before: Room[] = [];
+  const isOpen = (governor: LiveGovernor): boolean =>
+    !reserved.has(governor) && !before.some((room) => room.able.has(governor));
+  for (let placed = 0; placed < limit;) {
     const of = bestClass(classes);
     const head = of?.queue.peek();
     if (!of || !head) return;
-    const chosen = choose(k, of, open);
+    const chosen = choose(k, of, isOpen);
     if (chosen) {
       assign(head, chosen);
       placed++;
       continue;
     }
     classes.splice(classes.indexOf(of), 1);
-    for (const governor of open) {
-      if (!couldRun(of, governor)) continue;
-      open.delete(governor);
-      retractBelow(k, governor, head.task.spec.priority ?? 0);
-    }
+    const room = k.places.roomOf(of);
+    retractBelow(k, of, room, head.task.spec.priority ?? 0);
+    if (room.able.size === k.places.open.size) return;
+    before.push(room);
   }
 }
 
@@ -96,45 +144,45 @@ function bestClass(classes: readonly ResourceClass[]): ResourceClass | undefined
   return best;
 }
 
-const couldRun = ({ request, demand }: ResourceClass, governor: LiveGovernor): boolean =>
-  fits(request, governor.capacity) && meets(demand, governor.hello);
-
-/** The governor with the least work ahead for what it can run at once. */
-function choose(k: Kernel, of: ResourceClass, open: Iterable<LiveGovernor>): LiveGovernor | undefined {
+/** The governor with the least work ahead for what it runs. */
+function choose(
+  k: Kernel,
+  of: ResourceClass,
+  isOpen: (governor: LiveGovernor) => boolean,
+): LiveGovernor | undefined {
   const { runMs } = of;
   if (runMs === undefined || runMs > k.config.aheadMs) return undefined;
   const each = Math.min(AHEAD_PER_PLACE, Math.ceil(k.config.aheadMs / runMs));
-  let chosen: LiveGovernor | undefined;
-  let least = each;
-  for (const governor of open) {
-    const [first] = governor.ahead.values();
-    if (governor.ahead.size >= AHEAD_PER_GOVERNOR || (first && first.of !== of)) continue;
-    const running = runningOf(of, governor);
-    const load = running === 0 ? Infinity : governor.ahead.size / running;
-    if (load >= least) continue;
-    chosen = governor;
-    least = load;
+  const chosen = ordersOf(k, of).least.first(isOpen);
+  return chosen && loadOf(of, chosen) < each ? chosen : undefined;
+}
+
+/** Asks for attempts of less priority back from governors that could run this class. */
+function retractBelow(k: Kernel, of: ResourceClass, room: Room, priority: number): void {
+  const { loaded } = k.places;
+  if (loaded.size === 0 || priority <= k.places.leastAhead) return;
+  if (loaded.size > MANY && of.lookedAt !== undefined && k.now - of.lookedAt < LOOK_AGAIN_MS) return;
+  of.lookedAt = k.now;
+  let leastOfAll = Infinity;
+  for (const governor of loaded) {
+    if (governor.leastAhead < priority && governor.hello?.ahead === true && room.able.has(governor)) {
+      let least = Infinity;
+      for (const held of governor.ahead.values()) {
+        if (held.priority < priority) retract(k, governor, held);
+        else if (!held.retracted) least = Math.min(least, held.priority);
+      }
+      governor.leastAhead = least;
+    }
+    leastOfAll = Math.min(leastOfAll, governor.leastAhead);
   }
-  return chosen;
-}
-
-/** Attempts of this class that hold resources of the governor. */
-function runningOf(of: ResourceClass, governor: LiveGovernor): number {
-  return (governor.held.get(of) ?? 0) - countAhead(of, governor);
-}
-function countAhead(of: ResourceClass, governor: LiveGovernor): number {
-  const [first] = governor.ahead.values();
-  return first?.of === of ? governor.ahead.size : 0;
-}
-
-function retractBelow(k: Kernel, governor: LiveGovernor, priority: number): void {
-  for (const held of governor.ahead.values()) if (held.priority < priority) retract(k, governor, held);
+  k.places.leastAhead = leastOfAll;
 }
 
 /** Asks for an attempt back that was not started yet. Its governor says "stopped", or goes on with it. */
 function retract(k: Kernel, governor: LiveGovernor, held: HeldAttempt): void {
   if (held.retracted || governor.hello?.ahead !== true) return;
   held.retracted = true;
+  if (held.of) held.of.retracted++;
   const { session, task, attempt } = held;
   k.send(governor, { type: "retract", session, task, attempt });
 }
@@ -144,19 +192,33 @@ export function retractAll(k: Kernel, governor: LiveGovernor): void {
 }
 
 /** Work that waits on one governor goes to another that has room and nothing else to do. */
-export function rebalance(k: Kernel, governors: readonly LiveGovernor[]): void {
-  const loaded = governors.filter((governor) => governor.ahead.size > 0);
-  if (loaded.length === 0) return;
-  for (const idle of governors) {
-    if (idle.ahead.size > 0) continue;
-    let { free } = idle;
-    for (const governor of loaded) {
-      for (const held of [...governor.ahead.values()].toReversed()) {
-        if (!held.of || held.of.queue.size > 0) continue;
-        if (!fits(held.request, free) || !meets(held.of.demand, idle.hello)) continue;
-        free = minus(free, held.request);
-        retract(k, governor, held); // once; one that is on its way has its room already
-      }
+export function rebalance(k: Kernel, reserved: ReadonlySet<LiveGovernor>): void {
+  if (k.places.loaded.size === 0) return;
+  for (const of of k.live.classes.values()) {
+    if (of.queue.size > 0 || !of.hasWaited) continue;
+    const { most } = ordersOf(k, of);
+    if (!most.first()) continue;
+    let room = -of.retracted; // what is on its way has its room already
+    for (const governor of k.places.roomOf(of).some(BALANCED))
+      if (governor.ahead.size === 0 && !reserved.has(governor)) room += howOften(of.request, governor.free);
+    if (room > 0) takeBack(k, most.some(BALANCED), room);
+  }
+}
+
+/** Asks for so many attempts back, the last ones first, in turn from each of these governors. */
+function takeBack(k: Kernel, governors: readonly LiveGovernor[], count: number): void {
+  const waiting = governors.map((governor) => ({
+    governor,
+    left: [...governor.ahead.values()].filter(({ retracted }) => !retracted),
+  }));
+  for (let taken = 0, some = true; some && taken < count;) {
+    some = false;
+    for (const { governor, left } of waiting) {
+      const held = taken < count ? left.pop() : undefined;
+      if (!held) continue;
+      some = true;
+      taken++;
+      retract(k, governor, held);
     }
   }
 }

@@ -2,7 +2,7 @@ import type { GovernorId, ObjectId, OutputReport, ReplyOf, ServerToGovernor } fr
 import { sizeOf, type CacheEntry } from "./cache.ts";
 import { cacheKey } from "./cache-key.ts";
 import type { Kernel } from "./kernel.ts";
-import type { LiveGovernor, LiveTask } from "./live.ts";
+import { knows, type LiveGovernor, type LiveTask } from "./live.ts";
 import { isNeeded, type DataObject, type Task } from "./state.ts";
 
 type Adopted = Extract<ServerToGovernor, { type: "adopt" }>["objects"][number];
@@ -90,7 +90,10 @@ export class CacheUse {
     return { outputs, holders };
   }
 
-  /** Governors from which a large output can be read now: those of the first task that still has it. */
+  /**
+   * Governors from which a large output can be read now, and that can be told to hold it under another name: those of
+   * the first task that still has it.
+   */
   #holders(entry: CacheEntry, at: number): LiveGovernor[] {
     const { live, durable, copies } = this.#k;
     for (const [session, id] of entry.sources) {
@@ -101,7 +104,7 @@ export class CacheUse {
       const there: LiveGovernor[] = [];
       for (const holder of copies.readableFrom(object)) {
         const governor = live.governors.get(holder);
-        if (governor && !governor.leaving) there.push(governor);
+        if (governor && !governor.leaving && knows(governor, "adopt")) there.push(governor);
       }
       if (there.length > 0) return there;
     }

@@ -1,12 +1,13 @@
 import type { GovernorId, ObjectId, SessionId, TaskId } from "@rain/protocol";
 import { assignAhead, rebalance, retractAll } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";
-import { stopDrained, takesTasks } from "./drain.ts";
+import { stopDrained } from "./drain.ts";
 import { expireGovernors, governorGone, handleGovernorMessage } from "./governors.ts";
 import { Kernel } from "./kernel.ts";
 import { movePhase, type LiveGovernor, type LiveTask } from "./live.ts";
+import { nearest } from "./locality.ts";
 import { answerFetch, answerNext, handleRequest } from "./requests.ts";
-import { schedule } from "./schedule.ts";
+import { schedule, type Snapshot } from "./schedule.ts";
 import type { DataObject } from "./state.ts";
 import type { DraftInput, ServerConfig, ServerInput, ServerStep } from "./types.ts";
 
@@ -98,9 +99,11 @@ export class ServerCore {
 
   #tick(): void {
     const k = this.#k;
-    this.#tickAt = k.now + TICK_MS;
-    expireGovernors(k);
-    this.#expireSessions();
+    if (k.now >= this.#tickAt) {
+      this.#tickAt = k.now + TICK_MS;
+      expireGovernors(k);
+      this.#expireSessions();
+    }
     this.#schedule();
     stopDrained(k);
   }
@@ -134,40 +137,26 @@ export class ServerCore {
       k.dirty = true;
       return;
     }
-    const governors = [...k.live.governors.values()]
-      .filter((each) => takesTasks(k, each))
-      .map((governor) => ({ governor, free: governor.free }));
     let placed = 0;
-    const snapshot = {
+    const snapshot: Snapshot = {
       classes: [...k.live.classes.values()],
-      governors,
-      localBytes: (live: LiveTask) => this.#localBytes(live),
+      roomOf: (of) => k.places.roomOf(of),
+      nearest: (live, room, first, isFree) => nearest(k, live, room, first, isFree),
       now: k.now,
       reserveAfterMs: RESERVE_AFTER_MS,
       limit: ROUND,
     };
-    const { open, reserved } = schedule(snapshot, ({ live, governor }) => {
+    const reserved = schedule(snapshot, ({ live, governor }) => {
       placed++;
       this.#place(live, governor, false);
     });
-    assignAhead(k, open, ROUND - placed, (live, governor) => {
+    assignAhead(k, reserved, ROUND - placed, (live, governor) => {
       placed++;
       this.#place(live, governor, true);
     });
     for (const governor of reserved) retractAll(k, governor);
-    if (placed === 0) rebalance(k, open);
+    if (placed === 0) rebalance(k, reserved);
     if (placed === ROUND) k.dirty = true;
-  }
-
-  #localBytes(live: LiveTask): Map<LiveGovernor, number> {
-    const bytes = new Map<LiveGovernor, number>();
-    for (const input of live.task.inputs) {
-      if (input.state.kind !== "finished") continue;
-      for (const holder of this.#k.live.replicas.get(input) ?? []) {
-        bytes.set(holder, (bytes.get(holder) ?? 0) + input.state.size);
-      }
-    }
-    return bytes;
   }
 
   #place(live: LiveTask, governor: LiveGovernor, ahead: boolean): void {

@@ -1,7 +1,7 @@
 import { formatObject, RainError, type GovernorId, type GovernorMessageOf } from "@rain/protocol";
 import { retractAll } from "./ahead.ts";
 import type { Kernel } from "./kernel.ts";
-import type { LiveGovernor } from "./live.ts";
+import { knows, type LiveGovernor } from "./live.ts";
 import { isNeeded, type DataObject, type KnownGovernor } from "./state.ts";
 import type { DraftCopy } from "./types.ts";
 
@@ -21,7 +21,10 @@ export function drainGovernor(k: Kernel, id: GovernorId): void {
   k.commit({ type: "governor.draining", governor: id });
   k.log("info", `governor ${id} (${known.name}) is drained: it gets no new tasks`);
   const governor = k.live.governors.get(id);
-  if (governor) retractAll(k, governor);
+  if (governor) {
+    k.places.touch(governor);
+    retractAll(k, governor);
+  }
   k.dirty = true;
 }
 
@@ -43,9 +46,8 @@ export function stopGovernor(k: Kernel, id: GovernorId): void {
 
 /** Governors that are drained or leave give away what only they have; when nothing waits for them, they are told so. */
 export function stopDrained(k: Kernel): void {
-  for (const governor of k.live.governors.values()) {
-    if (governor.connection === undefined || !governor.synced) continue;
-    if (governor.leaving ? !governor.waits : !isDraining(k, governor.id)) continue;
+  for (const governor of k.places.closed) {
+    if (!governor.synced || (governor.leaving ? !governor.waits : !isDraining(k, governor.id))) continue;
     const only = onlyHere(k, governor);
     if (only.length > 0) moveAway(k, governor, only);
     if (governor.attempts.size > 0) continue;
@@ -68,6 +70,7 @@ function letGo(k: Kernel, governor: LiveGovernor, only: readonly DataObject[]): 
 function tellToStop(k: Kernel, governor: LiveGovernor): void {
   if (governor.leaving) return;
   governor.leaving = true;
+  k.places.touch(governor);
   k.send(governor, { type: "stop" });
 }
 
@@ -105,7 +108,9 @@ function moveAway(k: Kernel, governor: LiveGovernor, objects: readonly DataObjec
 }
 
 const takersBeside = (k: Kernel, governor: LiveGovernor): LiveGovernor[] =>
-  [...k.live.governors.values()].filter((each) => each !== governor && each.synced && takesTasks(k, each));
+  [...k.live.governors.values()].filter(
+    (each) => each !== governor && each.synced && takesTasks(k, each) && knows(each, "copy"),
+  );
 
 /** A governor could not copy these: others may, or it later. */
 export function uncopied(

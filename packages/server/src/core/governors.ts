@@ -2,6 +2,7 @@ import {
   isSubtype,
   RainError,
   toWireError,
+  unpackFinishes,
   type AttemptRef,
   type GovernorMessage,
   type GovernorMessageOf,
@@ -11,11 +12,11 @@ import {
   type Report,
   type TaskFailure,
 } from "@rain/protocol";
-import { learn, mayHaveRun, promote, startedAhead } from "./ahead.ts";
+import { clearAhead, learn, mayHaveRun, promote, putAhead, startedAhead } from "./ahead.ts";
 import { Curves } from "./curves.ts";
 import { attemptKey, type Kernel } from "./kernel.ts";
 import { uncopied } from "./drain.ts";
-import { movePhase, newGovernor, type LiveGovernor } from "./live.ts";
+import { knows, movePhase, newGovernor, type LiveGovernor } from "./live.ts";
 import { minus, toAmounts } from "./resources.ts";
 import { isNeeded, type DataObject, type Task } from "./state.ts";
 import type { ConnectionId } from "./types.ts";
@@ -49,6 +50,12 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
     case "starved":
       report(k, governor, message);
       break;
+    case "finish.batch": {
+      const { session } = message;
+      for (const finish of unpackFinishes(message))
+        report(k, governor, { type: "finish", session, ...finish });
+      break;
+    }
     case "uncopied":
       uncopied(k, governor, message.objects);
       break;
@@ -57,6 +64,7 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
     case "leaving":
       governor.leaving = true;
       governor.waits = true;
+      k.places.touch(governor);
       k.dirty = true;
       break;
   }
@@ -115,6 +123,7 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
     epoch,
     dataUrl: hello.dataUrl,
     relay: hello.relay === true,
+    batch: hello.batch === true,
   });
   k.log("info", `governor ${id} (${name}) registered, epoch ${epoch}, ${attempts.length} attempts with it`);
   reconcile(k, governor, attempts);
@@ -124,13 +133,15 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
 /** What of the capacity is free, and which attempts wait for it, by what the governor says of them. */
 function countAnew(governor: LiveGovernor, attempts: GovernorMessageOf<"register">["attempts"]): void {
   governor.free = governor.capacity;
-  governor.ahead.clear();
+  clearAhead(governor);
   const waiting = new Set(attempts.filter(({ running }) => !running).map(attemptKey));
   for (const [key, held] of governor.attempts)
     if (!waiting.has(key)) governor.free = minus(governor.free, held.request);
   for (const [key, held] of governor.attempts) {
-    held.retracted = false; // a word to retract it may be lost
-    if (waiting.has(key)) governor.ahead.set(key, held);
+    // A word to retract it may be lost.
+    if (held.retracted && held.of) held.of.retracted--;
+    held.retracted = false;
+    if (waiting.has(key)) putAhead(governor, key, held);
   }
   promote(governor);
 }
@@ -165,6 +176,7 @@ function reconcile(
   }
   // Only now is it known what runs: what waits has the rest.
   countAnew(governor, attempts);
+  k.places.touch(governor);
 }
 
 /** The task, if this attempt on this governor is the one that counts: fencing by number. */
@@ -216,7 +228,9 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
  * Copies that a governor should have and does not tell of. Where the same bytes are there under another name, it was
  * told to adopt them and did not hear it: it is told again.
  */
-function unannounced({ replicas, announced }: LiveGovernor): { lost: DataObject[]; adopted: DataObject[] } {
+function unannounced(governor: LiveGovernor): { lost: DataObject[]; adopted: DataObject[] } {
+  const { replicas, announced } = governor;
+  const canAdopt = knows(governor, "adopt");
   const here = new Set<string>();
   for (const object of announced)
     if (object.state.kind === "finished" && replicas.has(object)) here.add(object.state.sha256);
@@ -224,13 +238,13 @@ function unannounced({ replicas, announced }: LiveGovernor): { lost: DataObject[
   for (const object of replicas) {
     if (announced.has(object)) continue;
     const { state } = object;
-    (state.kind === "finished" && here.has(state.sha256) ? adopted : lost).push(object);
+    (canAdopt && state.kind === "finished" && here.has(state.sha256) ? adopted : lost).push(object);
   }
   return { lost, adopted };
 }
 
 function started(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"started">): void {
-  startedAhead(governor, message);
+  startedAhead(k, governor, message);
   const task = currentTask(k, governor, message);
   const entry = task && k.live.tasks.get(task);
   if (entry?.phase.kind !== "assigned" && entry?.phase.kind !== "running") return;
@@ -443,6 +457,7 @@ export function governorGone(k: Kernel, connection: ConnectionId): void {
   governor.connection = undefined;
   governor.synced = false;
   governor.lastHeard = k.now;
+  k.places.touch(governor);
   for (const object of governor.replicas) k.copies.update(object);
   if (governor.leaving) loseGovernor(k, governor, "nothing", "it left");
 }
@@ -478,6 +493,7 @@ function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "noth
       release(k, task, isCrash ? "crash" : "nothing", `governor ${name} is lost: ${why}`);
     }
   }
+  k.places.touch(governor);
   k.copies.rebuildLost();
   k.dirty = true;
 }

@@ -9,7 +9,7 @@ import {
   type RequestType,
   type ServerToGovernor,
 } from "@rain/protocol";
-import { promote } from "./ahead.ts";
+import { clearAhead, promote, putAhead } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";
 import type { Changes } from "./apply-tasks.ts";
 import { CacheUse } from "./cache-use.ts";
@@ -19,6 +19,7 @@ import { assignLevels } from "./levels.ts";
 import {
   Live,
   movePhase,
+  newClass,
   newGovernor,
   type HeldAttempt,
   type LiveGovernor,
@@ -28,6 +29,7 @@ import {
   type Waiter,
 } from "./live.ts";
 import { Parked } from "./parked.ts";
+import { Places } from "./places.ts";
 import { ReadyQueue } from "./queue.ts";
 import { classKey, minus, plus, toAmounts } from "./resources.ts";
 import { Rows } from "./rows.ts";
@@ -45,6 +47,7 @@ export class Kernel {
   readonly copies: Copies = new Copies(this);
   readonly parked: Parked = new Parked(this);
   readonly cacheUse: CacheUse = new CacheUse(this);
+  readonly places: Places = new Places(this);
   now: number;
   readonly startedAt: number;
   /** Something changed that may let a task be placed. */
@@ -219,7 +222,7 @@ export class Kernel {
     const known = this.live.classes.get(key);
     if (known) return known;
     const queue = new ReadyQueue();
-    const made: ResourceClass = { request, demand, queue, gate, blockedSince: undefined, runMs: undefined };
+    const made = newClass({ request, demand, queue, gate });
     this.live.classes.set(key, made);
     return made;
   }
@@ -275,9 +278,10 @@ export class Kernel {
     const held: HeldAttempt = { ...ref, request, priority, of, started: false, retracted: false };
     governor.attempts.set(key, held);
     governor.held.set(of, (governor.held.get(of) ?? 0) + 1);
-    if (ahead) governor.ahead.set(key, held);
+    if (ahead) putAhead(governor, key, held);
     else governor.free = minus(governor.free, request);
     this.openSession(task.session).held++;
+    this.places.touch(governor);
   }
   /** Gives the resources of an attempt back; once, however often it is reported. */
   free(governor: LiveGovernor, ref: AttemptRef): void {
@@ -292,19 +296,21 @@ export class Kernel {
       governor.free = plus(governor.free, held.request);
       promote(governor);
     }
-    this.#let(ref);
+    this.#let(held);
+    this.places.touch(governor);
     this.dirty = true;
   }
   /** A governor is gone, and with it all that it held. */
   freeAll(governor: LiveGovernor): HeldAttempt[] {
     const held = [...governor.attempts.values()];
     governor.attempts.clear();
-    governor.ahead.clear();
+    clearAhead(governor);
     governor.held.clear();
     for (const ref of held) this.#let(ref);
     return held;
   }
-  #let({ session: id }: AttemptRef): void {
+  #let({ session: id, of, retracted }: HeldAttempt): void {
+    if (of && retracted) of.retracted--;
     const session = this.durable.sessions.get(id);
     const live = session && this.live.sessions.get(session);
     if (live) live.held--;

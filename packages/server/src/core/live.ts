@@ -3,11 +3,14 @@ import type {
   Digest,
   GovernorHello,
   GovernorId,
+  LaterMessage,
   SessionId,
   TaskId,
   TaskState,
 } from "@rain/protocol";
+import type { AheadOrders } from "./ahead.ts";
 import type { Demand } from "./demand.ts";
+import type { Room } from "./places.ts";
 import type { ReadyQueue } from "./queue.ts";
 import type { Amounts } from "./resources.ts";
 import type { Rows } from "./rows.ts";
@@ -78,7 +81,32 @@ export interface ResourceClass {
   blockedSince: number | undefined;
   /** How long its runs take, milliseconds; undefined before the first report. */
   runMs: number | undefined;
+  /** The governor that takes nothing else until the first task fits there, and when it was chosen. */
+  reserved: { readonly governor: LiveGovernor | undefined; readonly at: number } | undefined;
+  /** Attempts that were asked for again and are not back yet. */
+  retracted: number;
+  /** When attempts of less priority were last looked for, to ask for them again. */
+  lookedAt: number | undefined;
+  /** Governors in the order in which it uses them: see `Places`. */
+  room: Room | undefined;
+  waits: AheadOrders | undefined;
+  /** Some of its attempts were ahead. */
+  hasWaited: boolean;
 }
+
+export const newClass = (
+  what: Pick<ResourceClass, "request" | "demand" | "queue" | "gate">,
+): ResourceClass => ({
+  ...what,
+  blockedSince: undefined,
+  runMs: undefined,
+  reserved: undefined,
+  retracted: 0,
+  lookedAt: undefined,
+  room: undefined,
+  waits: undefined,
+  hasWaited: false,
+});
 
 /** An attempt that a governor has until its report comes; it holds resources there unless it is ahead. */
 export interface HeldAttempt {
@@ -114,6 +142,12 @@ export interface LiveGovernor {
   readonly attempts: Map<string, HeldAttempt>;
   /** Those of them that wait for others to end, in the order of their coming: they hold nothing. */
   readonly ahead: Map<string, HeldAttempt>;
+  /** The class of all of those; undefined when there are none, or of several. */
+  aheadOf: ResourceClass | undefined;
+  /** None of those that are not asked for again has less priority than this; Infinity when there are none. */
+  leastAhead: number;
+  /** Number of its last change: see `Places`. */
+  change: number;
   /** Number of attempts of each class. */
   readonly held: Map<ResourceClass | undefined, number>;
   readonly replicas: Set<DataObject>;
@@ -130,6 +164,10 @@ export interface LiveGovernor {
   /** It is about to exit, and waits for a while until it is told that nothing keeps it. */
   waits: boolean;
 }
+
+/** Does this governor understand a message that not every release does? */
+export const knows = ({ hello }: LiveGovernor, message: LaterMessage): boolean =>
+  hello?.knows?.includes(message) === true;
 
 /** A governor of which nothing is known but who it is; it becomes useful by registering. */
 export function newGovernor(
@@ -150,6 +188,9 @@ export function newGovernor(
     free: none,
     attempts: new Map(),
     ahead: new Map(),
+    aheadOf: undefined,
+    leastAhead: Infinity,
+    change: -1,
     held: new Map(),
     replicas: new Set(),
     lastHeard: now,

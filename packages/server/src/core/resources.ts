@@ -39,6 +39,18 @@ export function fits(request: Amounts, free: Amounts): boolean {
   return true;
 }
 
+/** How many times the request has room in `free`; Infinity when it asks for nothing. */
+export function howOften(request: Amounts, free: Amounts): number {
+  const times = (asked: number, has: number): number => (asked === 0 ? Infinity : Math.floor(has / asked));
+  let most = Math.min(
+    times(request.cpus, free.cpus),
+    times(request.gpus, free.gpus),
+    times(request.memory, free.memory),
+  );
+  for (const [name, amount] of request.named) most = Math.min(most, times(amount, free.named.get(name) ?? 0));
+  return Math.max(0, most);
+}
+
 /** `a + sign * b`, with the names of `a`. */
 function combine(a: Amounts, b: Amounts, sign: 1 | -1): Amounts {
   let named = a.named;

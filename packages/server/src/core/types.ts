@@ -210,6 +210,8 @@ export type ServerEffect =
       readonly governor: GovernorId;
       readonly epoch: Epoch;
       readonly dataUrl: string;
+      /** It understands messages about many attempts. */
+      readonly batch: boolean;
       /** It reads the objects of others through the server. */
       readonly relay: boolean;
     }

@@ -5,11 +5,13 @@ import { join } from "node:path";
 import { Transform, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout } from "node:timers/promises";
-import { asDigest, digest, RainError, type Digest } from "@rain/protocol";
+import { asDigest, digest, pieceBytes, RainError, type Digest } from "@rain/protocol";
 import { nanoid } from "nanoid";
 
 /** An upload that nothing has named yet is not removed for this long, milliseconds. */
 const UPLOAD_GRACE_MS = 10 * 60_000;
+/** Bytes that wait to be written: they go to the disk together. */
+const WRITE_BYTES = 1_048_576;
 
 export interface BlobOptions {
   /** Does a session or a datastore use these bytes? */
@@ -30,6 +32,8 @@ export class BlobFolder {
   readonly #removing: Map<Digest, Promise<void>> = new Map();
   readonly #isUsed: (sha256: Digest) => boolean;
   readonly #graceMs: number;
+  /** Files that are being sent. */
+  #sending = 0;
 
   private constructor(folder: string, { isUsed, graceMs = UPLOAD_GRACE_MS }: BlobOptions) {
     this.#folder = folder;
@@ -55,7 +59,10 @@ export class BlobFolder {
   }
 
   read(sha256: Digest, start: number, end: number): ReadStream {
-    return createReadStream(join(this.#folder, sha256), { start, end });
+    this.#sending += 1;
+    const highWaterMark = pieceBytes(this.#sending);
+    const stream = createReadStream(join(this.#folder, sha256), { start, end, highWaterMark });
+    return stream.once("close", () => (this.#sending -= 1));
   }
 
   /** Takes the bytes in; refuses them when their digest is not the promised one. Returns false when they were here. */
@@ -77,7 +84,7 @@ export class BlobFolder {
           done(null, chunk);
         },
       });
-      await pipeline(source, meter, createWriteStream(partial, { mode: 0o600, flags: "wx" }));
+      await pipeline(source, meter, createWriteStream(partial, { mode: 0o600, flags: "wx", highWaterMark: WRITE_BYTES }));
       const measured = hash.digest("hex");
       if (measured !== sha256) {
         throw new RainError("bad-digest", `the uploaded bytes have the SHA-256 ${measured}, not ${sha256}`);

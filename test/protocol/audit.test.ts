@@ -1,8 +1,8 @@
 import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { AuditLog } from "@rain/protocol/audit";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { AuditLog } from "../../packages/server/src/audit.ts";
 
 let folder: string;
 beforeEach(async () => {

@@ -1,6 +1,6 @@
 import { mkdirSync, closeSync, constants, fstatSync, openSync, renameSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import type { AuditEntry } from "@rain/protocol/link";
+import type { AuditEntry } from "../link/types.ts";
 
 const { O_APPEND, O_CREAT, O_NOFOLLOW, O_WRONLY } = constants;
 

@@ -1,0 +1,58 @@
+import { execFile, execFileSync, fork } from "node:child_process";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+
+const run = promisify(execFile);
+const fileServer = fileURLToPath(new URL("./file-server.mjs", import.meta.url));
+
+/**
+ * Random bytes: nothing on their way can shorten them.
+ * @param {string} path
+ * @param {number} bytes
+ */
+export const fillFile = (path, bytes) =>
+  void execFileSync("sh", ["-c", `head -c ${bytes} /dev/urandom > "$0"`, path]);
+
+/**
+ * A folder with small files, named by their number from 0.
+ * @param {string} dir
+ * @param {number} count
+ * @param {number} bytes of each
+ */
+function fillFolder(dir, count, bytes) {
+  mkdirSync(dir);
+  for (let i = 0; i < count; i += 1) writeFileSync(join(dir, String(i)), String(i).padEnd(bytes, "."));
+}
+
+/**
+ * What transfers are held against: a plain `node:http` server of files in a process of its own, read by `curl`.
+ * @typedef {object} FileServer
+ * @property {(name: string, to: string) => Promise<void>} curl reads one file
+ * @property {(range: string, to: string) => Promise<void>} curlMany reads many, by one curl over one connection
+ * @property {() => void} stop
+ */
+
+/**
+ * @param {string} dir the folder that it serves
+ * @returns {Promise<FileServer>}
+ */
+export async function startFileServer(dir) {
+  const server = fork(fileServer, [dir], { stdio: "inherit" });
+  const port = await new Promise((resolve, reject) => {
+    server.once("message", resolve);
+    server.once("exit", () => reject(new Error("the file server ended")));
+  });
+  const url = `http://127.0.0.1:${Number(port)}`;
+  return {
+    curl: async (name, to) => {
+      await run("curl", ["-sS", "--fail", "-o", to, `${url}/${name}`]);
+      if (to !== "/dev/null") rmSync(to);
+    },
+    curlMany: async (range, to) => {
+      await run("curl", ["-sS", "--fail", "-o", to, `${url}/${range}`], { maxBuffer: 2 ** 26 });
+    },
+    stop: () => void server.kill(),
+  };
+}
