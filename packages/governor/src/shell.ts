@@ -371,6 +371,7 @@ export class Shell implements Governor {
   /** What waits to be said is said. */
   #say(): void {
     for (const message of this.#outbox.take()) this.#uplink.send(message);
+    this.#uplink.flush();
   }
 
   async #acquire(effect: AcquireEffect): Promise<void> {

@@ -93,7 +93,7 @@ export interface GovernorHello extends GovernorTraits {
 }
 
 export type GovernorMessage =
-  /** First message of every connection: who it is and which attempts it still has (running, or waiting to run). */
+  /** First message of every connection: who it is and which attempts it still has; `running`: one that has its units. */
   | (GovernorHello & {
       readonly type: "register";
       readonly attempts: readonly (AttemptRef & { readonly running: boolean })[];

@@ -29,7 +29,8 @@ export function registerWhenFree(m: Machine): void {
   m.link = { kind: "registering", since: m.now };
   const attempts = [...m.attempts.values()].map((attempt) => ({
     ...attempt.ref,
-    running: isIn(attempt, "running"),
+    // One whose program is over holds no units: another may run on them.
+    running: isIn(attempt, "running") && attempt.phase.allocation !== undefined,
   }));
   m.emit({ type: "send", message: { type: "register", ...m.config.hello, attempts } });
 }

@@ -101,9 +101,7 @@ export class NodeJournalStorage implements JournalStorage {
     if (fd === undefined) return this.#close(rest, name, done);
     open.delete(name);
     fs.close(fd, (error) =>
-      error === null || error === undefined
-        ? this.#close(rest, name, done)
-        : done(this.#placed(error, name)),
+      error === null || error === undefined ? this.#close(rest, name, done) : done(this.#placed(error, name)),
     );
   }
 
