@@ -353,8 +353,14 @@ export function applyCancelled(
     cancelTask(task, changes);
     cancelled.push(task);
   };
-  for (const id of tasks) cancelOne(session.tasks.get(id));
-  for (const [first, count] of ranges) {
+  const parts = [...tasks.map((id): [TaskId, number] => [id, 0]), ...ranges];
+  // In the order of their numbers, as without arrays. (Records without arrays have an order of their own.)
+  if (ranges.length > 0) parts.sort(([a], [b]) => a - b);
+  for (const [first, count] of parts) {
+    if (count === 0) {
+      cancelOne(session.tasks.get(first));
+      continue;
+    }
     const array = session.tasks.arrayOf(first);
     if (!array) throw new Error(`record for array ${session.id}/${first}, which does not exist`);
     const from = first - array.first;

@@ -20,8 +20,10 @@ export function historyItem(session: Session): HistoryItem {
   };
   for (const { state, replacedBy } of session.tasks.expandedOnes())
     if (replacedBy === undefined) count(state.kind, 1);
-  for (const array of session.tasks.arrays)
-    for (const { kind, isReplaced, count: many } of array.folded()) if (!isReplaced) count(kind, many);
+  for (const { virtual, counts: folded } of session.tasks.arrays) {
+    count("open", virtual);
+    for (const [kind, many] of folded) count(kind, many);
+  }
   const { id, name, created } = session;
   return { session: id, name, created, counts, user: session.user && withoutLong(session.user) };
 }

@@ -17,7 +17,7 @@ import type {
 import type { Curves } from "./curves.ts";
 import type { SettledLog } from "./settled-log.ts";
 import type { ObjectTable, TaskTable } from "./tables.ts";
-import type { ArrayState } from "./task-array.ts";
+import type { ArrayState, Past } from "./task-array.ts";
 
 /**
  * The durable state: what the journal's records make, and nothing else. Connections, heartbeats, queues and copies
@@ -86,8 +86,8 @@ export class Task {
   mustRun: boolean = false;
   /** An input was made again since its attempt was assigned: what comes of it may be of the bytes before. */
   inputsChanged: boolean = false;
-  /** Where its array has kept what became of it. */
-  foldedAt: number | undefined = undefined;
+  /** What its array has kept of it, and where. */
+  folded: { readonly at: number; readonly past: Past } | undefined = undefined;
   #inputs: readonly DataObject[] | undefined;
 
   constructor(session: Session, spec: TaskSpec, state: DurableTaskState, array?: ArrayState) {
