@@ -35,8 +35,9 @@ export class Machine {
   readonly timed: Set<Attempt> = new Set();
   /** Started attempts that the server was not told of, with the time to do so; the earliest first. */
   readonly untold: Map<Attempt, { readonly tellAt: number; readonly at: number }> = new Map();
-  /** Number of running attempts. */
+  /** Number of running attempts, and of those among them whose program is over. */
   running = 0;
+  collecting = 0;
   /** Something came into the queue, or room became free, since the queue was looked through. */
   mayStart = false;
   /** Attempts that are over and acknowledged, oldest first. */
@@ -111,7 +112,8 @@ export class Machine {
         this.queue.splice(this.queue.indexOf(attempt as AttemptIn<"queued">), 1);
         break;
       case "running":
-        this.pool.give(before.assignment.request, before.allocation);
+        if (before.allocation === undefined) this.collecting -= 1;
+        else this.pool.give(before.assignment.request, before.allocation);
         this.mayStart = true;
         this.timed.delete(attempt);
         this.untold.delete(attempt);

@@ -16,6 +16,7 @@ import { cacheKey } from "./cache-key.ts";
 import {
   inputsOf,
   isNeeded,
+  isStopped,
   moveTask,
   newObject,
   Task,
@@ -116,6 +117,18 @@ export function applySubmit(
     addConsumer(task);
     changes.opened.push(task);
   }
+  if (record.resumes) excuseFailures(session);
+}
+
+function excuseFailures(session: Session): void {
+  for (const array of session.tasks.arrays) {
+    for (const { kind, isReplaced, isExcused, from, count } of [...array.folded()]) {
+      if (kind !== "failed" || isReplaced || isExcused) continue;
+      for (let index = from; index < from + count; index++) array.get(index);
+    }
+  }
+  for (const task of session.tasks.expandedOnes())
+    if (task.state.kind === "failed" && task.replacedBy === undefined && !task.excused) excuse(task);
 }
 
 function addOutputs(session: Session, spec: TaskSpec): void {
@@ -170,6 +183,13 @@ function replace(session: Session, old: TaskId, by: TaskId): void {
   if (!replaced) throw new Error(`task ${session.id}/${by} replaces task ${old}, which does not exist`);
   replaced.replacedBy = by;
   if (replaced.state.kind === "failed") session.failed--;
+  if (replaced.excused) session.excused--;
+}
+
+/** A failure that has stopped its session once does not stop it again. */
+export function excuse(task: Task): void {
+  task.excused = true;
+  task.session.excused++;
 }
 
 /** Points of the current attempt that are not known yet: `Curves.news` chose them before they were recorded. */
@@ -268,7 +288,7 @@ export function applyFailed(
     cancelOpen(session, changes);
   } else {
     abortConsumers(outputsOf(task), task.spec.id, changes);
-    if (session.maxFails !== undefined && session.failed >= session.maxFails) cancelOpen(session, changes);
+    if (isStopped(session)) cancelOpen(session, changes);
   }
 }
 

@@ -9,7 +9,7 @@ import type {
   TaskSpec,
 } from "@rain/protocol";
 import type { DurableState } from "./apply.ts";
-import { addConsumer, addTask, enterArray } from "./apply-tasks.ts";
+import { addConsumer, addTask, enterArray, excuse } from "./apply-tasks.ts";
 import { Curves, type CurveColumns } from "./curves.ts";
 import type { CacheEntry } from "./cache.ts";
 import {
@@ -35,7 +35,7 @@ export type SnapshotItem =
       readonly type: "session";
       readonly session: Omit<
         Session,
-        "tasks" | "objects" | "submitKeys" | "settled" | "open" | "failed" | "failure"
+        "tasks" | "objects" | "submitKeys" | "settled" | "open" | "failed" | "excused" | "failure"
       >;
       readonly submitKeys: readonly string[];
       readonly failure: SessionFailure | undefined;
@@ -85,6 +85,7 @@ export type SnapshotItem =
       readonly starved: number;
       readonly logged: boolean;
       readonly mustRun?: true | undefined;
+      readonly excused?: true | undefined;
       readonly inputsChanged?: true | undefined;
     }
   | {
@@ -168,6 +169,7 @@ function taskItem(task: Task): SnapshotItem {
     starved,
     logged,
     ...(task.mustRun ? { mustRun: true } : {}),
+    ...(task.excused ? { excused: true } : {}),
     ...(task.inputsChanged ? { inputsChanged: true } : {}),
   };
 }
@@ -201,6 +203,7 @@ export function loadItem(state: DurableState, raw: unknown): void {
         ...state.emptySession(),
         submitKeys: new Set(item.submitKeys),
         failed: 0,
+        excused: 0,
         failure: item.failure,
       });
       break;
@@ -238,6 +241,7 @@ export function loadItem(state: DurableState, raw: unknown): void {
         addConsumer(task);
       }
       if (item.state.kind === "failed") session.failed++;
+      if (item.excused) excuse(task);
       break;
     }
     case "curves":

@@ -221,6 +221,10 @@ export class ObjectTable {
     ({ count, width }) => count * width,
   );
 
+  get isEmpty(): boolean {
+    return this.#objects.size === 0 && this.#arrays.length === 0;
+  }
+
   /** The object; its task is expanded if need be. */
   get(id: ObjectId): DataObject | undefined {
     const known = this.#objects.get(id);

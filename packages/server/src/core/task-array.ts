@@ -90,7 +90,7 @@ export class ArrayState {
       const isEmpty = index % PAGE === 0 && this.#pages[index / PAGE] === undefined;
       const size = isEmpty ? Math.min(PAGE, this.count - index) : 1;
       const is = this.kindAt(index);
-      if (run && is?.kind === run.kind && is.isReplaced === run.isReplaced) run.count += size;
+      if (run && is && isAlike(is, run)) run.count += size;
       else {
         if (run) yield run;
         run = is && { ...is, from: index, count: size };
@@ -101,13 +101,11 @@ export class ArrayState {
   }
 
   /** What became of a task, and whether another took its place, without expanding it; undefined for one that is expanded. */
-  kindAt(
-    index: number,
-  ): { readonly kind: DurableTaskState["kind"]; readonly isReplaced: boolean } | undefined {
+  kindAt(index: number): Fate | undefined {
     const code = this.#codeAt(index);
     if (code === EXPANDED) return undefined;
-    if (code === VIRTUAL) return { kind: "open", isReplaced: false };
-    if (code === SWEPT) return { kind: "cancelled", isReplaced: false };
+    if (code === VIRTUAL) return { kind: "open", isReplaced: false, isExcused: false };
+    if (code === SWEPT) return { kind: "cancelled", isReplaced: false, isExcused: false };
     return this.#store.kindOf(code);
   }
 
@@ -305,6 +303,7 @@ export class ArrayState {
         output.keep = past.outputs[k]?.keep ?? task.spec.outputs[k]?.keep ?? false;
       }
       if (task.state.kind === "failed" && task.replacedBy === undefined) this.session.failed++;
+      if (task.excused && task.replacedBy === undefined) this.session.excused++;
       if (task.state.kind === "open") {
         // Opened again: its inputs may have to be made again too.
         if (task.mustRun) for (const input of task.inputs) input.consumers.add(task);
@@ -318,12 +317,18 @@ export class ArrayState {
     }
   }
 }
-interface FoldedRun {
-  readonly from: number;
-  count: number;
+/** What became of a task that is not expanded. */
+interface Fate {
   readonly kind: DurableTaskState["kind"];
   readonly isReplaced: boolean;
+  readonly isExcused: boolean;
 }
+interface FoldedRun extends Fate {
+  readonly from: number;
+  count: number;
+}
+const isAlike = (a: Fate, b: Fate): boolean =>
+  a.kind === b.kind && a.isReplaced === b.isReplaced && a.isExcused === b.isExcused;
 type Told = readonly [index: number, past: Past];
 
 const PAGE = 256;
@@ -343,6 +348,7 @@ export interface Past {
   readonly logged?: true | undefined;
   readonly mustRun?: true | undefined;
   readonly inputsChanged?: true | undefined;
+  readonly excused?: true | undefined;
   readonly curves?: CurveColumns | undefined;
   /** `keep`: when it is another one than was asked. */
   readonly outputs: readonly { readonly state: DurableObjectState; readonly keep?: boolean | undefined }[];
@@ -366,6 +372,7 @@ function pastOf(task: Task, outputs: readonly DataObject[]): Past {
     ...(task.logged && { logged: true }),
     ...(task.mustRun && { mustRun: true }),
     ...(task.inputsChanged && { inputsChanged: true }),
+    ...(task.excused && { excused: true }),
     ...(curves && { curves: curves.dump() }),
     outputs: outputs.map((output, k) => ({
       state: output.state,
@@ -378,6 +385,7 @@ function pastOf(task: Task, outputs: readonly DataObject[]): Past {
 function isAsBefore(task: Task, outputs: readonly DataObject[], past: Past): boolean {
   const isSame = task.state === past.state && task.replacedBy === past.replacedBy;
   if (!isSame || (task.curves !== undefined) !== (past.curves !== undefined)) return false;
+  if (task.excused !== (past.excused === true)) return false;
   if (task.logged !== (past.logged === true) || task.mustRun !== (past.mustRun === true)) return false;
   return outputs.every((output, k) => {
     const was = past.outputs[k];
@@ -395,6 +403,7 @@ function recall(task: Task, past: Past): void {
   task.logged = past.logged === true;
   task.mustRun = past.mustRun === true;
   task.inputsChanged = past.inputsChanged === true;
+  task.excused = past.excused === true;
   task.curves = curves && Curves.load(curves);
   task.replacedBy ??= past.replacedBy;
 }
@@ -426,6 +435,10 @@ const objectsOf = (task: Task): DataObject[] =>
 
 const kinds: readonly DurableTaskState["kind"][] = ["open", "finished", "failed", "cancelled", "aborted"];
 
+/** In the first byte of what is kept of a task. */
+const REPLACED = 1;
+const EXCUSED = 2;
+
 /** What is kept of the folded tasks of a session. */
 export class FoldStore {
   readonly #fields: FieldNames = new FieldNames();
@@ -433,14 +446,21 @@ export class FoldStore {
   readonly #slabs: Slabs = new Slabs();
 
   put(past: Past, replacedBy: TaskId | undefined, at: number | undefined): number {
-    const head = kinds.indexOf(past.state.kind) * 2 + (replacedBy === undefined ? 0 : 1);
+    const head =
+      kinds.indexOf(past.state.kind) * 4 +
+      (past.excused === true ? EXCUSED : 0) +
+      (replacedBy === undefined ? 0 : REPLACED);
     return this.#slabs.put(this.#writer.write(head, { ...past, replacedBy }), at);
   }
   get(at: number): Past {
     return readBytes(this.#slabs.get(at).subarray(1), this.#fields) as Past;
   }
-  kindOf(at: number): { readonly kind: DurableTaskState["kind"]; readonly isReplaced: boolean } {
+  kindOf(at: number): Fate {
     const head = this.#slabs.head(at);
-    return { kind: kinds[head >> 1] ?? "open", isReplaced: head % 2 === 1 };
+    return {
+      kind: kinds[head >> 2] ?? "open",
+      isReplaced: (head & REPLACED) !== 0,
+      isExcused: (head & EXCUSED) !== 0,
+    };
   }
 }

@@ -84,6 +84,8 @@ export type ServerRecord =
       readonly key: string;
       readonly tasks: readonly TaskSpec[];
       readonly constants: readonly ConstantSpec[];
+      /** Its failures so far had stopped the session: they do not stop it again. */
+      readonly resumes?: true | undefined;
       readonly arrays?: readonly TaskArray[] | undefined;
     }
   | {

@@ -82,6 +82,7 @@ const schemas = {
     key,
     tasks: z.array(taskSpec),
     constants: z.array(constantSpec),
+    resumes: z.literal(true).optional(),
     arrays: z.array(taskArray).optional(),
   }),
   "governor.registered": z.strictObject({
