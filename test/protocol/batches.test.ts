@@ -17,7 +17,7 @@ import {
   type TaskSpec,
 } from "@rain/protocol";
 import { decode, encode, parse } from "@rain/protocol/codec";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import {

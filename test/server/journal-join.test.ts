@@ -1,5 +1,5 @@
 import { asDigest, asGovernorId, asObjectId, asSessionId, asTaskId, type TaskInfo } from "@rain/protocol";
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { ServerRecord } from "../../packages/server/src/core/types.ts";
 import { joinRecords } from "../../packages/server/src/journal/join.ts";

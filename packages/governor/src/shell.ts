@@ -5,7 +5,6 @@ import {
   laterMessages,
   RainError,
   timing,
-  type AttemptRef,
   type Digest,
   type GovernorHello,
   type GovernorId,

@@ -427,6 +427,7 @@ function settle(task: Task, changes: Changes): void {
     input.consumers.delete(task);
     dropIfUnneeded(input, changes);
   }
+  task.forgetInputs();
 }
 
 const governorOf = ({ state }: Task): GovernorId | undefined =>

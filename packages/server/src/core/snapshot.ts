@@ -68,6 +68,13 @@ export type SnapshotItem =
       readonly first: TaskId;
       readonly tasks: Parameters<ArrayState["load"]>[0];
     }
+  /** Tasks of an array that were cancelled before anything happened to them. */
+  | {
+      readonly type: "array.swept";
+      readonly session: SessionId;
+      readonly first: TaskId;
+      readonly runs: readonly (readonly [from: number, count: number])[];
+    }
   | {
       readonly type: "task";
       readonly session: SessionId;
@@ -133,9 +140,11 @@ export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
       yield taskItem(task);
       if (task.curves) yield { type: "curves", session: id, task: task.spec.id, curves: task.curves.dump() };
     }
-    for (const array of arrays)
-      for (const tasks of array.dump(TOLD_CHUNK))
-        yield { type: "array.tasks", session: id, first: array.first, tasks };
+    for (const array of arrays) {
+      const { first } = array;
+      for (const tasks of array.dump(TOLD_CHUNK)) yield { type: "array.tasks", session: id, first, tasks };
+      for (const runs of chunks(array.sweptRuns())) yield { type: "array.swept", session: id, first, runs };
+    }
   }
   for (const { sources, ...entry } of state.cache.entries())
     yield { type: "cached", entry, sources: [...sources] };
@@ -214,6 +223,9 @@ export function loadItem(state: DurableState, raw: unknown): void {
       break;
     case "array.tasks":
       state.session(item.session).tasks.arrayOf(item.first)?.load(item.tasks);
+      break;
+    case "array.swept":
+      state.session(item.session).tasks.arrayOf(item.first)?.loadSwept(item.runs);
       break;
     case "task": {
       const session = state.session(item.session);

@@ -2,6 +2,7 @@ import { asTaskId, taskOfArray, type ObjectId, type TaskArray, type TaskId } fro
 import { ByteWriter, FieldNames, readBytes, Slabs } from "./bytes.ts";
 import { Curves, type CurveColumns } from "./curves.ts";
 import {
+  inputsOf,
   newObject,
   Task,
   type DataObject,
@@ -170,10 +171,11 @@ export class ArrayState {
       const { replacedBy, folded } = task;
       if (replacedBy === undefined) this.#count(task.state.kind, 1);
       const isSame = folded !== undefined && isAsBefore(task, outputs, folded.past);
-      this.#setCode(
-        index,
-        isSame ? folded.at : this.#store.put(pastOf(task, outputs), replacedBy, folded?.at),
-      );
+      const past = isSame ? folded.past : pastOf(task, outputs);
+      const isSwept =
+        replacedBy === undefined && task.state.kind === "cancelled" && this.#isSwept(task.spec.id, past);
+      if (isSwept) this.#setCode(index, SWEPT);
+      else this.#setCode(index, isSame ? folded.at : this.#store.put(past, replacedBy, folded?.at));
     }
     for (const output of outputs) this.session.objects.forget(output);
     this.expanded.delete(index);
@@ -225,8 +227,9 @@ export class ArrayState {
       }
       const code = page[index % PAGE] ?? VIRTUAL;
       if (code === VIRTUAL) continue;
+      if (code === SWEPT) continue;
       const past = this.#pastAt(index, code);
-      if (past === undefined) continue;
+      if (past === undefined || this.#isSwept(asTaskId(this.first + index), past)) continue;
       told.push([index, past]);
       if (told.length < max) continue;
       yield told;
@@ -235,7 +238,6 @@ export class ArrayState {
     if (told.length > 0) yield told;
   }
   #pastAt(index: number, code: number): Past | undefined {
-    if (code === SWEPT) return sweptPast(asTaskId(this.first + index), this.width);
     const task = this.expanded.get(index);
     if (!task) {
       const { replacedBy: _, ...past } = this.#store.get(code);
@@ -243,6 +245,52 @@ export class ArrayState {
     }
     const outputs = objectsOf(task);
     return isFresh(task, outputs, false) ? undefined : pastOf(task, outputs);
+  }
+
+  /** Was it cancelled before anything happened to it, in an array whose tasks can be virtual? */
+  #isSwept(id: TaskId, { state, outputs, ...rest }: Past): boolean {
+    if (!this.isReady || state.kind !== "cancelled" || state.attempt > 0 || state.governor !== undefined)
+      return false;
+    if (Object.values(rest).some((each) => each !== undefined)) return false;
+    return outputs.every(
+      (each) => each.keep === undefined && each.state.kind === "failed" && each.state.cause === id,
+    );
+  }
+  /** Tasks that were cancelled before anything happened to them: a dump has them in runs. */
+  sweptRuns(): [from: number, count: number][] {
+    const runs: [number, number][] = [];
+    for (let index = 0; index < this.count; index++) {
+      const page = this.#pages[Math.floor(index / PAGE)];
+      if (page === undefined) {
+        index += PAGE - 1;
+        continue;
+      }
+      const code = page[index % PAGE] ?? VIRTUAL;
+      if (code === VIRTUAL || (code !== SWEPT && !this.#pastIsSwept(index, code))) continue;
+      const last = runs.at(-1);
+      if (last && last[0] + last[1] === index) last[1]++;
+      else runs.push([index, 1]);
+    }
+    return runs;
+  }
+  #pastIsSwept(index: number, code: number): boolean {
+    if (code > 0 && this.#store.kindOf(code).kind !== "cancelled") return false;
+    const past = this.#pastAt(index, code);
+    return past !== undefined && this.#isSwept(asTaskId(this.first + index), past);
+  }
+  loadSwept(runs: readonly (readonly [from: number, count: number])[]): void {
+    for (const [from, count] of runs) {
+      const inputs = inputsOf(this.session, this.spec.task);
+      let start = from;
+      for (let index = from; index <= from + count; index++) {
+        if (index < from + count && this.formAt(index) === "virtual") continue;
+        this.sweep(start, index - start);
+        for (const input of inputs) input.openConsumers -= index - start;
+        start = index + 1;
+        // Expanded by the task that took its place.
+        if (index < from + count) this.load([[index, sweptPast(asTaskId(this.first + index), this.width)]]);
+      }
+    }
   }
 
   /** Takes a part of a dump. */
