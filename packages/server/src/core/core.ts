@@ -9,6 +9,7 @@ import { nearest } from "./locality.ts";
 import { answerFetch, answerNext, handleRequest } from "./requests.ts";
 import { schedule, type Snapshot } from "./schedule.ts";
 import type { DataObject } from "./state.ts";
+import { EarlyBytes } from "./early.ts";
 import type { DraftInput, ServerConfig, ServerInput, ServerStep } from "./types.ts";
 
 /** How often the core looks at leases, milliseconds. */
@@ -176,6 +177,7 @@ export class ServerCore {
     k.hold(governor, task, attempt, ahead);
     if (governor.connection === undefined) return;
     let inline = 0;
+    const early = new EarlyBytes(k, governor);
     const inputs: DraftInput[] = [];
     for (const { object: id } of spec.inputs) {
       const object = session.objects.get(id);
@@ -183,8 +185,11 @@ export class ServerCore {
         throw new Error(`task ${session.id}/${spec.id} starts without o${id}`);
       const draft = this.#draft(object, object.state, INLINE_PER_ASSIGNMENT - inline);
       inline += draft.data?.length ?? 0;
-      inputs.push(draft);
+      const { data } = object.state;
+      const isEarly = draft.data === undefined && data !== undefined && early.take(draft.sha256, data);
+      inputs.push(isEarly ? { ...draft, holders: [], onServer: false } : draft);
     }
+    early.send();
     k.effect({
       type: "assign",
       connection: governor.connection,
