@@ -12,6 +12,7 @@ import { cachedOutputs, type Cache } from "./cache.ts";
 import { cacheKey } from "./cache-key.ts";
 import {
   isNeeded,
+  isStopped,
   moveTask,
   type DataObject,
   type DurableTaskState,
@@ -117,6 +118,9 @@ export function applySubmit(
     for (const input of task.inputs) input.openConsumers++;
     changes.opened.push(task);
   }
+  if (!record.resumes) return;
+  for (const task of session.tasks.values())
+    if (task.state.kind === "failed" && task.replacedBy === undefined && !task.excused) excuse(task);
 }
 
 /** Makes a task over objects that exist already. */
@@ -141,6 +145,7 @@ export function addTask(session: Session, spec: Task["spec"], state: DurableTask
     revision: 0,
     counted: undefined,
     mustRun: false,
+    excused: false,
     inputsChanged: false,
   };
   session.tasks.set(spec.id, task);
@@ -155,6 +160,13 @@ function replace(session: Session, old: TaskId, by: TaskId): void {
   if (!replaced) throw new Error(`task ${session.id}/${by} replaces task ${old}, which does not exist`);
   replaced.replacedBy = by;
   if (replaced.state.kind === "failed") session.failed--;
+  if (replaced.excused) session.excused--;
+}
+
+/** A failure that has stopped its session once does not stop it again. */
+export function excuse(task: Task): void {
+  task.excused = true;
+  task.session.excused++;
 }
 
 /** Points of the current attempt that are not known yet: `Curves.news` chose them before they were recorded. */
@@ -253,7 +265,7 @@ export function applyFailed(
     cancelOpen(session, changes);
   } else {
     abortConsumers(outputsOf(task), task.spec.id, changes);
-    if (session.maxFails !== undefined && session.failed >= session.maxFails) cancelOpen(session, changes);
+    if (isStopped(session)) cancelOpen(session, changes);
   }
 }
 

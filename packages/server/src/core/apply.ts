@@ -76,6 +76,7 @@ export class DurableState {
           settled: [],
           open: new Set(),
           failed: 0,
+          excused: 0,
           failure: undefined,
         });
         break;

@@ -8,7 +8,7 @@ import type {
   TaskSpec,
 } from "@rain/protocol";
 import type { DurableState } from "./apply.ts";
-import { addTask } from "./apply-tasks.ts";
+import { addTask, excuse } from "./apply-tasks.ts";
 import { Curves, type CurveColumns } from "./curves.ts";
 import type { CacheEntry } from "./cache.ts";
 import type { DataObject, DurableObjectState, DurableTaskState, KnownGovernor, Session } from "./state.ts";
@@ -24,7 +24,7 @@ export type SnapshotItem =
       readonly type: "session";
       readonly session: Omit<
         Session,
-        "tasks" | "objects" | "submitKeys" | "settled" | "open" | "failed" | "failure"
+        "tasks" | "objects" | "submitKeys" | "settled" | "open" | "failed" | "excused" | "failure"
       >;
       readonly submitKeys: readonly string[];
       readonly failure: SessionFailure | undefined;
@@ -52,6 +52,7 @@ export type SnapshotItem =
       readonly starved: number;
       readonly logged: boolean;
       readonly mustRun?: true | undefined;
+      readonly excused?: true | undefined;
       readonly inputsChanged?: true | undefined;
     }
   | {
@@ -119,6 +120,7 @@ export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
         starved,
         logged,
         ...(task.mustRun ? { mustRun: true } : {}),
+        ...(task.excused ? { excused: true } : {}),
         ...(task.inputsChanged ? { inputsChanged: true } : {}),
       };
       if (task.curves) yield { type: "curves", session: id, task: spec.id, curves: task.curves.dump() };
@@ -162,6 +164,7 @@ export function loadItem(state: DurableState, raw: unknown): void {
         settled: [],
         open: new Set(),
         failed: 0,
+        excused: 0,
         failure: item.failure,
       });
       break;
@@ -197,6 +200,7 @@ export function loadItem(state: DurableState, raw: unknown): void {
         for (const input of task.inputs) input.openConsumers++;
       }
       if (item.state.kind === "failed") session.failed++;
+      if (item.excused) excuse(task);
       break;
     }
     case "curves":

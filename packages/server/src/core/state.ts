@@ -85,6 +85,8 @@ export interface Task {
   counted: TaskState | undefined;
   /** A lost output opened it again: it really runs, whatever the cache says. */
   mustRun: boolean;
+  /** It failed before its session was taken up again: `maxFails` does not count it any more. */
+  excused: boolean;
   /** An input was made again since its attempt was assigned: what comes of it may be of the bytes before. */
   inputsChanged: boolean;
 }
@@ -137,7 +139,7 @@ export interface Session {
   readonly unique?: boolean | undefined;
   /** Attempts that may hold resources at once. */
   readonly parallelism?: number | undefined;
-  /** When so many tasks have failed, the open ones are cancelled. */
+  /** When so many tasks have failed that are not excused, the open ones are cancelled. */
   readonly maxFails?: number | undefined;
   readonly created?: number | undefined;
   readonly user?: UserAttributes | undefined;
@@ -149,8 +151,14 @@ export interface Session {
   readonly open: Set<Task>;
   /** Failed tasks that were not replaced. */
   failed: number;
+  /** Those of them that are excused. */
+  excused: number;
   failure: SessionFailure | undefined;
 }
+
+/** Have failures stopped the session? */
+export const isStopped = ({ maxFails, failed, excused }: Session): boolean =>
+  maxFails !== undefined && failed - excused >= maxFails;
 
 export interface KnownGovernor {
   readonly id: GovernorId;

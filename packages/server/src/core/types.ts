@@ -82,6 +82,8 @@ export type ServerRecord =
       readonly key: string;
       readonly tasks: readonly TaskSpec[];
       readonly constants: readonly ConstantSpec[];
+      /** Its failures so far had stopped the session: they do not stop it again. */
+      readonly resumes?: true | undefined;
     }
   | {
       readonly type: "governor.registered";

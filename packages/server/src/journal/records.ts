@@ -80,6 +80,7 @@ const schemas = {
     key,
     tasks: z.array(taskSpec),
     constants: z.array(constantSpec),
+    resumes: z.literal(true).optional(),
   }),
   "governor.registered": z.strictObject({
     type: z.literal("governor.registered"),
