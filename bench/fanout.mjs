@@ -3,7 +3,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { inputDir, outputDir } from "@rain/client";
-import { fillFile, startFileServer } from "./support/files.mjs";
+import { startFileServer } from "./support/files.mjs";
 import { alternate, median, time } from "./support/figures.mjs";
 
 // One large directory that a governor made, to four others at once. Beside it four curls that read a tar of that size

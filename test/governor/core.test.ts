@@ -420,6 +420,33 @@ describe("resources", () => {
     ]);
   });
 
+  it("takes bytes that came before their assignment, for that one only", () => {
+    const bench = linked();
+    const data = new Uint8Array([1, 2, 3]);
+    bench.hear({ type: "bytes", objects: [{ sha256: digestOf(7), data }] });
+    bench.hear(
+      assignment(1, {
+        inputs: [
+          [20, 7],
+          [21, 8],
+        ],
+      }),
+    );
+    expect(bench.take()).toMatchObject([
+      { type: "acquire", sha256: digestOf(7), data },
+      { type: "acquire", sha256: digestOf(8), data: undefined },
+    ]);
+    bench.give({ type: "acquire.failed", sha256: digestOf(7), why: "gone" });
+    bench.take();
+    bench.hear(assignment(2, { inputs: [[20, 7]] }));
+    expect(bench.take()).toMatchObject([{ type: "acquire", sha256: digestOf(7), data: undefined }]);
+    bench.hear({ type: "bytes", objects: [{ sha256: digestOf(9), data }] });
+    bench.give({ type: "link.down" }).link(2);
+    bench.take();
+    bench.hear(assignment(3, { inputs: [[22, 9]] }));
+    expect(bench.take()).toMatchObject([{ type: "acquire", sha256: digestOf(9), data: undefined }]);
+  });
+
   it("gives GPUs by lowest free index", () => {
     const bench = linked();
     const gpus = (): (readonly number[])[] =>

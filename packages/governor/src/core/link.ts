@@ -36,6 +36,7 @@ export function registerWhenFree(m: Machine): void {
 }
 
 export function linkDown(m: Machine): void {
+  m.early.clear();
   m.link = { kind: "down" };
 }
 
@@ -90,6 +91,9 @@ export function hear(m: Machine, message: ServerToGovernor): void {
       break;
     case "copy":
       copy(m, message);
+      break;
+    case "bytes":
+      for (const { sha256, data } of message.objects) m.early.set(sha256, data);
       break;
     case "stop":
       leave(m, "the server stopped this governor");

@@ -60,6 +60,8 @@ export class Machine {
   uncopied: (ObjectRef & { readonly why: string })[] = [];
   /** Objects that are being copied here because the server asked, by the names under which they use their bytes. */
   readonly copying: Map<string, { readonly ref: ObjectRef; readonly sha256: Digest }> = new Map();
+  /** Bytes of inputs that the server sent before their assignment. */
+  readonly early: Map<Digest, Uint8Array> = new Map();
   /** Of the last registration, ms; undefined before the first. */
   leaseMs: number | undefined;
   /** The server has heard of this governor at this time, or later. */

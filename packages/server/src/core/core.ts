@@ -3,6 +3,7 @@ import { assignAhead, rebalance, retractAll } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";
 import { stopDrained } from "./drain.ts";
 import { expireGovernors, governorGone, handleGovernorMessage } from "./governors.ts";
+import { EarlyBytes } from "./early.ts";
 import { Kernel } from "./kernel.ts";
 import { movePhase, type LiveTask } from "./live.ts";
 import { nearest, type Spot } from "./locality.ts";
@@ -186,6 +187,7 @@ export class ServerCore {
     k.hold(governor, task, attempt, ahead, spot);
     if (governor.connection === undefined) return;
     let inline = 0;
+    const early = new EarlyBytes(k, governor);
     const inputs: DraftInput[] = [];
     for (const { object: id } of spec.inputs) {
       const object = session.objects.get(id);
@@ -193,8 +195,11 @@ export class ServerCore {
         throw new Error(`task ${session.id}/${spec.id} starts without o${id}`);
       const draft = this.#draft(object, object.state, INLINE_PER_ASSIGNMENT - inline);
       inline += draft.data?.length ?? 0;
-      inputs.push(draft);
+      const { data } = object.state;
+      const isEarly = draft.data === undefined && data !== undefined && early.take(draft.sha256, data);
+      inputs.push(isEarly ? { ...draft, holders: [], onServer: false } : draft);
     }
+    early.send();
     k.effect({
       type: "assign",
       connection: governor.connection,

@@ -189,6 +189,8 @@ export interface LiveGovernor {
   readonly uncopied: Map<DataObject, number>;
   /** Why the last of its objects that was to be copied elsewhere was not. */
   moveProblem: string | undefined;
+  /** Bytes that went to it ahead of assignments, as far as they still count at this time. */
+  early: { readonly at: number; readonly bytes: number };
   /** Said that it is leaving: gets no more work. */
   leaving: boolean;
   /** It is about to exit, and waits for a while until it is told that nothing keeps it. */
@@ -212,6 +214,7 @@ export function newGovernor(
     hello: undefined,
     connection: undefined,
     synced: false,
+    early: { at: now, bytes: 0 },
     announced: new Set(),
     dropped: new Set(),
     capacity: none,
