@@ -44,13 +44,13 @@ export function checkRuns(world: World, k: Kernel, step: ServerStep | undefined)
 function checkCounts(world: World, k: Kernel, session: Session): void {
   const rows = k.live.sessions.get(session)?.rows;
   const counts = Object.fromEntries(taskStates.map((state) => [state, 0])) as Record<TaskState, number>;
+  // What is excused is never folded.
   let [failed, excused] = [0, 0];
   for (const array of session.tasks.arrays) {
-    for (const { kind, isReplaced, isExcused, count } of array.folded()) {
+    for (const { kind, isReplaced, count } of array.folded()) {
       if (isReplaced) continue;
       counts[kind === "open" ? "ready" : kind] += count;
       if (kind === "failed") failed += count;
-      if (isExcused) excused += count;
     }
   }
   for (const task of session.tasks.expandedOnes()) {

@@ -117,18 +117,18 @@ export function applySubmit(
     addConsumer(task);
     changes.opened.push(task);
   }
-  if (record.resumes) excuseFailures(session);
+  if (!record.resumes) return;
+  for (const task of failedTasks(session))
+    if (task.state.kind === "failed" && task.replacedBy === undefined && !task.excused) excuse(task);
 }
 
-function excuseFailures(session: Session): void {
-  for (const array of session.tasks.arrays) {
-    for (const { kind, isReplaced, isExcused, from, count } of [...array.folded()]) {
-      if (kind !== "failed" || isReplaced || isExcused) continue;
-      for (let index = from; index < from + count; index++) array.get(index);
-    }
+function* failedTasks({ tasks }: Session): Generator<Task> {
+  for (const array of tasks.arrays) {
+    if ((array.counts.get("failed") ?? 0) === 0) continue;
+    for (const { kind, from, count } of [...array.folded()])
+      for (let index = from; kind === "failed" && index < from + count; index++) array.get(index);
   }
-  for (const task of session.tasks.expandedOnes())
-    if (task.state.kind === "failed" && task.replacedBy === undefined && !task.excused) excuse(task);
+  for (const task of tasks.expandedOnes()) if (task.state.kind === "failed") yield task;
 }
 
 function addOutputs(session: Session, spec: TaskSpec): void {

@@ -238,15 +238,8 @@ function submit(k: Kernel, waiter: Waiter, request: Submit): void {
     if (problem) throw problem;
     const { key, tasks, constants, arrays } = request;
     const resumes = tasks.length + (arrays?.length ?? 0) > 0 && isStopped(session);
-    k.commit({
-      type: "submitted",
-      session: session.id,
-      key,
-      tasks,
-      constants,
-      ...(arrays && { arrays }),
-      ...(resumes && { resumes }),
-    });
+    const more = { ...(arrays && { arrays }), ...(resumes && { resumes }) };
+    k.commit({ type: "submitted", session: session.id, key, tasks, constants, ...more });
   }
   k.reply(waiter, "submit", {});
 }

@@ -237,12 +237,11 @@ export interface Session {
   failure: SessionFailure | undefined;
 }
 
+/** Tasks that have not settled. */
+export const openCount = (session: Session): number => session.open.size + session.tasks.virtual;
 /** Have failures stopped the session? */
 export const isStopped = ({ maxFails, failed, excused }: Session): boolean =>
   maxFails !== undefined && failed - excused >= maxFails;
-
-/** Tasks that have not settled. */
-export const openCount = (session: Session): number => session.open.size + session.tasks.virtual;
 
 export interface KnownGovernor {
   readonly id: GovernorId;

@@ -90,7 +90,7 @@ export class ArrayState {
       const isEmpty = index % PAGE === 0 && this.#pages[index / PAGE] === undefined;
       const size = isEmpty ? Math.min(PAGE, this.count - index) : 1;
       const is = this.kindAt(index);
-      if (run && is && isAlike(is, run)) run.count += size;
+      if (run && is?.kind === run.kind && is.isReplaced === run.isReplaced) run.count += size;
       else {
         if (run) yield run;
         run = is && { ...is, from: index, count: size };
@@ -101,11 +101,13 @@ export class ArrayState {
   }
 
   /** What became of a task, and whether another took its place, without expanding it; undefined for one that is expanded. */
-  kindAt(index: number): Fate | undefined {
+  kindAt(
+    index: number,
+  ): { readonly kind: DurableTaskState["kind"]; readonly isReplaced: boolean } | undefined {
     const code = this.#codeAt(index);
     if (code === EXPANDED) return undefined;
-    if (code === VIRTUAL) return { kind: "open", isReplaced: false, isExcused: false };
-    if (code === SWEPT) return { kind: "cancelled", isReplaced: false, isExcused: false };
+    if (code === VIRTUAL) return { kind: "open", isReplaced: false };
+    if (code === SWEPT) return { kind: "cancelled", isReplaced: false };
     return this.#store.kindOf(code);
   }
 
@@ -155,7 +157,7 @@ export class ArrayState {
 
   /** Does a smaller form say all that there is to say of this task? */
   canFold(task: Task): boolean {
-    if (this.expanded.get(task.spec.id - this.first) !== task) return false;
+    if (this.expanded.get(task.spec.id - this.first) !== task || task.excused) return false;
     const outputs = objectsOf(task);
     return task.state.kind === "open" ? this.isReady && isFresh(task, outputs) : outputs.every(isOver);
   }
@@ -302,8 +304,10 @@ export class ArrayState {
         output.state = past.outputs[k]?.state ?? output.state;
         output.keep = past.outputs[k]?.keep ?? task.spec.outputs[k]?.keep ?? false;
       }
-      if (task.state.kind === "failed" && task.replacedBy === undefined) this.session.failed++;
-      if (task.excused && task.replacedBy === undefined) this.session.excused++;
+      if (task.state.kind === "failed" && task.replacedBy === undefined) {
+        this.session.failed++;
+        if (task.excused) this.session.excused++;
+      }
       if (task.state.kind === "open") {
         // Opened again: its inputs may have to be made again too.
         if (task.mustRun) for (const input of task.inputs) input.consumers.add(task);
@@ -317,18 +321,12 @@ export class ArrayState {
     }
   }
 }
-/** What became of a task that is not expanded. */
-interface Fate {
-  readonly kind: DurableTaskState["kind"];
-  readonly isReplaced: boolean;
-  readonly isExcused: boolean;
-}
-interface FoldedRun extends Fate {
+interface FoldedRun {
   readonly from: number;
   count: number;
+  readonly kind: DurableTaskState["kind"];
+  readonly isReplaced: boolean;
 }
-const isAlike = (a: Fate, b: Fate): boolean =>
-  a.kind === b.kind && a.isReplaced === b.isReplaced && a.isExcused === b.isExcused;
 type Told = readonly [index: number, past: Past];
 
 const PAGE = 256;
@@ -347,8 +345,8 @@ export interface Past {
   readonly starved?: number | undefined;
   readonly logged?: true | undefined;
   readonly mustRun?: true | undefined;
-  readonly inputsChanged?: true | undefined;
   readonly excused?: true | undefined;
+  readonly inputsChanged?: true | undefined;
   readonly curves?: CurveColumns | undefined;
   /** `keep`: when it is another one than was asked. */
   readonly outputs: readonly { readonly state: DurableObjectState; readonly keep?: boolean | undefined }[];
@@ -371,8 +369,8 @@ function pastOf(task: Task, outputs: readonly DataObject[]): Past {
     ...(starved > 0 && { starved }),
     ...(task.logged && { logged: true }),
     ...(task.mustRun && { mustRun: true }),
-    ...(task.inputsChanged && { inputsChanged: true }),
     ...(task.excused && { excused: true }),
+    ...(task.inputsChanged && { inputsChanged: true }),
     ...(curves && { curves: curves.dump() }),
     outputs: outputs.map((output, k) => ({
       state: output.state,
@@ -385,7 +383,6 @@ function pastOf(task: Task, outputs: readonly DataObject[]): Past {
 function isAsBefore(task: Task, outputs: readonly DataObject[], past: Past): boolean {
   const isSame = task.state === past.state && task.replacedBy === past.replacedBy;
   if (!isSame || (task.curves !== undefined) !== (past.curves !== undefined)) return false;
-  if (task.excused !== (past.excused === true)) return false;
   if (task.logged !== (past.logged === true) || task.mustRun !== (past.mustRun === true)) return false;
   return outputs.every((output, k) => {
     const was = past.outputs[k];
@@ -402,8 +399,8 @@ function recall(task: Task, past: Past): void {
   task.starved = starved;
   task.logged = past.logged === true;
   task.mustRun = past.mustRun === true;
-  task.inputsChanged = past.inputsChanged === true;
   task.excused = past.excused === true;
+  task.inputsChanged = past.inputsChanged === true;
   task.curves = curves && Curves.load(curves);
   task.replacedBy ??= past.replacedBy;
 }
@@ -435,10 +432,6 @@ const objectsOf = (task: Task): DataObject[] =>
 
 const kinds: readonly DurableTaskState["kind"][] = ["open", "finished", "failed", "cancelled", "aborted"];
 
-/** In the first byte of what is kept of a task. */
-const REPLACED = 1;
-const EXCUSED = 2;
-
 /** What is kept of the folded tasks of a session. */
 export class FoldStore {
   readonly #fields: FieldNames = new FieldNames();
@@ -446,21 +439,14 @@ export class FoldStore {
   readonly #slabs: Slabs = new Slabs();
 
   put(past: Past, replacedBy: TaskId | undefined, at: number | undefined): number {
-    const head =
-      kinds.indexOf(past.state.kind) * 4 +
-      (past.excused === true ? EXCUSED : 0) +
-      (replacedBy === undefined ? 0 : REPLACED);
+    const head = kinds.indexOf(past.state.kind) * 2 + (replacedBy === undefined ? 0 : 1);
     return this.#slabs.put(this.#writer.write(head, { ...past, replacedBy }), at);
   }
   get(at: number): Past {
     return readBytes(this.#slabs.get(at).subarray(1), this.#fields) as Past;
   }
-  kindOf(at: number): Fate {
+  kindOf(at: number): { readonly kind: DurableTaskState["kind"]; readonly isReplaced: boolean } {
     const head = this.#slabs.head(at);
-    return {
-      kind: kinds[head >> 2] ?? "open",
-      isReplaced: (head & REPLACED) !== 0,
-      isExcused: (head & EXCUSED) !== 0,
-    };
+    return { kind: kinds[head >> 1] ?? "open", isReplaced: head % 2 === 1 };
   }
 }

@@ -84,9 +84,9 @@ export type ServerRecord =
       readonly key: string;
       readonly tasks: readonly TaskSpec[];
       readonly constants: readonly ConstantSpec[];
+      readonly arrays?: readonly TaskArray[] | undefined;
       /** Its failures so far had stopped the session: they do not stop it again. */
       readonly resumes?: true | undefined;
-      readonly arrays?: readonly TaskArray[] | undefined;
     }
   | {
       readonly type: "governor.registered";

@@ -82,8 +82,8 @@ const schemas = {
     key,
     tasks: z.array(taskSpec),
     constants: z.array(constantSpec),
-    resumes: z.literal(true).optional(),
     arrays: z.array(taskArray).optional(),
+    resumes: z.literal(true).optional(),
   }),
   "governor.registered": z.strictObject({
     type: z.literal("governor.registered"),
