@@ -108,13 +108,11 @@ export function readAhead(
   const bytes = bytesOf(k, task.inputs);
   if (k.reading.msFor(bytes.all) < WORTH_MS) return undefined;
   const spot = soonest(k, bytes, room, mayWait, others);
-  if (!spot || k.reading.msFor(spot.missing) < WORTH_MS) return undefined;
-  return {
-    governor: spot.governor,
-    ahead: true,
-    missing: spot.missing,
-    stayMs: k.reading.msFor(spot.missing),
-  };
+  if (!spot) return undefined;
+  const { governor, missing } = spot;
+  const stayMs = k.reading.msFor(missing);
+  const isSoon = spot.ms <= stayMs * SOON;
+  return stayMs >= WORTH_MS && isSoon ? { governor, ahead: true, missing, stayMs } : undefined;
 }
 
 interface Wait {
