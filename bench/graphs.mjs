@@ -12,7 +12,7 @@ import {
   tree,
 } from "./support/graph.mjs";
 import { roundTrips, syncTimes } from "./support/limits.mjs";
-import { cpuSeconds } from "./support/machine.mjs";
+import { cpuSeconds, ownCpuSeconds } from "./support/machine.mjs";
 import { comparePeers } from "./support/peer-rows.mjs";
 
 // Graphs of tasks that do next to nothing, with one result that is checked: what the system itself costs.
@@ -40,7 +40,7 @@ const shapes = [
     make: chain,
     size: 1_000,
     quick: 100,
-    warm: 100,
+    warm: 300,
   },
   {
     name: "merge",
@@ -49,7 +49,7 @@ const shapes = [
     make: merge,
     size: 10_000,
     quick: 500,
-    warm: 500,
+    warm: 2_000,
   },
   {
     name: "tree",
@@ -58,7 +58,7 @@ const shapes = [
     make: tree,
     size: 15,
     quick: 9,
-    warm: 8,
+    warm: 11,
   },
   {
     name: "fork-join",
@@ -67,7 +67,7 @@ const shapes = [
     make: forkJoin,
     size: 500,
     quick: 20,
-    warm: 10,
+    warm: 50,
   },
   {
     name: "gridcat",
@@ -76,7 +76,7 @@ const shapes = [
     make: gridcat,
     size: 100,
     quick: 20,
-    warm: 10,
+    warm: 40,
   },
   {
     name: "cross-validation",
@@ -85,7 +85,7 @@ const shapes = [
     make: crossValidation,
     size: 500,
     quick: 30,
-    warm: 10,
+    warm: 100,
   },
   {
     name: "map-reduce",
@@ -94,7 +94,7 @@ const shapes = [
     make: mapReduce,
     size: 70,
     quick: 15,
-    warm: 10,
+    warm: 30,
   },
   {
     name: "layered",
@@ -103,7 +103,7 @@ const shapes = [
     make: layered,
     size: 500,
     quick: 30,
-    warm: 10,
+    warm: 100,
   },
 ];
 
@@ -126,8 +126,8 @@ const benchmarkOf = ({ name, title, what, make, size, quick, warm }) => ({
     const nodes = make(isQuick ? quick : size);
     const expected = resultOf(nodes);
     const instance = newInstance();
-    await instance.startServer();
-    await instance.startGovernor();
+    const server = await instance.startServer();
+    const governor = await instance.startGovernor();
     const client = await instance.connect();
     const peers = await startPeers(["dask", "ray"]);
 
@@ -150,12 +150,28 @@ const benchmarkOf = ({ name, title, what, make, size, quick, warm }) => ({
     await runGraph(client, warmUp);
     for (const { peer } of peers) await peer?.ask({ do: "graph", nodes: warmUp });
 
-    const ours = () => {
-      const { user, system } = process.cpuUsage();
-      return (user + system) / 1e6 + cpuSeconds(instance.daemons.map(({ pid }) => pid));
-    };
+    const ours = () => ({
+      client: ownCpuSeconds(),
+      server: cpuSeconds([server.pid]),
+      governor: cpuSeconds([governor.pid]),
+    });
+    const parts = /** @type {{ client: number[], server: number[], governor: number[] }} */ ({
+      client: [],
+      server: [],
+      governor: [],
+    });
     /** @type {Record<string, () => Promise<number>>} */
-    const subjects = { rain: subject("rain", ours, (graph) => runGraph(client, graph)) };
+    const subjects = {
+      rain: async () => {
+        const before = ours();
+        const total = () => Object.values(ours()).reduce((sum, part) => sum + part, 0);
+        const rate = await subject("rain", total, (graph) => runGraph(client, graph))();
+        const after = ours();
+        for (const part of /** @type {const} */ (["client", "server", "governor"]))
+          parts[part].push(((after[part] - before[part]) * 1e6) / nodes.length);
+        return rate;
+      },
+    };
     for (const { name, peer } of peers) {
       if (!peer) continue;
       const cpu = () => cpuSeconds([peer.pid]);
@@ -166,11 +182,14 @@ const benchmarkOf = ({ name, title, what, make, size, quick, warm }) => ({
     await client.close();
 
     const note = `${whole(nodes.length)} tasks of copy (sleep 0) and join (concat), from the first line that builds the graph until its result is fetched and checked`;
+    const shares = `of all processes; of Rain's the ${Object.entries(parts)
+      .map(([part, values]) => `${part} ${median(values).toFixed(0)}`)
+      .join(", ")} us`;
     const limit = rates["turns"];
     const limits = limit ? [{ name: "1 fdatasync + 1 round trip each", value: median(limit) }] : [];
     return [
       ...comparePeers({ figure: title, unit: "tasks/s", note }, rates, peers, limits),
-      ...comparePeers({ figure: `${title}, CPU time a task`, unit: "us", note }, costs, peers),
+      ...comparePeers({ figure: `${title}, CPU time a task`, unit: "us", note: shares }, costs, peers),
     ];
   },
 });

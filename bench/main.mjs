@@ -1,6 +1,7 @@
 // `npm run bench`: runs the benchmarks one after another and prints one table.
 //   --only NAME   just this one; may be repeated
 //   --json        the same as JSON, with every round
+//   --markdown    the rows that have a peer, as a table for a document
 //   --quick       few tasks and rounds: shows that it works, not how fast it is
 //   --list        the names
 //   --install-peers   installs Dask, Ray and HyperQueue for the benchmarks and ends
@@ -8,12 +9,13 @@ import { fork } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { benchmarks } from "./benchmarks.mjs";
-import { describeMachine, load } from "./support/machine.mjs";
+import { describeMachine, isRunning, load } from "./support/machine.mjs";
 import { installPeers } from "./support/peers.mjs";
-import { formatTable } from "./support/table.mjs";
+import { formatMarkdown, formatTable } from "./support/table.mjs";
 
 /** @typedef {import("./support/table.mjs").Row} Row */
 
@@ -31,7 +33,8 @@ let interrupt = () => {};
  * @returns {Promise<readonly import("./support/figures.mjs").Figure[]>}
  */
 async function measure(name, quick) {
-  const dir = mkdtempSync(join(tmpdir(), `rain-bench-${name}-`));
+  const dir = mkdtempSync(join(tmpdir(), "rain-bench-"));
+  const keepers = /** @type {number[]} */ ([]);
   const runner = fork(child, [name, dir, ...(quick ? ["quick"] : [])], {
     detached: true,
     execArgv: ["--expose-gc"],
@@ -47,17 +50,26 @@ async function measure(name, quick) {
       interrupt = () => reject(new Error("interrupted"));
       runner.once("error", reject);
       runner.once("exit", (code, signal) => reject(new Error(`ended without a result (${signal ?? code})`)));
-      runner.once("message", (/** @type {any} */ answer) =>
-        answer.figures === undefined ? reject(new Error(answer.error)) : resolve(answer.figures),
-      );
+      runner.on("message", (/** @type {any} */ message) => {
+        if (message.keeper !== undefined) keepers.push(message.keeper);
+        else if (message.figures === undefined) reject(new Error(message.error));
+        else resolve(message.figures);
+      });
       void gone.then(() => clearTimeout(late));
     });
   } finally {
     interrupt = () => {};
     killGroup(runner.pid);
     await gone;
+    // A peer's keeper sees that the benchmark is gone, and ends what belongs to it.
+    await Promise.all(keepers.map(ended));
     rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+/** @param {number} pid */
+async function ended(pid) {
+  while (isRunning(pid)) await sleep(20);
 }
 
 /** @param {number | undefined} pid */
@@ -111,14 +123,16 @@ async function runAll(names, quick) {
  * @param {readonly Row[]} rows
  * @param {readonly { benchmark: string, error: string }[]} failures
  * @param {number} seconds
- * @param {boolean} quick
+ * @param {{ readonly quick: boolean, readonly markdown: boolean }} how
  */
-function report(rows, failures, seconds, quick) {
+function report(rows, failures, seconds, { quick, markdown }) {
   const { cpu, cpus, memoryBytes, kernel, node } = describeMachine();
   const memory = `${Math.round(memoryBytes / 2 ** 30)} GiB`;
+  const table = markdown ? formatMarkdown(rows) : formatTable(rows);
   const lines = [
     "",
-    rows.length === 0 ? "(nothing was measured)" : formatTable(rows),
+    rows.length === 0 ? "(nothing was measured)" : table,
+    "",
     ...failures.map(({ benchmark, error }) => `FAILED ${benchmark}: ${error.split("\n")[0]}`),
     ...(quick ? ["QUICK: few tasks and one round; these figures say that it works, not how fast."] : []),
     `RATIO is the figure divided by its peer. LOAD is the load of the last minute before and after the benchmark.`,
@@ -132,6 +146,7 @@ async function main() {
     options: {
       only: { type: "string", multiple: true },
       json: { type: "boolean", default: false },
+      markdown: { type: "boolean", default: false },
       quick: { type: "boolean", default: false },
       "install-peers": { type: "boolean", default: false },
       list: { type: "boolean", default: false },
@@ -157,7 +172,7 @@ async function main() {
   if (values.json) {
     const result = { machine: describeMachine(), quick: values.quick, seconds, rows, failures };
     process.stdout.write(`${JSON.stringify(result, undefined, 2)}\n`);
-  } else report(rows, failures, seconds, values.quick);
+  } else report(rows, failures, seconds, values);
   return failures.length === 0 && rows.length > 0 ? 0 : 1;
 }
 

@@ -35,7 +35,11 @@ let problems = 0;
 const kills = { server: 0, governor: 0, cuts: 0 };
 for (let round = 0; round < rounds; round += 1) {
   const seed = `${values.seed}-${round}`;
-  const report = await loaded.runChaos({ ...options, seed });
+  const report = await loaded.runChaos({ ...options, seed }).catch((error) => {
+    problems += 1;
+    console.log(`${seed}: PROBLEM, it could not be run to its end:`, error);
+  });
+  if (report === undefined) continue;
   kills.server += report.serverKills;
   kills.governor += report.governorKills;
   kills.cuts += report.cuts;

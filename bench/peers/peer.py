@@ -2,7 +2,7 @@
 
 Requests come as lines of JSON on stdin, answers go as lines of JSON to descriptor 3. This process is the keeper: it
 starts the peer's driver and, when the driver has ended or descriptor 4 is closed (who started us is gone), ends
-whatever process is left of it, also those that made sessions of their own.
+whatever process is left of it, also those that made sessions of their own, and removes the folder.
 """
 
 import ctypes
@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 import time
@@ -91,6 +92,7 @@ def keep():
         if gone:
             break
     end_all()
+    shutil.rmtree(sys.argv[2])
     if status is not None:
         sys.exit(os.waitstatus_to_exitcode(status) & 255)
 

@@ -45,7 +45,11 @@ const startPeers = async (names) => {
   const slots = [];
   for (const name of names) {
     const peer = await Peer.start(name, dir);
-    if (peer) peers.push(peer);
+    if (peer) {
+      peers.push(peer);
+      // Its keeper is not in the group that the parent kills.
+      process.send?.({ keeper: peer.pid });
+    }
     slots.push(peer ? { name, title: peer.title, peer } : { name, title: titles[name] });
   }
   return slots;

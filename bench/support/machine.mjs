@@ -60,11 +60,21 @@ function readStat(pid) {
     throw error;
   }
   // The name before this may have any character in it.
-  const fields = text
-    .slice(text.lastIndexOf(")") + 2)
-    .split(" ")
-    .map(Number);
-  const [parent = 0] = fields.slice(1);
+  const [state, ...fields] = text.slice(text.lastIndexOf(")") + 2).split(" ");
+  const [parent = 0, ...numbers] = fields.map(Number);
   // Its own time in user and system mode, and that of its ended children.
-  return { parent, ticks: fields.slice(11, 15).reduce((sum, value) => sum + value, 0) };
+  const ticks = numbers.slice(9, 13).reduce((sum, value) => sum + value, 0);
+  return { parent, ticks, ended: state === "Z" };
+}
+
+/**
+ * Has this process not ended yet?
+ * @param {number} pid
+ */
+export const isRunning = (pid) => readStat(pid)?.ended === false;
+
+/** CPU seconds so far of this process alone. */
+export function ownCpuSeconds() {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1e6;
 }

@@ -1,5 +1,5 @@
 import { execFile, spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, realpathSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -16,6 +16,8 @@ export const installCommand = "npm run bench -- --install-peers";
 /** How long a peer may take to start or to end by itself, milliseconds: also on a machine that has much else to do. */
 const START_MS = 240_000;
 const END_MS = 30_000;
+/** Ray's sockets have their whole path in their addresses, 107 bytes at most, and 65 of them are Ray's own. */
+const FOLDER_MAX = 40;
 
 /** @typedef {"dask" | "ray" | "hyperqueue"} PeerName */
 /** @type {Readonly<Record<PeerName, string>>} */
@@ -80,10 +82,11 @@ export class Peer {
    */
   static async start(name, dir) {
     if (!(await installed(name))) return undefined;
-    // Its sockets have the whole path in their addresses, which may be 107 bytes long.
-    const folder = join(realpathSync(dir), name);
-    mkdirSync(folder, { mode: 0o700 });
-    const peer = new Peer(name, folder);
+    const log = join(dir, `${name}.txt`);
+    const inside = join(realpathSync(dir), name);
+    const fits = inside.length <= FOLDER_MAX;
+    if (fits) mkdirSync(inside, { mode: 0o700 });
+    const peer = new Peer(name, fits ? inside : mkdtempSync("/tmp/rain-bench-"), log);
     const { ready } = await peer.#answer(START_MS);
     peer.title = String(ready);
     return peer;
@@ -91,14 +94,13 @@ export class Peer {
 
   /**
    * @param {PeerName} name
-   * @param {string} folder
+   * @param {string} folder removed when it has ended
+   * @param {string} logFile
    */
-  constructor(name, folder) {
-    this.name = name;
+  constructor(name, folder, logFile) {
     this.title = titles[name];
-    this.folder = folder;
-    this.log = `${folder}.txt`;
-    const log = openSync(this.log, "a", 0o600);
+    this.log = logFile;
+    const log = openSync(logFile, "a", 0o600);
     // A session of its own: the keeper outlives a benchmark that is killed, and ends all that belongs to the peer.
     this.child = spawn(python(), [join(scripts, "peer.py"), name, folder], {
       detached: true,
@@ -161,6 +163,5 @@ export class Peer {
     const late = setTimeout(() => lifeline.destroy(), END_MS);
     await this.gone;
     clearTimeout(late);
-    rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
 }

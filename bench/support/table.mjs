@@ -34,6 +34,26 @@ function missingPeers(rows) {
   );
 }
 
+/**
+ * The rows that have a peer, for a document.
+ * @param {readonly Row[]} rows
+ */
+export function formatMarkdown(rows) {
+  const lines = rows.flatMap(({ figure, value, unit, peer, load }) =>
+    peer === undefined || !("value" in peer)
+      ? []
+      : [
+          `| ${figure} | ${formatNumber(value)} ${unit} | ${peer.name}: ${formatNumber(peer.value)} | ` +
+            `${(value / peer.value).toFixed(2)} | ${load.map((each) => each.toFixed(1)).join(" > ")} |`,
+        ],
+  );
+  return [
+    "| figure | Rain | held against | ratio | load |",
+    "| --- | --- | --- | --- | --- |",
+    ...lines,
+  ].join("\n");
+}
+
 const titles = ["BENCHMARK", "FIGURE", "MEDIAN", "UNIT", "ROUNDS", "PEER OR LIMIT", "PEER", "RATIO", "LOAD"];
 /** Columns of numbers, aligned at the right. */
 const numbers = new Set([2, 6, 7]);

@@ -34,8 +34,10 @@ export interface ChaosReport {
 
 /** A kill comes so long after the number of finished tasks that it waits for, at most. */
 const PAUSE_MS = 60;
+/** A server that starts again on a machine that does something else may take long. */
+const RECONNECT_S = 3_600;
 /** On a good network nobody is to be given up, however busy the machine is; on a bad one, soon. */
-const LEASE_S = { good: 120, bad: 5 } as const;
+const LEASE_S = { good: 600, bad: 5 } as const;
 
 /** Runs a graph in a cluster of its own, with kills as long as it is not done, and says what is not as it must be. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
@@ -52,7 +54,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     const startGovernor = (name: string, cpus: number): Promise<void> =>
       cluster.startGovernor(name, cpus, via);
     await Promise.all(governors.map((cpus, at) => startGovernor(`g${at}`, cpus)));
-    const client = await cluster.connect();
+    const client = await cluster.connect({ reconnectS: RECONNECT_S });
     const session = await client.newSession("chaos", { onError: "continue" });
     const log = join(cluster.home, "started.log");
     await writeFile(log, "");

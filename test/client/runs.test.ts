@@ -341,7 +341,11 @@ describe("datastores", () => {
       const sha256 = asDigest(String(number).repeat(64));
       return { name: "digits", version: number, kind: "directory", size: 10, sha256 };
     };
-    peer.handlers["datastore.list"] = () => ({ datastores: [version(2), version(1)] });
+    // Page by page.
+    peer.handlers["datastore.list"] = ({ after }) =>
+      after === undefined
+        ? { datastores: [version(1)], more: true }
+        : { datastores: [version(after.version + 1)] };
     peer.handlers["datastore.delete"] = ({ version: which }) => ({ removed: which === undefined ? 2 : 1 });
     expect(await client.datastores()).toHaveLength(2);
     uploads.clear();

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { Client } from "@rain/client";
+import { Client, type ConnectOptions } from "@rain/client";
 import { execa } from "execa";
 
 const RAIN = resolve(import.meta.dirname, "../../packages/cli/bin/rain.mjs");
@@ -133,8 +133,8 @@ export class Cluster {
     return { exitCode: result?.exitCode, output: result?.all ?? "" };
   }
 
-  connect(): Promise<Client> {
-    return Client.connect({ accessFile: this.accessFile });
+  connect(options: Pick<ConnectOptions, "reconnectS"> = {}): Promise<Client> {
+    return Client.connect({ accessFile: this.accessFile, ...options });
   }
 
   /** Ends everything and removes the folder. */

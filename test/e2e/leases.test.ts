@@ -1,7 +1,7 @@
 import { cp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { Client, Task } from "@rain/client";
+import type { Client, Session, Task } from "@rain/client";
 import seedrandom from "seedrandom";
 import { afterEach, expect, it } from "vitest";
 import { BadProxy } from "../chaos/proxy.ts";
@@ -23,15 +23,20 @@ afterEach(async () => {
   [proxy, client, cluster] = [undefined, undefined, undefined];
 });
 
+/** A server and governors, and a client. */
+async function directly(cpus: readonly number[], leaseS?: number): Promise<Cluster> {
+  cluster = await Cluster.start(cpus, leaseS === undefined ? {} : { leaseS });
+  client = await cluster.connect();
+  return cluster;
+}
+
 /** A server, and a governor g0 that reaches it through a proxy that can hold bytes back. */
 async function behindProxy(leaseS: number, more: readonly string[]): Promise<Cluster> {
-  const made = await Cluster.start([], { leaseS });
-  cluster = made;
+  const made = await directly([], leaseS);
   proxy = new BadProxy(() => made.port, seedrandom("leases"));
   proxy.behave();
   const via = [`127.0.0.1:${await proxy.listen()}`, "--tunnel-to", `127.0.0.1:${made.port}`];
   await made.startGovernor("g0", 1, [...via, ...more]);
-  client = await made.connect();
   return made;
 }
 
@@ -48,19 +53,34 @@ while [ ! -e ${folder}/go ]; do sleep 0.05; done
 head -c 99990 /dev/zero | tr '\\0' x; printf '%010d' $$`,
 ];
 
-async function begin(on: Cluster): Promise<{ folder: string; task: Task; starts: () => Promise<number[]> }> {
+async function newSession(name: string): Promise<Session> {
+  if (client === undefined) throw new Error("no client");
+  return await client.newSession(name);
+}
+
+interface Begun {
+  readonly task: Task;
+  /** Numbers of the programs that were started. */
+  readonly starts: () => Promise<number[]>;
+  /** Lets programs end. */
+  readonly go: () => Promise<void>;
+  /** Was one started while another one was alive? */
+  readonly twice: () => boolean;
+}
+
+async function begin(on: Cluster): Promise<Begun> {
   const folder = join(on.home, "notes");
   await mkdir(folder);
   await writeFile(join(folder, "log"), "");
-  const session = await client?.newSession("leases");
-  if (!session) throw new Error("no client");
+  const session = await newSession("leases");
   const task = session.execute(program(folder), { stdout: true });
   task.output.keep();
   await session.submit();
   const starts = async (): Promise<number[]> =>
     (await readFile(join(folder, "log"), "utf8")).split("\n").filter(Boolean).map(Number);
   await until(async () => (await starts()).length === 1);
-  return { folder, task, starts };
+  const go = (): Promise<void> => writeFile(join(folder, "go"), "");
+  return { task, starts, go, twice: () => existsSync(join(folder, "twice")) };
 }
 
 function alive(pid: number | undefined): boolean {
@@ -72,23 +92,26 @@ function alive(pid: number | undefined): boolean {
   }
 }
 
-const result = async (task: Task): Promise<number> => (await task.output.fetch()).bytes().length;
-const attemptOf = async (task: Task): Promise<number | undefined> => {
+/** The result is there, of this attempt and after so many starts. */
+async function expectResult({ task, starts }: Begun, attempt: number, count: number): Promise<void> {
+  expect((await task.output.fetch()).bytes()).toHaveLength(100_000);
   await task.update();
-  return task.info.attempt;
-};
+  expect(task.info.attempt).toBe(attempt);
+  expect(await starts()).toHaveLength(count);
+}
 
 it(
   "case 14: what a governor finished behind a partition longer than its lease is dropped",
   { timeout: LONG },
   async () => {
     const on = await behindProxy(3, ["--on-lost", "finish"]);
-    const { folder, task, starts } = await begin(on);
+    const begun = await begin(on);
+    const { task, starts } = begun;
     await on.startGovernor("g1", 1);
     proxy?.hold("up", "down");
     await until(async () => (await starts()).length === 2); // g1 has it too
-    await writeFile(join(folder, "go"), "");
-    expect(await result(task)).toBe(100_000);
+    await begun.go();
+    await task.wait();
     await until(async () => !alive((await starts())[0])); // and so has g0
     proxy?.heal();
     // It is told that its result is not the one that counts, and forgets it.
@@ -97,24 +120,22 @@ it(
       const back = governors.find(({ name, state }) => name === "g0" && state === "connected");
       return back?.objects.length === 0 && back.tasks.length === 0;
     });
-    expect(await attemptOf(task)).toBe(2);
+    await expectResult(begun, 2, 2);
     expect(task.info.governor).toBe("g1");
-    expect(await starts()).toHaveLength(2);
   },
 );
 
 it("case 15: a partition shorter than the lease restarts nothing", { timeout: LONG }, async () => {
   const on = await behindProxy(60, ["--on-lost", "kill"]);
-  const { folder, task, starts } = await begin(on);
+  const begun = await begin(on);
+  const { starts } = begun;
   await on.startGovernor("g1", 1);
   proxy?.hold("up", "down");
   await pause(3_000);
-  await writeFile(join(folder, "go"), "");
+  await begun.go();
   await until(async () => !alive((await starts())[0]));
   proxy?.heal();
-  expect(await result(task)).toBe(100_000);
-  expect(await attemptOf(task)).toBe(1);
-  expect(await starts()).toHaveLength(1);
+  await expectResult(begun, 1, 1);
 });
 
 it(
@@ -122,15 +143,15 @@ it(
   { timeout: LONG },
   async () => {
     const on = await behindProxy(4, ["--on-lost", "kill"]);
-    const { folder, task, starts } = await begin(on);
+    const begun = await begin(on);
+    const { starts } = begun;
     await on.startGovernor("g1", 1);
     proxy?.hold("down");
     await until(async () => (await starts()).length === 2);
     proxy?.heal();
-    await writeFile(join(folder, "go"), "");
-    expect(await result(task)).toBe(100_000);
-    expect(existsSync(join(folder, "twice"))).toBe(false);
-    expect(await attemptOf(task)).toBe(2);
+    await begun.go();
+    await expectResult(begun, 2, 2);
+    expect(begun.twice()).toBe(false);
   },
 );
 
@@ -138,11 +159,10 @@ it(
   "case 17: a governor that stood still ends its programs and registers again",
   { timeout: LONG },
   async () => {
-    const on = await Cluster.start([], { leaseS: 2 });
-    cluster = on;
+    const on = await directly([], 2);
     await on.startGovernor("g0", 1, ["--on-lost", "kill"]);
-    client = await on.connect();
-    const { folder, task, starts } = await begin(on);
+    const begun = await begin(on);
+    const { task, starts } = begun;
     await on.startGovernor("g1", 1);
     on.signal("g0", "SIGSTOP");
     await until(async () => (await starts()).length === 2);
@@ -156,9 +176,8 @@ it(
         ({ name, state }) => name === "g0" && state === "connected",
       ),
     );
-    await writeFile(join(folder, "go"), "");
-    expect(await result(task)).toBe(100_000);
-    expect(await attemptOf(task)).toBe(2);
+    await begun.go();
+    await expectResult(begun, 2, 2);
     expect(task.info.governor).toBe("g1");
     on.signal("g0", "SIGTERM");
     const { exitCode, output } = await on.ended("g0");
@@ -171,18 +190,14 @@ it(
   "case 19: a server that stands still for longer than the lease gives nobody up",
   { timeout: LONG },
   async () => {
-    const on = await Cluster.start([1], { leaseS: 2 });
-    cluster = on;
-    client = await on.connect();
-    const { folder, task, starts } = await begin(on);
+    const on = await directly([1], 2);
+    const begun = await begin(on);
     on.signal("server", "SIGSTOP");
     await pause(6_000);
     on.signal("server", "SIGCONT");
-    await writeFile(join(folder, "go"), "");
-    expect(await result(task)).toBe(100_000);
-    expect(await attemptOf(task)).toBe(1);
-    expect(await starts()).toHaveLength(1);
-    await client.close();
+    await begun.go();
+    await expectResult(begun, 1, 1);
+    await client?.close();
     client = undefined;
     on.signal("server", "SIGTERM");
     expect((await on.ended("server")).output).not.toContain("is lost");
@@ -193,10 +208,8 @@ it(
   "case 18: two governors with one identity: the second is refused, the first goes on",
   { timeout: LONG },
   async () => {
-    const on = await Cluster.start([1]);
-    cluster = on;
-    client = await on.connect();
-    const { folder, task } = await begin(on);
+    const on = await directly([1]);
+    const begun = await begin(on);
     const [work, copy] = [join(on.home, "work", "g0"), join(on.home, "work", "copy")];
     await mkdir(copy, { mode: 0o700 });
     await cp(join(work, "identity"), join(copy, "identity"));
@@ -210,9 +223,8 @@ it(
     const sameIdentity = await second(copy);
     expect(sameIdentity.exitCode).not.toBe(0);
     expect(sameIdentity.all).toContain("another governor with the identity of this work folder");
-    await writeFile(join(folder, "go"), "");
-    expect(await result(task)).toBe(100_000);
-    expect(await attemptOf(task)).toBe(1);
+    await begun.go();
+    await expectResult(begun, 1, 1);
   },
 );
 
@@ -220,20 +232,17 @@ it.each(["drain", "SIGTERM"] as const)(
   "case 21: a governor that leaves (%s) has others copy what only it has",
   { timeout: LONG },
   async (how) => {
-    const on = await Cluster.start([1]);
-    cluster = on;
-    client = await on.connect();
-    const { folder, task, starts } = await begin(on);
-    await writeFile(join(folder, "go"), "");
+    const on = await directly([1]);
+    const begun = await begin(on);
+    const { task } = begun;
+    await begun.go();
     await task.wait();
     await on.startGovernor("g1", 1);
     if (how === "SIGTERM") on.signal("g0", "SIGTERM");
     else expect((await on.rain("governors", "drain", "g0")).exitCode).toBe(0);
     expect((await on.ended("g0")).exitCode).toBe(0);
     await until(async () => (await client?.serverInfo())?.governors.every(({ name }) => name === "g1"));
-    expect(await result(task)).toBe(100_000);
-    expect(await attemptOf(task)).toBe(1);
-    expect(await starts()).toHaveLength(1);
+    await expectResult(begun, 1, 1);
   },
 );
 
@@ -241,11 +250,10 @@ it(
   "a drained governor with the only copy stays until another one comes, and says so",
   { timeout: LONG },
   async () => {
-    const on = await Cluster.start([1]);
-    cluster = on;
-    client = await on.connect();
-    const { folder, task, starts } = await begin(on);
-    await writeFile(join(folder, "go"), "");
+    const on = await directly([1]);
+    const begun = await begin(on);
+    const { task } = begun;
+    await begun.go();
     await task.wait();
     expect((await on.rain("governors", "drain", "g0")).exitCode).toBe(0);
     const { stdout } = await on.rain("governors");
@@ -253,8 +261,7 @@ it(
     expect(stdout).toContain("no other governor takes them");
     await on.startGovernor("g1", 1);
     expect((await on.ended("g0")).exitCode).toBe(0);
-    expect(await result(task)).toBe(100_000);
-    expect(await starts()).toHaveLength(1);
+    await expectResult(begun, 1, 1);
   },
 );
 
@@ -262,19 +269,17 @@ it(
   "case 13: a task that kills its governor three times fails, and nobody else's does",
   { timeout: LONG },
   async () => {
-    const on = await Cluster.start([]);
-    cluster = on;
+    const on = await directly([]);
     const start = (name: string): Promise<void> => on.startGovernor(name, 1, ["--label", `name=${name}`]);
     await Promise.all([start("g0"), start("g1")]);
-    client = await on.connect();
-    const other = await client.newSession("other");
+    const other = await newSession("other");
     const quiet = other.execute(["sh", "-c", `while [ ! -e ${on.home}/go ]; do sleep 0.1; done; echo fine`], {
       stdout: true,
       labels: { name: "g1" },
     });
     quiet.output.keep();
     await other.submit();
-    const session = await client.newSession("killer");
+    const session = await newSession("killer");
     const killing = "kill -9 $(sed -n 's/^PPid:[^0-9]*//p' /proc/$PPID/status); sleep 1000";
     const killer = session.execute(["sh", "-c", killing], { labels: { name: "g0" } });
     await session.submit();

@@ -504,6 +504,43 @@ describe("ends", () => {
     ]);
   });
 
+  it("gives a program's units to the next when it is over, while its outputs are collected, and not twice", () => {
+    const bench = linked();
+    for (const task of [1, 2, 3]) bench.hear(assignment(task, { cpus: 4 }));
+    expect(bench.ran()).toEqual([1]);
+    bench.give({ type: "run.over", ref: refOf(1) });
+    expect(bench.ran()).toEqual([2]);
+    bench.end(1);
+    expect(bench.take()).toMatchObject([{ type: "send", message: { type: "finish", task: 1 } }]);
+    bench.end(2);
+    expect(bench.ran()).toEqual([3]);
+    bench.give({ type: "run.over", ref: refOf(3) }).end(3);
+    expect(bench.core.free().cpus).toBe(4);
+  });
+
+  it("starts nothing while too many collect their outputs", () => {
+    const bench = linked();
+    for (const task of [1, 2, 3, 4, 5]) {
+      bench.hear(assignment(task, { cpus: 4 }));
+      expect(bench.ran()).toEqual(task === 5 ? [] : [task]);
+      if (task < 5) bench.give({ type: "run.over", ref: refOf(task) });
+    }
+    bench.end(2);
+    expect(bench.ran()).toEqual([5]);
+  });
+
+  it("has nobody to end when a program is over: neither its time nor a wish to cancel it is told", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { timeoutS: 0.25 })).give({ type: "run.started", ref: refOf(1), at: 5 });
+    bench.give({ type: "run.over", ref: refOf(1) }).take();
+    bench.tickAt(1_000);
+    expect(bench.take().filter(({ type }) => type === "terminate")).toEqual([]);
+    bench.hear({ type: "cancel", ...refOf(1) }).tickAt(2_000);
+    expect(bench.take().filter(({ type }) => type === "terminate")).toEqual([]);
+    bench.end(1, { ok: true, outputs: [output(9, 9)], info: {} });
+    expect(bench.said()).toEqual([{ type: "stopped", ...refOf(1) }]);
+  });
+
   it("cancels what runs, what waits and what it never heard of; its outputs are not kept", () => {
     const bench = linked();
     bench.hear(assignment(1, { cpus: 4 })).hear(assignment(2));

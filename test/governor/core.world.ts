@@ -108,6 +108,8 @@ type RunEffect = Extract<GovernorEffect, { type: "run" }>;
 interface Run {
   readonly effect: RunEffect;
   started: boolean;
+  /** Its program is dead, and its outputs are being collected. */
+  over: boolean;
   terminated: "no" | "term" | "kill";
   /** Number of points that it has told. */
   points: number;
@@ -257,23 +259,24 @@ export class World {
     expect(this.ran.has(key), "run twice").toBe(false);
     expect(effect.allocation.gpus.length).toBe(effect.spec.request.gpus);
     this.ran.add(key);
-    this.runs.set(key, { effect, started: false, terminated: "no", points: 0 });
+    this.runs.set(key, { effect, started: false, over: false, terminated: "no", points: 0 });
   }
 
   /** What must hold at any time: within capacity, no GPU twice, inputs there. */
   checkRuns(): void {
     const used = { cpus: 0, memory: 0, lab: 0 };
     const gpus = new Set<number>();
-    for (const { effect } of this.runs.values()) {
+    for (const { effect, over } of this.runs.values()) {
+      for (const { sha256 } of effect.inputs) {
+        if (!this.stored.has(sha256)) throw new Error(`input ${sha256} of a running attempt is not here`);
+      }
+      if (over) continue; // its units may be another's
       used.cpus += effect.spec.request.cpus;
       used.memory += effect.spec.request.memory;
       used.lab += effect.spec.request.named["lab"] ?? 0;
       for (const gpu of effect.allocation.gpus) {
         if (gpus.has(gpu) || gpu >= capacity.gpus) throw new Error(`gpu ${gpu} given twice or not there`);
         gpus.add(gpu);
-      }
-      for (const { sha256 } of effect.inputs) {
-        if (!this.stored.has(sha256)) throw new Error(`input ${sha256} of a running attempt is not here`);
       }
     }
     if (used.cpus > capacity.cpus || used.memory > capacity.memory || used.lab > capacity.named.lab) {
@@ -308,6 +311,11 @@ export class World {
       return;
     }
     if (run.terminated !== "kill" && this.chance(0.5)) return;
+    if (!run.over && this.chance(0.4)) {
+      run.over = true;
+      this.handle({ type: "run.over", ref });
+      return;
+    }
     this.runs.delete(key);
     const last = pointsOf(run.points, run.points + (this.chance(0.02) ? 2_300 : this.below(3)));
     const metrics = { points: last };

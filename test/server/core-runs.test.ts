@@ -1,4 +1,12 @@
-import { asObjectId, asSessionId, asTaskId, limits, type Json, type TaskId } from "@rain/protocol";
+import {
+  asObjectId,
+  asSessionId,
+  asTaskId,
+  limits,
+  type Json,
+  type ReplyOf,
+  type TaskId,
+} from "@rain/protocol";
 import { beforeEach, describe, expect, it } from "vitest";
 import { Bench, task, tasks } from "./core-bench.ts";
 import { digestOf } from "./core-kit.ts";
@@ -193,6 +201,28 @@ describe("maxFails", () => {
     bench.fail(session, 3);
     expect(bench.counts(session)).toBe("failed 2, cancelled 1");
   });
+  it.each(["records", "snapshot"] as const)(
+    "counts from where the session was taken up again, also after a restart over %s",
+    (over) => {
+      bench.join(100, 8);
+      const session = bench.open({ maxFails: 2 });
+      bench.submit(session, tasks(4));
+      bench.fail(session, 0);
+      bench.fail(session, 1);
+      expect(bench.counts(session)).toBe("failed 2, cancelled 2");
+      const again = (id: number, old: number) => task(id, { replaces: asTaskId(old) });
+      bench.submit(session, [again(4, 2), again(5, 3), task(6), task(7)]);
+      bench.restart(over);
+      bench.join(100, 8);
+      bench.fail(session, 4, { attempt: 2 });
+      expect(bench.counts(session)).toBe("assigned 3, failed 3");
+      // One that is excused and has another in its place counts neither way; while the session goes on, all others do.
+      bench.submit(session, [again(8, 0)]);
+      expect(bench.counts(session)).toBe("assigned 4, failed 2");
+      bench.fail(session, 5, { attempt: 2 });
+      expect(bench.counts(session)).toBe("failed 3, cancelled 3");
+    },
+  );
 });
 
 describe("history", () => {
@@ -221,8 +251,15 @@ describe("history", () => {
     const [item] = bench.ask("history", { max: 1 }).items;
     expect(item?.user).toEqual({ run: { v: 1, words: ["a"], deep: run.deep } });
   });
+  it("leaves out long lists where the rest would be too long", () => {
+    const words = Array.from({ length: 5_000 }, (_, at) => `--word-${at}`);
+    const user = { run: { v: 1, kind: "sweep", description: "d", words, swept: ["lr"] } };
+    bench.ask("session.close", { session: bench.open({ user }) });
+    const [item] = bench.ask("history", { max: 1 }).items;
+    expect(item?.user).toEqual({ run: { v: 1, kind: "sweep", description: "d", swept: ["lr"] } });
+  });
   it("keeps no attributes that are still long without them", () => {
-    const many: Json = Array.from({ length: 10_000 }, (_, at) => at);
+    const many: Json = Object.fromEntries(Array.from({ length: 10_000 }, (_, at) => [`key ${at}`, at]));
     bench.ask("session.close", { session: bench.open({ user: { many } }) });
     expect(bench.ask("history", { max: 1 }).items[0]?.user).toBeUndefined();
   });
@@ -283,6 +320,22 @@ describe("datastores", () => {
     });
     expect(effects).toContainEqual({ type: "blob.remove", sha256: create.sha256 });
     expect(blobs()).toEqual([]);
+  });
+  it("are listed page by page, by name and version", () => {
+    for (const name of ["b", "a"])
+      for (const key of [1, 2, 3])
+        bench.ask("datastore.create", { ...create, name, key: `key-${name}-${key}` });
+    const places: string[] = [];
+    for (let more: boolean | undefined = true, after; more === true;) {
+      const page: ReplyOf<"datastore.list"> = bench.ask("datastore.list", { max: 4, after });
+      expect(page.datastores.length).toBeLessThanOrEqual(4);
+      places.push(...page.datastores.map(({ name, version }) => `${name}${version}`));
+      after = ((last) => last && { name: last.name, version: last.version })(page.datastores.at(-1));
+      more = page.more;
+    }
+    expect(places).toEqual(["a1", "a2", "a3", "b1", "b2", "b3"]);
+    expect(bench.ask("datastore.list", {})).toMatchObject({ datastores: { length: 6 } });
+    expect(bench.ask("datastore.list", { max: 6 }).more).toBeUndefined();
   });
   it("are deleted by version or whole; a second time is no error, an unknown name is", () => {
     for (const key of ["key-1", "key-2", "key-3"]) bench.ask("datastore.create", { ...create, key });

@@ -358,6 +358,30 @@ describe("sessions", () => {
   });
 });
 
+describe("a detached session", () => {
+  const closedAfter = (fields: Partial<RequestOf<"session.open">>, ms: number): boolean => {
+    bench.open({ detached: true, ...fields });
+    bench.input({ type: "client.gone", connection: 1 });
+    bench.pass(ms);
+    return bench.core.durable.sessions.size === 0;
+  };
+  it("is closed as others are when its client went before it submitted anything", () => {
+    expect(closedAfter({}, 59_000)).toBe(false);
+    bench.pass(2_000);
+    expect(bench.core.durable.sessions.size).toBe(0);
+  });
+  it("stays for its time to live, or when it has something", () => {
+    expect(closedAfter({ ttlS: 100 }, 99_000)).toBe(false);
+    bench.pass(2_000);
+    expect(bench.core.durable.sessions.size).toBe(0);
+    const session = bench.open({ detached: true });
+    bench.submit(session, [task(0)]);
+    bench.input({ type: "client.gone", connection: 1 });
+    bench.pass(600_000);
+    expect(bench.core.durable.sessions.size).toBe(1);
+  });
+});
+
 describe("content types", () => {
   it("a measured type must be a subtype of the declared one, or the task fails", () => {
     bench.join();

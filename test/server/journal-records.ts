@@ -112,9 +112,87 @@ export const goldenRecords: readonly ServerRecord[] = [
   { type: "session.closed", session },
 ];
 
+/** What the golden files of arrays hold: never changed. A part of what `everyRecord` has, that makes a state. */
+export const goldenArrays: readonly ServerRecord[] = [
+  {
+    type: "session.opened",
+    session,
+    key: "key-of-session",
+    name: "arrays",
+    onError: "continue",
+    detached: true,
+  },
+  {
+    type: "governor.registered",
+    governor: asGovernorId(1),
+    identity: "identity",
+    incarnation: "incarnation",
+    name: "g1",
+    epoch: 1,
+  },
+  {
+    type: "submitted",
+    session,
+    key: "key-of-arrays",
+    tasks: [],
+    constants: [],
+    arrays: [
+      {
+        first: asTaskId(0),
+        count: 2_000,
+        objects: asObjectId(0),
+        task: {
+          work: { type: "execute", args: ["echo", "0"], env: { TRIAL: "0" } },
+          inputs: [],
+          outputs: [{ label: "stdout", kind: "blob", contentType: "", keep: true, capture: "stdout" }],
+          request: resources,
+          name: "echo 0",
+        },
+        vary: [
+          { at: ["args", 1], range: { from: 0, step: 1 } },
+          { at: ["env", "TRIAL"], range: { from: 0, step: 1 } },
+          { at: ["name"], range: { from: 0, step: 1, prefix: "echo ", suffix: "" } },
+        ],
+      },
+      {
+        first: asTaskId(2_000),
+        count: 3,
+        objects: asObjectId(2_000),
+        task: {
+          work: { type: "sleep", seconds: 0 },
+          inputs: [{ object: asObjectId(5) }],
+          outputs: [],
+          request: resources,
+        },
+        vary: [{ at: ["input", 0], values: [5, 6, 7] }],
+      },
+    ],
+  },
+  { type: "assigned", session, task: asTaskId(0), attempt: 1, governor: asGovernorId(1) },
+  { type: "assigned", session, task: asTaskId(5), attempt: 1, governor: asGovernorId(1) },
+  {
+    type: "finished",
+    session,
+    task: asTaskId(0),
+    attempt: 1,
+    governor: asGovernorId(1),
+    outputs: [{ object: asObjectId(0), size: 2, sha256, contentType: "", data: Uint8Array.of(48, 10) }],
+    info: { durationS: 0.25, exitCode: 0 },
+  },
+  {
+    type: "failed",
+    session,
+    task: asTaskId(5),
+    failure: { reason: "exit", message: "exit code 3" },
+    info: {},
+  },
+  { type: "cancelled", session, tasks: [asTaskId(2_001)], ranges: [[asTaskId(0), 1_500]] },
+];
+
 /** One of each type of record, with every kind of field. A record newer than the golden files is added here. */
 export const everyRecord: readonly ServerRecord[] = [
   ...goldenRecords,
+  ...goldenArrays,
   {
     type: "submitted",
     session,

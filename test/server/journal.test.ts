@@ -2,9 +2,10 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import seedrandom from "seedrandom";
 import { asSessionId, asTaskId } from "@rain/protocol";
+import { DurableState } from "@rain/server/core";
 import type { ServerRecord } from "../../packages/server/src/core/types.ts";
 import { decodeFrame, encodeFrame } from "../../packages/server/src/journal/frame.ts";
-import { pack } from "../../packages/server/src/journal/records.ts";
+import { pack, unpack } from "../../packages/server/src/journal/records.ts";
 import { encodeHeader } from "../../packages/server/src/journal/header.ts";
 import {
   beginOpen,
@@ -17,7 +18,7 @@ import {
   recordsIn,
   thrownBy,
 } from "./journal-support.ts";
-import { everyRecord, goldenRecords } from "./journal-records.ts";
+import { everyRecord, goldenArrays, goldenRecords } from "./journal-records.ts";
 
 const FIRST = "journal-0000000000000001.log";
 
@@ -220,6 +221,27 @@ describe("R14: journal of format 1, as every later version must read it", () => 
     }
     const written = bench.storage.files().get("journal-0000000000000003.log") ?? new Uint8Array();
     expect(Buffer.from(written).equals(golden("journal-1-segment.bin"))).toBe(true);
+  });
+
+  it("reads the golden files of arrays: records, and the state after them", () => {
+    const [name, header] = segment(1);
+    const files = new Map([[name, golden("journal-1-arrays-segment.bin")]]);
+    expect(recordsIn(files)).toEqual(goldenArrays);
+    const bench = open(new Map([[name, header]]));
+    for (const record of goldenArrays) {
+      bench.commit(record);
+      bench.queue.drain();
+    }
+    expect(
+      Buffer.from(bench.storage.files().get(name) ?? []).equals(golden("journal-1-arrays-segment.bin")),
+    ).toBe(true);
+    const state = new DurableState();
+    for (const record of goldenArrays) state.apply(record);
+    const items = unpack(golden("journal-1-arrays-items.bin")) as unknown[];
+    const loaded = new DurableState();
+    for (const item of items) loaded.load(item);
+    expect([...loaded.dump()]).toEqual([...state.dump()]);
+    expect(loaded.session(asSessionId(7)).tasks.virtual).toBe(500);
   });
 
   it("has frames as the documentation says", () => {

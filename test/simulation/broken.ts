@@ -99,6 +99,39 @@ export function breakCore(core: WatchedCore, bugs: Bugs): void {
         : known.find((entry) => exceptInputs(entry.key) === exceptInputs(key));
     };
   }
+  if (bugs.arrayGivesTwice) {
+    core.before = () => {
+      for (const { session } of k.live.arrays.keys()) {
+        for (const live of k.live.tasks.values()) {
+          if (live.task.session === session && live.task.array && live.phase.kind === "assigned")
+            Object.assign(live, { inArray: true, phase: { kind: "ready", since: k.now } });
+        }
+      }
+    };
+  }
+  if (bugs.foldLosesOutputs) {
+    const { hooks } = k.durable.folding;
+    if (hooks)
+      k.durable.folding.hooks = {
+        ...hooks,
+        folding: (task) => {
+          hooks.folding(task);
+          for (const { object: id } of task.spec.outputs) {
+            const object = task.session.objects.there(id);
+            if (object?.state.kind === "finished") object.state = { kind: "removed" };
+          }
+        },
+      };
+  }
+  if (bugs.sweepUncounted) {
+    for (const session of k.durable.sessions.values()) k.openSession(session);
+    const open = k.openSession.bind(k);
+    k.openSession = (session) => {
+      const live = open(session);
+      Object.assign(live.rows, { showMany: () => undefined });
+      return live;
+    };
+  }
   if (bugs.drainAtOnce) {
     core.before = (input) => {
       if (input.type !== "tick") return;

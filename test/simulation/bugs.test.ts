@@ -26,6 +26,9 @@ const planted: readonly (readonly [bug: keyof Bugs, rules: readonly string[]])[]
   ["forgetGovernorsAtRestart", ["attempt-wasted"]],
   ["cacheIgnoresInputs", ["cached-wrong"]],
   ["drainAtOnce", ["drained-loses"]],
+  ["arrayGivesTwice", ["phase", "one-attempt", "ready-queue", "exception"]],
+  ["foldLosesOutputs", ["replay-equals-live", "client-error"]],
+  ["sweepUncounted", ["counts"]],
   ["forgetRoom", ["places"]],
   ["keepsLost", ["run-twice"]],
 ];

@@ -48,4 +48,10 @@ export interface Bugs {
   readonly forgetRoom?: boolean;
   /** Tasks are the same for the cache whatever their inputs are. */
   readonly cacheIgnoresInputs?: boolean;
+  /** A task of an array that is assigned stays in the array's queue. */
+  readonly arrayGivesTwice?: boolean;
+  /** A folded task loses its outputs. */
+  readonly foldLosesOutputs?: boolean;
+  /** Tasks of an array that were cancelled before anything happened to them are not counted as that. */
+  readonly sweepUncounted?: boolean;
 }

@@ -11,6 +11,8 @@ interface Running {
   readonly behaviour: Behaviour;
   timer: Timer | undefined;
   over: boolean;
+  /** Its program has ended. */
+  collecting: boolean;
   /** Points that it has told. */
   told: number;
 }
@@ -63,6 +65,7 @@ export class Executor {
       behaviour: behaviourOf(run.spec),
       timer: undefined,
       over: false,
+      collecting: false,
       told: 0,
     };
     this.#running.set(key, running);
@@ -76,7 +79,19 @@ export class Executor {
       });
       this.#measure(running);
       const ms = this.#world.stretched.get(run) ?? running.behaviour.ms;
-      running.timer = loop.after(ms, () => this.#end(running, this.#outcome(running)));
+      running.timer = loop.after(ms, () => this.#exit(running));
+    });
+  }
+
+  /** The program has ended: often its outputs take a while to collect. */
+  #exit(running: Running): void {
+    const { loop, random } = this.#world;
+    if (random.chance(0.7)) return this.#end(running, this.#outcome(running));
+    if (running.over) return;
+    running.collecting = true;
+    running.timer = loop.after(random.skewed(1, 500), () => this.#end(running, this.#outcome(running)));
+    this.#process.awake(() => {
+      if (!running.over) this.#process.input({ type: "run.over", ref: running.run.ref });
     });
   }
 
@@ -106,7 +121,7 @@ export class Executor {
   terminate(ref: AttemptRef, force: boolean): void {
     const { loop, random } = this.#world;
     const running = this.#running.get(attemptKey(ref));
-    if (!running || (!force && running.behaviour.stubborn)) return;
+    if (!running || running.collecting || (!force && running.behaviour.stubborn)) return;
     loop.after(random.skewed(1, 50), () => {
       const message = force ? "killed" : "ended by TERM";
       this.#end(running, { ok: false, failure: { reason: "signal", message, signal: "SIGTERM" }, info: {} });
@@ -162,7 +177,8 @@ export class Executor {
     const named = new Map<string, number>();
     const indices = new Set<number>();
     const { name } = this.#process;
-    for (const { run } of this.#running.values()) {
+    for (const { run, collecting } of this.#running.values()) {
+      if (collecting) continue;
       const { request } = run.spec;
       used.cpus += request.cpus;
       used.gpus += request.gpus;

@@ -189,7 +189,8 @@ class Builder {
       const count = arrays.int(2, 25);
       const from = objects.length > 0 && arrays.chance(0.5) ? [arrays.pick(objects)] : [];
       const behaviour = {
-        ms: Math.round(arrays.skewed(1, this.#mood.longest)),
+        // Many of them, one at a time, still come to an end.
+        ms: Math.round(arrays.skewed(1, Math.min(2_000, this.#mood.longest))),
         exit: arrays.chance(0.1) ? 1 : 0,
         flaky: arrays.pick([0, 0, 0.3]),
         stubborn: false,

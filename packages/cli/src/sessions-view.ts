@@ -1,32 +1,20 @@
 import { taskStates, type SessionView, type TaskCounts } from "@rain/protocol";
 import { table, type Column, type Io } from "./output.ts";
 
+type Shown = Pick<SessionView, "name" | "state" | "onError" | "detached" | "connected" | "counts">;
+
 /** A session in `-o json`. */
-export interface SessionJson {
+export interface SessionJson extends Shown {
   readonly id: number;
-  readonly name: string;
-  readonly state: SessionView["state"];
-  readonly onError: SessionView["onError"];
-  readonly detached: boolean;
-  readonly connected: boolean;
-  readonly counts: TaskCounts;
   /** The task that failed the session. */
   readonly failure: { readonly task: string; readonly message: string } | null;
 }
 
-export const sessionJson = (view: SessionView): SessionJson => ({
-  id: view.session,
-  name: view.name,
-  state: view.state,
-  onError: view.onError,
-  detached: view.detached,
-  connected: view.connected,
-  counts: view.counts,
-  failure:
-    view.failure === undefined
-      ? null
-      : { task: `${view.session}/${view.failure.task}`, message: view.failure.failure.message },
-});
+export function sessionJson(view: SessionView): SessionJson {
+  const { session: id, name, state, onError, detached, connected, counts, failure: failed } = view;
+  const failure = failed && { task: `${id}/${failed.task}`, message: failed.failure.message };
+  return { id, name, state, onError, detached, connected, counts, failure: failure ?? null };
+}
 
 /** `12 running, 3 finished`: the states that have tasks. */
 function countsText(counts: TaskCounts): string {

@@ -32,6 +32,7 @@ import {
   createDatastore,
   datastoreObject,
   findVersion,
+  listDatastores,
   type DatastoreOptions,
 } from "./datastores.ts";
 import { Http } from "./http.ts";
@@ -157,7 +158,7 @@ export class Client {
 
   /** Every version of every datastore of the server. */
   async datastores(): Promise<readonly DatastoreVersion[]> {
-    return (await this.#connection.request("datastore.list", {})).datastores;
+    return await listDatastores(this.#connection);
   }
 
   /**

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream, statSync, type Stats } from "node:fs";
 import { basename, resolve } from "node:path";
-import { asDigest, plainName, RainError, type DatastoreVersion } from "@rain/protocol";
+import { asDigest, limits, plainName, RainError, type DatastoreVersion } from "@rain/protocol";
 import { nanoid } from "nanoid";
 import { badRequest, checkName, checkNumber, checkOptions, show, wrongType } from "./check.ts";
 import type { Connection } from "./connection.ts";
@@ -96,6 +96,19 @@ async function packFile(path: string, before: Stats): Promise<DataObject> {
     await content.close();
     throw error;
   }
+}
+
+/** All versions, page by page. */
+export async function listDatastores(connection: Connection): Promise<DatastoreVersion[]> {
+  const all: DatastoreVersion[] = [];
+  for (let more: boolean | undefined = true; more === true;) {
+    const last = all.at(-1);
+    const after = last && { name: last.name, version: last.version };
+    const page = await connection.request("datastore.list", { after, max: limits.nextItems });
+    all.push(...page.datastores);
+    more = page.more;
+  }
+  return all;
 }
 
 /** A version of the list; the newest when none is named. */

@@ -42,9 +42,24 @@ export function atCaller<T, Name extends string>(
   }
 }
 
+/** A loop adds all its tasks at one line, so that line's text is made once. */
+const texts = { cwd: "", byStack: new Map<string, string | undefined>() };
+const TEXTS_MAX = 1_000;
+
 /** `sweep.mjs:12:5`, from the working folder when the file is in it; undefined when the engine does not tell. */
 export function originText(origin: Origin): string | undefined {
-  const match = /(?:^|[( ])([^()\n]*?):(\d+):(\d+)\)?\s*$/.exec(origin.stack ?? "");
+  const { stack = "" } = origin;
+  const cwd = process.cwd();
+  if (texts.cwd !== cwd || texts.byStack.size >= TEXTS_MAX) {
+    texts.cwd = cwd;
+    texts.byStack.clear();
+  }
+  if (!texts.byStack.has(stack)) texts.byStack.set(stack, readOrigin(stack));
+  return texts.byStack.get(stack);
+}
+
+function readOrigin(stack: string): string | undefined {
+  const match = /(?:^|[( ])([^()\n]*?):(\d+):(\d+)\)?\s*$/.exec(stack);
   const file = match?.[1]?.replace(/^\s*at (async )?/, "");
   if (!match || !file) return undefined;
   return `${shorten(file)}:${match[2]}:${match[3]}`;

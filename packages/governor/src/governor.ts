@@ -315,6 +315,7 @@ class Shell implements Governor {
       ...(options.memoryLimit === undefined ? {} : { memoryLimit: options.memoryLimit }),
       ...(options.taskProcesses === undefined ? {} : { taskProcesses: options.taskProcesses }),
       onStarted: (ref, at) => this.#input({ type: "run.started", ref, at }),
+      onOver: (ref) => this.#input({ type: "run.over", ref }),
       onEnded,
       onMetrics: (ref, news) => this.#input({ type: "run.metrics", ref, news }),
       log,

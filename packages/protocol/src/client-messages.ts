@@ -68,6 +68,9 @@ import {
 
 // ------------------------------------------------------------------------------------------- client -> server
 
+/** A version of a datastore. */
+export type DatastorePlace = Pick<DatastoreVersion, "name" | "version">;
+
 /** The fields of every request, by its type. */
 export interface Requests {
   /** Make a session. `key` is random and makes the request repeatable. */
@@ -145,7 +148,14 @@ export interface Requests {
     readonly source?: string | undefined;
     readonly created?: number | undefined;
   };
-  readonly "datastore.list": object;
+  /**
+   * Versions by name and number, those that come after this one, at most `max` and as many as a message holds; without
+   * `max`, as older clients ask, all.
+   */
+  readonly "datastore.list": {
+    readonly after?: DatastorePlace | undefined;
+    readonly max?: number | undefined;
+  };
   /** Forget a version, or all of them. Sessions that use it keep their bytes. */
   readonly "datastore.delete": { readonly name: string; readonly version?: number | undefined };
   /** Results that may be taken over, the newest first. */
@@ -211,7 +221,11 @@ export interface Replies {
   };
   readonly history: { readonly items: readonly HistoryItem[] };
   readonly "datastore.create": { readonly version: number };
-  readonly "datastore.list": { readonly datastores: readonly DatastoreVersion[] };
+  /** `more`: ask again after the last one. */
+  readonly "datastore.list": {
+    readonly datastores: readonly DatastoreVersion[];
+    readonly more?: boolean | undefined;
+  };
   readonly "datastore.delete": { readonly removed: number };
   readonly "cache.list": {
     readonly entries: readonly CacheEntry[];
@@ -326,7 +340,12 @@ const requestSchemas = {
     source: nameText.optional(),
     created: z.number().optional(),
   }),
-  "datastore.list": z.strictObject({ type: z.literal("datastore.list"), req }),
+  "datastore.list": z.strictObject({
+    type: z.literal("datastore.list"),
+    req,
+    after: z.strictObject({ name: plainName, version: z.int().min(0) }).optional(),
+    max: z.int().min(1).max(limits.nextItems).optional(),
+  }),
   "datastore.delete": z.strictObject({
     type: z.literal("datastore.delete"),
     req,
@@ -393,7 +412,10 @@ export const replySchemas: { readonly [T in RequestType]: z.ZodType<ReplyOf<T>> 
   }),
   history: z.strictObject({ items: z.array(historyItem) }),
   "datastore.create": z.strictObject({ version: z.int().min(1) }),
-  "datastore.list": z.strictObject({ datastores: z.array(datastoreVersion) }),
+  "datastore.list": z.strictObject({
+    datastores: z.array(datastoreVersion),
+    more: z.boolean().optional(),
+  }),
   "datastore.delete": z.strictObject({ removed: z.int().min(0) }),
   "cache.list": z.strictObject({
     entries: z.array(cacheEntry),

@@ -254,7 +254,7 @@ export interface HistoryItem {
   readonly name: string;
   readonly created?: number | undefined;
   readonly counts: TaskCounts;
-  /** Its attributes without texts longer than 1,024 characters; absent when the rest is longer than 16 KiB. */
+  /** Its attributes without long texts and lists, so that they fit into 16 KiB; absent when they do not even so. */
   readonly user?: UserAttributes | undefined;
 }
 export const historyItem: z.ZodType<HistoryItem> = z.strictObject({

@@ -612,6 +612,12 @@ export const laterFields: {
       ],
       constants: [],
     },
+    "datastore.list, a page": {
+      type: "datastore.list",
+      req: 17,
+      after: { name: "digits", version: 2 },
+      max: 100,
+    },
   },
   governor: {
     "register with batches": { ...governorMessages.register, batch: true },

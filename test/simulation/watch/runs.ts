@@ -30,7 +30,7 @@ export function checkRuns(world: World, k: Kernel, step: ServerStep | undefined)
   }
   for (const record of step?.records ?? []) {
     const session = record.type === "failed" ? k.durable.sessions.get(record.session) : undefined;
-    if (!session || session.maxFails === undefined || session.failed < session.maxFails) continue;
+    if (session?.maxFails === undefined || session.failed - session.excused < session.maxFails) continue;
     // What is lost of the results is made again all the same.
     const open = [...session.open].filter(({ mustRun }) => !mustRun);
     world.check(
@@ -44,7 +44,8 @@ export function checkRuns(world: World, k: Kernel, step: ServerStep | undefined)
 function checkCounts(world: World, k: Kernel, session: Session): void {
   const rows = k.live.sessions.get(session)?.rows;
   const counts = Object.fromEntries(taskStates.map((state) => [state, 0])) as Record<TaskState, number>;
-  let failed = 0;
+  // What is excused is never folded.
+  let [failed, excused] = [0, 0];
   for (const array of session.tasks.arrays) {
     for (const { kind, isReplaced, count } of array.folded()) {
       if (isReplaced) continue;
@@ -58,6 +59,7 @@ function checkCounts(world: World, k: Kernel, session: Session): void {
       task.state.kind === "open" ? (k.live.tasks.get(task)?.phase.kind ?? "waiting") : task.state.kind
     ]++;
     if (task.state.kind === "failed") failed++;
+    if (task.excused) excused++;
   }
   for (const state of taskStates) {
     world.check(
@@ -67,8 +69,10 @@ function checkCounts(world: World, k: Kernel, session: Session): void {
     );
   }
   world.check(
-    session.failed === failed,
+    session.failed === failed && session.excused === excused,
     "counts",
-    () => `session ${session.id} counts ${session.failed} failed tasks, ${failed} are`,
+    () =>
+      `session ${session.id} counts ${session.failed} failed tasks, ${session.excused} of them excused; ` +
+      `${failed} are, and ${excused}`,
   );
 }

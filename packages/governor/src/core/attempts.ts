@@ -28,7 +28,8 @@ export type Phase =
   | {
       readonly kind: "running";
       readonly assignment: Assignment;
-      readonly allocation: Allocation;
+      /** Undefined when its program is over and gave it back. */
+      readonly allocation: Allocation | undefined;
       /** Wall clock of the start, ms; undefined while it is being prepared. */
       readonly startedAt: number | undefined;
       /** When its time is over, monotonic ms; Infinity for no limit. */

@@ -10,6 +10,7 @@ import {
   ended,
   metricsCame,
   nextTime,
+  programOver,
   replaceReport,
   started,
   startQueued,
@@ -87,6 +88,9 @@ function dispatch(m: Machine, input: GovernorInput): void {
       break;
     case "run.started":
       started(m, input.ref, input.at);
+      break;
+    case "run.over":
+      programOver(m, input.ref);
       break;
     case "run.ended":
       ended(m, input.ref, input.outcome);

@@ -34,8 +34,9 @@ export class Machine {
   readonly timed: Set<Attempt> = new Set();
   /** Started attempts that the server was not told of, with the time to do so; the earliest first. */
   readonly untold: Map<Attempt, { readonly tellAt: number; readonly at: number }> = new Map();
-  /** Number of running attempts. */
+  /** Number of running attempts, and of those among them whose program is over. */
   running = 0;
+  collecting = 0;
   /** Attempts that are over and acknowledged, oldest first. */
   readonly past: Map<string, AttemptRef> = new Map();
   /**
@@ -108,7 +109,8 @@ export class Machine {
         this.queue.splice(this.queue.indexOf(attempt as AttemptIn<"queued">), 1);
         break;
       case "running":
-        this.pool.give(before.assignment.request, before.allocation);
+        if (before.allocation === undefined) this.collecting -= 1;
+        else this.pool.give(before.assignment.request, before.allocation);
         this.timed.delete(attempt);
         this.untold.delete(attempt);
         this.running -= 1;

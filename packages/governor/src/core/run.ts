@@ -8,8 +8,12 @@ import { objectKey, type RunMetrics, type RunOutcome } from "./types.ts";
 
 /** From the queue to the report. */
 
+/** So many runs may be collecting their outputs, or as many as there are cpus: what they made is on the disk twice. */
+const LEAST_COLLECTING = 4;
+
 /** Starts what fits, in order; one that does not fit yet does not hold up those behind it. */
 export function startQueued(m: Machine): void {
+  if (m.collecting >= Math.max(LEAST_COLLECTING, m.config.hello.capacity.cpus)) return;
   for (let place = 0; place < m.queue.length;) {
     const attempt = m.queue[place];
     if (attempt && m.pool.fits(attempt.phase.assignment.request)) {
@@ -50,6 +54,19 @@ export function tellStarted(m: Machine): void {
     m.untold.delete(attempt);
     m.send({ type: "started", ...attempt.ref, at });
   }
+}
+
+/** Its units are for the next ones while its outputs are collected; its time is not measured any more. */
+export function programOver(m: Machine, ref: AttemptRef): void {
+  const attempt = running(m, ref);
+  const { allocation, assignment, stopping } = attempt.phase;
+  if (allocation === undefined) return;
+  m.pool.give(assignment.request, allocation);
+  m.collecting += 1;
+  m.timed.delete(attempt);
+  const over = { allocation: undefined, deadline: Infinity };
+  const stopped = stopping && { ...stopping, forceAt: Infinity };
+  m.attempts.move(attempt, { ...attempt.phase, ...over, stopping: stopped }, m.now);
 }
 
 export function ended(m: Machine, ref: AttemptRef, outcome: RunOutcome): void {
@@ -129,6 +146,11 @@ export function stopAttempt(m: Machine, attempt: Attempt, cause: StopCause): voi
   const forceAt =
     before === undefined ? soon : before.forceAt === Infinity ? Infinity : Math.min(before.forceAt, soon);
   const stopping = { cause, forceAt };
+  if (attempt.phase.allocation === undefined) {
+    // Nothing runs that could be ended: it is reported when its outputs are collected.
+    m.attempts.move(attempt, { ...attempt.phase, stopping: { cause, forceAt: Infinity } }, m.now);
+    return;
+  }
   m.attempts.move(attempt, { ...attempt.phase, deadline: Infinity, stopping }, m.now);
   m.timed.add(attempt);
   if (!before) m.emit({ type: "terminate", ref: attempt.ref, force: false });

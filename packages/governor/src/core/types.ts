@@ -36,8 +36,13 @@ export type GovernorInput =
   | { readonly type: "server.heard"; readonly since: number }
   /** A report breaks the rules of the protocol, so that the server would refuse it whenever it is sent. */
   | { readonly type: "report.refused"; readonly ref: AttemptRef; readonly why: string }
-  /** Answers to the effect `run`: first perhaps `run.started`, then exactly one `run.ended`. `at`: wall clock, ms. */
+  /**
+   * Answers to the effect `run`: first perhaps `run.started`, then perhaps `run.over`, then exactly one `run.ended`.
+   * `at`: wall clock, ms.
+   */
   | { readonly type: "run.started"; readonly ref: AttemptRef; readonly at: number }
+  /** The program and all that it started are dead: its outputs are still to be collected, for which it needs no units. */
+  | { readonly type: "run.over"; readonly ref: AttemptRef }
   | { readonly type: "run.ended"; readonly ref: AttemptRef; readonly outcome: RunOutcome }
   /** Metrics of a run that has not ended. */
   | { readonly type: "run.metrics"; readonly ref: AttemptRef; readonly news: RunMetrics }

@@ -54,6 +54,7 @@ interface Attempt {
   readonly trees: TreeUses;
   readonly stop: Stop;
   readonly onStarted: (at: number) => void;
+  readonly onOver: () => void;
 }
 interface Prepared {
   readonly command: Command;
@@ -86,7 +87,7 @@ export async function execute(
   effect: RunEffect,
   work: Execute,
   stop: Stop,
-  onStarted: (at: number) => void,
+  { onStarted, onOver }: Pick<Attempt, "onStarted" | "onOver">,
 ): Promise<RunOutcome> {
   const trees = new TreeUses(house.trees);
   let announced = false;
@@ -101,7 +102,7 @@ export async function execute(
     checkInputTypes(effect);
     folder = await house.folders.take(effect.ref);
     bounds = new Bounds(house.limits, folder, effect);
-    result = await runIn({ house, effect, work, folder, bounds, trees, stop, onStarted: announce });
+    result = await runIn({ house, effect, work, folder, bounds, trees, stop, onStarted: announce, onOver });
   } catch (error) {
     result = { outcome: { ok: false, failure: failureOf(error), info: {} }, left: undefined };
   }
@@ -127,6 +128,8 @@ async function runIn(attempt: Attempt): Promise<Result> {
   let told: MetricsEnd | undefined;
   try {
     ended = await launch(attempt, command);
+    // An untouched folder is looked through in no time.
+    if (ended.left?.untouched !== true || readOnly.length > 0) attempt.onOver();
     told = await metrics?.end();
     await refuseModified(readOnly);
     await checkEnd(attempt, command, ended);

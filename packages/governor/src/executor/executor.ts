@@ -159,11 +159,12 @@ export class Executor implements Runner {
   async #perform(effect: RunEffect, stop: Stop, store: Store): Promise<RunOutcome> {
     const house = this.#house && { ...this.#house, store };
     const onStarted = (at: number): void => this.#options.onStarted(effect.ref, at);
+    const onOver = (): void => this.#options.onOver?.(effect.ref);
     try {
       if (house === undefined)
         throw new TaskProblem("internal", "the executor of this governor does not run");
       const { work } = effect.spec;
-      if (work.type === "execute") return await execute(house, effect, work, stop, onStarted);
+      if (work.type === "execute") return await execute(house, effect, work, stop, { onStarted, onOver });
       if (work.type === "custom") return await runCustom(house, effect, work, stop, onStarted);
       return await runBuiltIn(house, effect, work, stop, onStarted);
     } catch (error) {

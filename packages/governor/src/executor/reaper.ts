@@ -44,7 +44,7 @@ export class Reaper {
     const child = spawn(file, [...args, "-c", SCRIPT, "rain-reaper"], {
       detached: true,
       cwd: "/",
-      env: {},
+      env: { LC_ALL: "C" },
       stdio: ["pipe", "ignore", "ignore"],
     });
     const startedAt = performance.now();

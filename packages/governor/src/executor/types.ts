@@ -62,6 +62,8 @@ export interface ExecutorOptions {
   readonly shell?: readonly string[];
   /** The program (or the built-in work) was started; `at` is the wall clock, ms. */
   readonly onStarted: (ref: AttemptRef, at: number) => void;
+  /** The program and its family are dead, and collecting what they made may take a while. At most once for each run. */
+  readonly onOver?: (ref: AttemptRef) => void;
   /** The run is over, its processes are dead and its folder is gone. Exactly once for each run. */
   readonly onEnded: (ref: AttemptRef, outcome: RunOutcome) => void;
   /** Metrics of a run that has not ended. */

@@ -139,16 +139,24 @@ export function signalProcess(process_: TaskProcess, signal: NodeJS.Signals): vo
   }
 }
 
+/** So long a process has no environment while it is being made; who has none for longer never had one. */
+const BARE_MS = 1_000;
+
 /** Processes that are looked at in one turn of the event loop: each takes some 20 us. */
 const PER_TURN = 250;
 
 /** More new pids than this since the last scan, and all processes are listed instead. */
 const FEW_PIDS = 256;
 
+/** Stays open: it is read after every program. */
+let loadavg: number | undefined;
+
 /** The last pid that the kernel gave out; undefined when it cannot be told. Pids are given out in turn. */
 function lastPid(): number | undefined {
   try {
-    const pid = Number(readProc("/proc/loadavg").trimEnd().split(" ").at(-1));
+    loadavg ??= openSync("/proc/loadavg", "r");
+    const text = proc.toString("latin1", 0, readSync(loadavg, proc, 0, proc.length, 0));
+    const pid = Number(text.slice(text.lastIndexOf(" ") + 1));
     return Number.isInteger(pid) && pid > 0 ? pid : undefined;
   } catch (error) {
     if (gone(error) || forbidden(error)) return undefined;
@@ -167,7 +175,11 @@ export class ProcessTable {
   #foreign = new Set<number>();
   /** Alive at the last scan, and to be looked at again. */
   #known = new Set<number>();
+  /** In whose session or group those are that have not been seen dead since. */
+  #ofLauncher = new Map<number, number>();
   #cookies = new Map<number, Cookie>();
+  /** Without an environment when they were first looked at, monotonic ms. */
+  readonly #bare = new Map<number, { readonly startTime: number; readonly since: number }>();
   #scannedAt = Number.NEGATIVE_INFINITY;
   #lastPid: number | undefined;
   #newestForeign = 0;
@@ -191,15 +203,20 @@ export class ProcessTable {
     return this.#newestForeign;
   }
 
-  /** All living task processes, launchers themselves excepted. */
-  async scan(): Promise<TaskProcess[]> {
+  /**
+   * All living task processes, launchers themselves excepted. With `ending`: those that are known to be in the session
+   * of another launcher than these are left out, and not looked at.
+   */
+  async scan(ending?: ReadonlySet<number>): Promise<TaskProcess[]> {
     const cookies = new Map<number, Cookie>();
     const found: TaskProcess[] = [];
     const suspects: ProcessStat[] = [];
     for (const pid of this.#candidates()) {
+      const owner = ending && this.#ofLauncher.get(pid);
+      if (owner !== undefined && this.#launchers.has(owner) && ending?.has(owner) === false) continue;
       const stat = pid === process.pid || this.#launchers.has(pid) ? undefined : readStat(pid);
       if (stat !== undefined && !dead(stat)) suspects.push(stat);
-      else this.#known.delete(pid);
+      else this.#drop(pid);
     }
     let looked = 0;
     for (const stat of suspects) {
@@ -211,14 +228,30 @@ export class ProcessTable {
       const cookie = stat.kernelThread || launcher !== undefined ? undefined : this.#cookie(stat);
       const attempt = cookie === "unknown" ? undefined : cookie;
       if (attempt !== undefined) cookies.set(pid, { startTime, attempt });
+      if (launcher === undefined) this.#ofLauncher.delete(pid);
+      else this.#ofLauncher.set(pid, launcher);
       if (launcher !== undefined || attempt !== undefined) found.push({ pid, startTime, launcher, attempt });
       else if (!stat.kernelThread) this.#newestForeign = Math.max(this.#newestForeign, sessionBegan(stat));
       if (launcher !== undefined || cookie !== undefined) continue;
       this.#foreign.add(pid);
-      this.#known.delete(pid);
+      this.#drop(pid);
     }
     this.#cookies = cookies;
     return found;
+  }
+
+  /** Has it had no environment for so long that none is coming? */
+  #isBare({ pid, startTime }: ProcessStat): boolean {
+    const now = performance.now();
+    const known = this.#bare.get(pid);
+    if (known !== undefined && known.startTime === startTime) return now - known.since > BARE_MS;
+    this.#bare.set(pid, { startTime, since: now });
+    return false;
+  }
+
+  #drop(pid: number): void {
+    this.#known.delete(pid);
+    this.#ofLauncher.delete(pid);
   }
 
   /**
@@ -234,9 +267,13 @@ export class ProcessTable {
     this.#lastPid = last;
     const isInTurn = isFresh && before !== undefined && last !== undefined && last >= before;
     if (isInTurn && last - before <= FEW_PIDS) {
-      for (let pid = before + 1; pid <= last; pid += 1) if (existsSync(`/proc/${pid}`)) this.#known.add(pid);
+      for (let pid = before + 1; pid <= last; pid += 1) {
+        this.#ofLauncher.delete(pid);
+        if (existsSync(`/proc/${pid}`)) this.#known.add(pid);
+      }
       return [...this.#known];
     }
+    this.#ofLauncher.clear();
     const isTrusted = isInTurn
       ? (pid: number) => this.#foreign.has(pid) && (pid <= before || pid > last)
       : (pid: number) => isFresh && last === undefined && this.#foreign.has(pid);
@@ -247,6 +284,8 @@ export class ProcessTable {
       if (isTrusted(pid)) foreign.add(pid);
       else this.#known.add(pid);
     }
+    for (const pid of this.#bare.keys())
+      if (!foreign.has(pid) && !this.#known.has(pid)) this.#bare.delete(pid);
     this.#foreign = foreign;
     return [...this.#known];
   }
@@ -271,7 +310,7 @@ export class ProcessTable {
       if (forbidden(error)) return undefined;
       throw error;
     }
-    if (environment === "") return "unknown";
+    if (environment === "") return this.#isBare(stat) ? undefined : "unknown";
     return environment
       .split("\0")
       .find((entry) => entry.startsWith(this.#mark))

@@ -95,7 +95,7 @@ export class Sweeper {
     const launchers = new Set(batch.map((ending) => ending.launcher));
     const hitLaunchers = new Set<number>();
     const hitAttempts = new Set<string>();
-    for (const found of await this.#table.scan()) {
+    for (const found of await this.#table.scan(launchers)) {
       if (!this.#isStale(found, launchers)) continue;
       if (found.launcher !== undefined) hitLaunchers.add(found.launcher);
       if (found.attempt !== undefined) hitAttempts.add(found.attempt);

@@ -16,6 +16,7 @@ import { cacheKey } from "./cache-key.ts";
 import {
   inputsOf,
   isNeeded,
+  isStopped,
   moveTask,
   newObject,
   Task,
@@ -108,6 +109,18 @@ export function applySubmit(
     addConsumer(task);
     changes.opened.push(task);
   }
+  if (!record.resumes) return;
+  for (const task of failedTasks(session))
+    if (task.state.kind === "failed" && task.replacedBy === undefined && !task.excused) excuse(task);
+}
+
+function* failedTasks({ tasks }: Session): Generator<Task> {
+  for (const array of tasks.arrays) {
+    if ((array.counts.get("failed") ?? 0) === 0) continue;
+    for (const { kind, from, count } of [...array.folded()])
+      for (let index = from; kind === "failed" && index < from + count; index++) array.get(index);
+  }
+  for (const task of tasks.expandedOnes()) if (task.state.kind === "failed") yield task;
 }
 
 function addOutputs(session: Session, spec: TaskSpec): void {
@@ -162,6 +175,13 @@ function replace(session: Session, old: TaskId, by: TaskId): void {
   if (!replaced) throw new Error(`task ${session.id}/${by} replaces task ${old}, which does not exist`);
   replaced.replacedBy = by;
   if (replaced.state.kind === "failed") session.failed--;
+  if (replaced.excused) session.excused--;
+}
+
+/** A failure that has stopped its session once does not stop it again. */
+export function excuse(task: Task): void {
+  task.excused = true;
+  task.session.excused++;
 }
 
 /** Points of the current attempt that are not known yet: `Curves.news` chose them before they were recorded. */
@@ -260,7 +280,7 @@ export function applyFailed(
     cancelOpen(session, changes);
   } else {
     abortConsumers(outputsOf(task), task.spec.id, changes);
-    if (session.maxFails !== undefined && session.failed >= session.maxFails) cancelOpen(session, changes);
+    if (isStopped(session)) cancelOpen(session, changes);
   }
 }
 
@@ -345,8 +365,14 @@ export function applyCancelled(
     cancelTask(task, changes);
     cancelled.push(task);
   };
-  for (const id of tasks) cancelOne(session.tasks.get(id));
-  for (const [first, count] of ranges) {
+  const parts = [...tasks.map((id): [TaskId, number] => [id, 0]), ...ranges];
+  // In the order of their numbers, as without arrays. (Records without arrays have an order of their own.)
+  if (ranges.length > 0) parts.sort(([a], [b]) => a - b);
+  for (const [first, count] of parts) {
+    if (count === 0) {
+      cancelOne(session.tasks.get(first));
+      continue;
+    }
     const array = session.tasks.arrayOf(first);
     if (!array) throw new Error(`record for array ${session.id}/${first}, which does not exist`);
     const from = first - array.first;

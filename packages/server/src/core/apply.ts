@@ -77,6 +77,7 @@ export class DurableState {
           user: record.user,
           ...this.emptySession(),
           failed: 0,
+          excused: 0,
           failure: undefined,
         });
         break;

@@ -264,6 +264,12 @@ export class Slabs {
     return this.#write(place, piece);
   }
 
+  /** The first byte of a piece. */
+  head(at: number): number {
+    const slab = this.#slabs[Math.floor((at - 1) / SLAB_BYTES)];
+    return slab?.[((at - 1) % SLAB_BYTES) + HEAD_BYTES] ?? 0;
+  }
+
   /** The bytes themselves: to be read before the next `put`. */
   get(at: number): Uint8Array {
     const { slab, view, offset } = this.#place(at);

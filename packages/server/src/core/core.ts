@@ -8,7 +8,7 @@ import { movePhase, type LiveTask } from "./live.ts";
 import { nearest, type Spot } from "./locality.ts";
 import { answerFetch, answerNext, handleRequest } from "./requests.ts";
 import { schedule, type Snapshot } from "./schedule.ts";
-import { openCount, type DataObject } from "./state.ts";
+import { openCount, type DataObject, type Session } from "./state.ts";
 import type { DraftInput, ServerConfig, ServerInput, ServerStep } from "./types.ts";
 
 /** How often the core looks at leases, milliseconds. */
@@ -31,6 +31,13 @@ export type Location =
       readonly size: number;
       readonly holders: readonly GovernorId[];
     };
+
+/**
+ * A session that was not detached, or one that has nothing yet: its client ended between opening it and the submit.
+ * One with a time to live was asked to wait so long.
+ */
+const needsClient = ({ detached, ttlS, tasks, objects }: Session): boolean =>
+  !detached || (ttlS === undefined && tasks.size === 0 && objects.isEmpty);
 
 /**
  * The server's brain: a deterministic state machine. Inputs and the time go in; records to journal, effects to
@@ -114,7 +121,7 @@ export class ServerCore {
     for (const [session, live] of k.live.sessions) {
       if (live.connections.size > 0) continue;
       const away = k.now - live.orphanSince;
-      if (!session.detached && away >= k.config.sessionLeaseMs) {
+      if (needsClient(session) && away >= k.config.sessionLeaseMs) {
         k.log("warn", `session ${session.id} (${session.name}) is closed: its client is gone`);
         k.commit({ type: "session.closed", session: session.id });
       } else if (session.detached && session.ttlS !== undefined && openCount(session) === 0) {

@@ -1,4 +1,10 @@
-import { RainError, type DatastoreVersion, type ReplyOf, type RequestOf } from "@rain/protocol";
+import {
+  RainError,
+  type DatastorePlace,
+  type DatastoreVersion,
+  type ReplyOf,
+  type RequestOf,
+} from "@rain/protocol";
 import type { Kernel } from "./kernel.ts";
 
 /** Datastores: what clients ask of them. That the bytes were uploaded is checked before a request comes here. */
@@ -15,6 +21,31 @@ export function createDatastore(
   k.commit({ type: "datastore.created", key, name, version, kind, size, sha256, source, created });
   return { version };
 }
+
+/** What of the list one message may hold, characters as JSON. */
+const PAGE_CHARS = 800_000;
+
+export function listDatastores(
+  k: Kernel,
+  { after, max }: RequestOf<"datastore.list">,
+): ReplyOf<"datastore.list"> {
+  const all = k.durable.datastores.all();
+  if (max === undefined) return { datastores: all };
+  const datastores: DatastoreVersion[] = [];
+  let chars = 0;
+  for (const each of all) {
+    if (after !== undefined && !comesAfter(each, after)) continue;
+    chars += JSON.stringify(each).length;
+    if (datastores.length > 0 && (datastores.length === max || chars > PAGE_CHARS))
+      return { datastores, more: true };
+    datastores.push(each);
+  }
+  return { datastores };
+}
+
+/** In the order of the list. */
+const comesAfter = (one: DatastorePlace, other: DatastorePlace): boolean =>
+  one.name === other.name ? one.version > other.version : one.name > other.name;
 
 /** Answers 0 when a version is deleted already, so that the request can be repeated. */
 export function deleteDatastore(

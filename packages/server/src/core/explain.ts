@@ -4,7 +4,7 @@ import { isDraining, takesTasks } from "./drain.ts";
 import type { Kernel } from "./kernel.ts";
 import { isFull, type LiveTask } from "./live.ts";
 import { fits, shortfalls } from "./resources.ts";
-import type { CachedFrom, DataObject, Task } from "./state.ts";
+import { isStopped, type CachedFrom, type DataObject, type Task } from "./state.ts";
 import { taskState } from "./views.ts";
 
 /** How many inputs or governors an explanation lists before it only counts. */
@@ -26,10 +26,10 @@ export function explain(k: Kernel, task: Task): string[] {
     case "failed":
       return [`failed in attempt ${state.attempt}: ${state.failure.message}`, ...history(task)];
     case "cancelled": {
-      const { failure: cause, maxFails, failed } = task.session;
-      if (maxFails !== undefined && failed >= maxFails) {
+      const { failure: cause, maxFails, failed, excused } = task.session;
+      if (isStopped(task.session)) {
         return [
-          `cancelled; session ${task.session.id} cancels its open tasks when ${maxFails} have failed (maxFails), and ${failed} have`,
+          `cancelled; session ${task.session.id} cancels its open tasks when ${maxFails} have failed (maxFails), and ${failed - excused} have`,
         ];
       }
       return [cause ? `cancelled, because task ${name(task, cause.task)} failed its session` : "cancelled"];

@@ -8,8 +8,17 @@ import {
 } from "@rain/protocol";
 import type { Session, Task } from "./state.ts";
 
-/** Longer texts of the attributes are not kept, and nothing when the rest is still longer than `limits.userBytes`. */
-const LONGEST_TEXT = 1_024;
+interface Longest {
+  /** Characters of a text, members of a list; what is longer is left out. */
+  readonly text: number;
+  readonly list: number;
+}
+/** The first of these by which attributes fit into `limits.userBytes` is taken; otherwise none are kept. */
+const LONGEST: readonly Longest[] = [
+  { text: 1_024, list: Number.POSITIVE_INFINITY },
+  { text: 1_024, list: 64 },
+  { text: 128, list: 8 },
+];
 
 /** What is remembered of a session that closes. Tasks that had not settled count as cancelled: they are. */
 export function historyItem(session: Session): HistoryItem {
@@ -20,25 +29,32 @@ export function historyItem(session: Session): HistoryItem {
   };
   for (const { state, replacedBy } of session.tasks.expandedOnes())
     if (replacedBy === undefined) count(state.kind, 1);
-  for (const array of session.tasks.arrays)
-    for (const { kind, isReplaced, count: many } of array.folded()) if (!isReplaced) count(kind, many);
+  for (const { virtual, counts: folded } of session.tasks.arrays) {
+    count("open", virtual);
+    for (const [kind, many] of folded) count(kind, many);
+  }
   const { id, name, created } = session;
   return { session: id, name, created, counts, user: session.user && withoutLong(session.user) };
 }
 
 function withoutLong(user: UserAttributes): UserAttributes | undefined {
-  const kept = shortened(user);
-  if (kept === undefined || JSON.stringify(kept).length > limits.userBytes) return undefined;
-  return kept as UserAttributes;
+  for (const longest of LONGEST) {
+    const kept = shortened(user, longest);
+    if (JSON.stringify(kept).length <= limits.userBytes) return kept as UserAttributes;
+  }
+  return undefined;
 }
 
-function shortened(value: Json): Json | undefined {
-  if (typeof value === "string") return value.length > LONGEST_TEXT ? undefined : value;
+function shortened(value: Json, longest: Longest): Json | undefined {
+  if (typeof value === "string") return value.length > longest.text ? undefined : value;
   if (typeof value !== "object" || value === null) return value;
-  if (Array.isArray(value)) return value.map(shortened).filter((each) => each !== undefined);
+  if (Array.isArray(value)) {
+    if (value.length > longest.list) return undefined;
+    return value.map((each) => shortened(each, longest)).filter((each) => each !== undefined);
+  }
   const kept: Record<string, Json> = {};
   for (const [name, each] of Object.entries(value)) {
-    const short = shortened(each);
+    const short = shortened(each, longest);
     if (short !== undefined) kept[name] = short;
   }
   return kept;

@@ -498,7 +498,7 @@ export class Kernel {
       this.#logsToServe.delete(session);
     }
     for (const array of session.tasks.arrays) {
-      this.live.arrays.get(array)?.class.queue.leaveMany(array.virtual);
+      this.live.arrays.get(array)?.end();
       this.live.arrays.delete(array);
     }
     for (const object of session.objects.expandedOnes()) {

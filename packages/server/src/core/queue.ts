@@ -78,6 +78,12 @@ export class ReadyArray {
     }
     return undefined;
   }
+  /** Its session is closed: it gives no more. */
+  end(): void {
+    this.#head = undefined;
+    this.#next = this.array.count;
+    this.class.queue.leaveMany(this.array.virtual);
+  }
   isHead(live: LiveTask | undefined): boolean {
     return live !== undefined && live === this.#head;
   }

@@ -10,14 +10,14 @@ import {
   type TaskId,
 } from "@rain/protocol";
 import { outputsOf } from "./apply-tasks.ts";
-import { createDatastore, deleteDatastore } from "./datastore-requests.ts";
+import { createDatastore, deleteDatastore, listDatastores } from "./datastore-requests.ts";
 import { clearCache, listCache } from "./cache-use.ts";
 import { drainGovernor, stopGovernor } from "./drain.ts";
 import { explain } from "./explain.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Waiter } from "./live.ts";
 import { historyPage, resultsPage } from "./results.ts";
-import { isNeeded, openCount, type DataObject, type Session, type Task } from "./state.ts";
+import { isNeeded, isStopped, openCount, type DataObject, type Session, type Task } from "./state.ts";
 import { checkSubmit } from "./submit.ts";
 import type { ConnectionId, CoreRequest, Submit } from "./types.ts";
 import { governorView, objectView, sessionView, taskState, taskView } from "./views.ts";
@@ -113,7 +113,7 @@ function dispatch(k: Kernel, waiter: Waiter, request: CoreRequest): void {
       k.reply(waiter, "datastore.create", createDatastore(k, request));
       break;
     case "datastore.list":
-      k.reply(waiter, "datastore.list", { datastores: k.durable.datastores.all() });
+      k.reply(waiter, "datastore.list", listDatastores(k, request));
       break;
     case "datastore.delete":
       k.reply(waiter, "datastore.delete", deleteDatastore(k, request));
@@ -237,7 +237,9 @@ function submit(k: Kernel, waiter: Waiter, request: Submit): void {
     const problem = checkSubmit(session, request);
     if (problem) throw problem;
     const { key, tasks, constants, arrays } = request;
-    k.commit({ type: "submitted", session: session.id, key, tasks, constants, ...(arrays && { arrays }) });
+    const resumes = tasks.length + (arrays?.length ?? 0) > 0 && isStopped(session);
+    const more = { ...(arrays && { arrays }), ...(resumes && { resumes }) };
+    k.commit({ type: "submitted", session: session.id, key, tasks, constants, ...more });
   }
   k.reply(waiter, "submit", {});
 }

@@ -78,8 +78,41 @@ export class Rows {
 
   /** Many rows changed to this state. */
   showMany(first: TaskId, count: number, state: TaskState): void {
-    const counted = codeOf(state);
-    for (let id = first as number; id < first + count; id++) this.#show(asTaskId(id), counted);
+    const end = first + count;
+    for (let id: number = first; id < end;) {
+      const alike = Math.min(this.#alikeFrom(asTaskId(id)), end);
+      if (alike > id) this.#showAlike(asTaskId(id), alike - id, state);
+      else this.#show(asTaskId(id), codeOf(state));
+      id = Math.max(alike, id + 1);
+    }
+  }
+
+  /** Tasks from here up to this number were shown together, and not since. */
+  #alikeFrom(id: TaskId): number {
+    const block = this.#blockOf(id);
+    if (!block) return id;
+    const end = block.task + block.count;
+    let page = Math.floor(id / PAGE);
+    while (page * PAGE < end && !this.#pages.has(page)) page++;
+    return Math.max(id, Math.min(end, page * PAGE));
+  }
+  /** A part of a block changed as a whole: it becomes a block of its own. */
+  #showAlike(first: TaskId, count: number, state: TaskState): void {
+    const at = this.#blockBefore(first);
+    const block = this.#blocks[at];
+    if (!block) throw new Error(`task ${first} was not shown with others`);
+    const { task, revision, counted } = block;
+    const before = first - task;
+    const behind = block.count - before - count;
+    const parts: Block[] = [];
+    if (before > 0) parts.push({ task, count: before, revision, counted });
+    if (behind > 0)
+      parts.push({ task: first + count, count: behind, revision: revision + before + count, counted });
+    this.#blocks.splice(at, 1, ...parts);
+    const was = taskStates[counted - 1];
+    if (was !== undefined) this.counts[was] -= count;
+    this.#retireMany(revision + before, count);
+    this.showNew(first, count, state);
   }
 
   #show(id: TaskId, counted: number): void {
@@ -132,6 +165,20 @@ export class Rows {
     else if (chunk.fresh * SPARSE < CHUNK && !chunk.few) {
       chunk.few = [...this.#entries(chunk, chunk.first)].filter((each) => each.revision !== revision);
       chunk.ids = undefined;
+    }
+  }
+
+  /** The same for revisions that follow on one another. */
+  #retireMany(first: number, count: number): void {
+    for (let revision = first; revision < first + count;) {
+      const number = Math.floor((revision - 1) / CHUNK);
+      const next = Math.min((number + 1) * CHUNK + 1, first + count);
+      const chunk = this.#chunks[number];
+      if (chunk) {
+        chunk.fresh -= next - revision;
+        if (chunk.fresh === 0 && chunk.count === CHUNK) this.#chunks[number] = undefined;
+      }
+      revision = next;
     }
   }
 

@@ -9,7 +9,7 @@ import type {
   TaskSpec,
 } from "@rain/protocol";
 import type { DurableState } from "./apply.ts";
-import { addConsumer, addTask, enterArray } from "./apply-tasks.ts";
+import { addConsumer, addTask, enterArray, excuse } from "./apply-tasks.ts";
 import { Curves, type CurveColumns } from "./curves.ts";
 import type { CacheEntry } from "./cache.ts";
 import {
@@ -35,7 +35,7 @@ export type SnapshotItem =
       readonly type: "session";
       readonly session: Omit<
         Session,
-        "tasks" | "objects" | "submitKeys" | "settled" | "open" | "failed" | "failure"
+        "tasks" | "objects" | "submitKeys" | "settled" | "open" | "failed" | "excused" | "failure"
       >;
       readonly submitKeys: readonly string[];
       readonly failure: SessionFailure | undefined;
@@ -68,6 +68,13 @@ export type SnapshotItem =
       readonly first: TaskId;
       readonly tasks: Parameters<ArrayState["load"]>[0];
     }
+  /** Tasks of an array that were cancelled before anything happened to them. */
+  | {
+      readonly type: "array.swept";
+      readonly session: SessionId;
+      readonly first: TaskId;
+      readonly runs: readonly (readonly [from: number, count: number])[];
+    }
   | {
       readonly type: "task";
       readonly session: SessionId;
@@ -78,6 +85,7 @@ export type SnapshotItem =
       readonly starved: number;
       readonly logged: boolean;
       readonly mustRun?: true | undefined;
+      readonly excused?: true | undefined;
       readonly inputsChanged?: true | undefined;
     }
   | {
@@ -132,9 +140,11 @@ export function* snapshotItems(state: DurableState): Iterable<SnapshotItem> {
       yield taskItem(task);
       if (task.curves) yield { type: "curves", session: id, task: task.spec.id, curves: task.curves.dump() };
     }
-    for (const array of arrays)
-      for (const tasks of array.dump(TOLD_CHUNK))
-        yield { type: "array.tasks", session: id, first: array.first, tasks };
+    for (const array of arrays) {
+      const { first } = array;
+      for (const tasks of array.dump(TOLD_CHUNK)) yield { type: "array.tasks", session: id, first, tasks };
+      for (const runs of chunks(array.sweptRuns())) yield { type: "array.swept", session: id, first, runs };
+    }
   }
   for (const { sources, ...entry } of state.cache.entries())
     yield { type: "cached", entry, sources: [...sources] };
@@ -159,6 +169,7 @@ function taskItem(task: Task): SnapshotItem {
     starved,
     logged,
     ...(task.mustRun ? { mustRun: true } : {}),
+    ...(task.excused ? { excused: true } : {}),
     ...(task.inputsChanged ? { inputsChanged: true } : {}),
   };
 }
@@ -192,6 +203,7 @@ export function loadItem(state: DurableState, raw: unknown): void {
         ...state.emptySession(),
         submitKeys: new Set(item.submitKeys),
         failed: 0,
+        excused: 0,
         failure: item.failure,
       });
       break;
@@ -212,6 +224,9 @@ export function loadItem(state: DurableState, raw: unknown): void {
     case "array.tasks":
       state.session(item.session).tasks.arrayOf(item.first)?.load(item.tasks);
       break;
+    case "array.swept":
+      state.session(item.session).tasks.arrayOf(item.first)?.loadSwept(item.runs);
+      break;
     case "task": {
       const session = state.session(item.session);
       const task = addTask(session, item.spec, item.state);
@@ -226,6 +241,7 @@ export function loadItem(state: DurableState, raw: unknown): void {
         addConsumer(task);
       }
       if (item.state.kind === "failed") session.failed++;
+      if (item.excused) excuse(task);
       break;
     }
     case "curves":

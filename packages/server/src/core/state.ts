@@ -17,7 +17,7 @@ import type {
 import type { Curves } from "./curves.ts";
 import type { SettledLog } from "./settled-log.ts";
 import type { ObjectTable, TaskTable } from "./tables.ts";
-import type { ArrayState } from "./task-array.ts";
+import type { ArrayState, Past } from "./task-array.ts";
 
 /**
  * The durable state: what the journal's records make, and nothing else. Connections, heartbeats, queues and copies
@@ -84,10 +84,12 @@ export class Task {
   curves: Curves | undefined = undefined;
   /** A lost output opened it again: it really runs, whatever the cache says. */
   mustRun: boolean = false;
+  /** It failed before its session was taken up again: `maxFails` does not count it any more. */
+  excused: boolean = false;
   /** An input was made again since its attempt was assigned: what comes of it may be of the bytes before. */
   inputsChanged: boolean = false;
-  /** Where its array has kept what became of it. */
-  foldedAt: number | undefined = undefined;
+  /** What its array has kept of it, and where. */
+  folded: { readonly at: number; readonly past: Past } | undefined = undefined;
   #inputs: readonly DataObject[] | undefined;
 
   constructor(session: Session, spec: TaskSpec, state: DurableTaskState, array?: ArrayState) {
@@ -213,7 +215,7 @@ export interface Session {
   readonly unique?: boolean | undefined;
   /** Attempts that may hold resources at once. */
   readonly parallelism?: number | undefined;
-  /** When so many tasks have failed, the open ones are cancelled. */
+  /** When so many tasks have failed that are not excused, the open ones are cancelled. */
   readonly maxFails?: number | undefined;
   readonly created?: number | undefined;
   readonly user?: UserAttributes | undefined;
@@ -226,11 +228,16 @@ export interface Session {
   readonly open: Set<Task>;
   /** Failed tasks that were not replaced. */
   failed: number;
+  /** Those of them that are excused. */
+  excused: number;
   failure: SessionFailure | undefined;
 }
 
 /** Tasks that have not settled. */
 export const openCount = (session: Session): number => session.open.size + session.tasks.virtual;
+/** Have failures stopped the session? */
+export const isStopped = ({ maxFails, failed, excused }: Session): boolean =>
+  maxFails !== undefined && failed - excused >= maxFails;
 
 export interface KnownGovernor {
   readonly id: GovernorId;

@@ -238,6 +238,9 @@ export class ObjectTable {
   has(id: ObjectId): boolean {
     return this.#objects.has(id) || this.#arrays.find(id) !== undefined;
   }
+  get isEmpty(): boolean {
+    return this.#objects.size === 0 && this.#arrays.length === 0;
+  }
   /** What an object of an array was declared as, without expanding its task. */
   kindOf(id: ObjectId): DataObject["kind"] | undefined {
     const known = this.#objects.get(id);

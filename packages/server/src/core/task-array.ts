@@ -2,6 +2,7 @@ import { asTaskId, taskOfArray, type ObjectId, type TaskArray, type TaskId } fro
 import { ByteWriter, FieldNames, readBytes, Slabs } from "./bytes.ts";
 import { Curves, type CurveColumns } from "./curves.ts";
 import {
+  inputsOf,
   newObject,
   Task,
   type DataObject,
@@ -29,6 +30,8 @@ export class ArrayState {
   readonly expanded: Map<number, Task> = new Map();
   /** Tasks that are virtual and open. */
   virtual: number;
+  /** How many are neither that nor expanded, by what became of them; without those whose place others took. */
+  readonly counts: Map<DurableTaskState["kind"], number> = new Map();
   readonly #pages: (Float64Array | undefined)[] = [];
   readonly #store: FoldStore;
 
@@ -123,9 +126,10 @@ export class ArrayState {
     const past =
       code === VIRTUAL ? undefined : code === SWEPT ? sweptPast(id, this.width) : this.#store.get(code);
     if (past) {
-      // Where it was is remembered, so that it is written again only when it has changed.
-      task.foldedAt = code > 0 ? code : undefined;
       recall(task, past);
+      if (past.replacedBy === undefined) this.#count(past.state.kind, -1);
+      // Where it was is remembered, so that it is written again only when it has changed.
+      if (code > 0) task.folded = { at: code, past: { ...past, state: task.state } };
     }
     for (const [k, output] of task.spec.outputs.entries()) {
       const was = past?.outputs[k];
@@ -143,6 +147,9 @@ export class ArrayState {
     this.session.tasks.expanded(task);
     return task;
   }
+  #count(kind: DurableTaskState["kind"], by: number): void {
+    this.counts.set(kind, (this.counts.get(kind) ?? 0) + by);
+  }
   #countVirtual(by: number): void {
     this.virtual += by;
     this.session.tasks.virtual += by;
@@ -150,7 +157,7 @@ export class ArrayState {
 
   /** Does a smaller form say all that there is to say of this task? */
   canFold(task: Task): boolean {
-    if (this.expanded.get(task.spec.id - this.first) !== task) return false;
+    if (this.expanded.get(task.spec.id - this.first) !== task || task.excused) return false;
     const outputs = objectsOf(task);
     return task.state.kind === "open" ? this.isReady && isFresh(task, outputs) : outputs.every(isOver);
   }
@@ -163,7 +170,14 @@ export class ArrayState {
       this.#countVirtual(1);
       this.session.open.delete(task);
     } else {
-      this.#setCode(index, this.#store.put(pastOf(task, outputs), task.replacedBy, task.foldedAt));
+      const { replacedBy, folded } = task;
+      if (replacedBy === undefined) this.#count(task.state.kind, 1);
+      const isSame = folded !== undefined && isAsBefore(task, outputs, folded.past);
+      const past = isSame ? folded.past : pastOf(task, outputs);
+      const isSwept =
+        replacedBy === undefined && task.state.kind === "cancelled" && this.#isSwept(task.spec.id, past);
+      if (isSwept) this.#setCode(index, SWEPT);
+      else this.#setCode(index, isSame ? folded.at : this.#store.put(past, replacedBy, folded?.at));
     }
     for (const output of outputs) this.session.objects.forget(output);
     this.expanded.delete(index);
@@ -171,7 +185,13 @@ export class ArrayState {
 
   /** Cancels virtual tasks; all from `from` on are. */
   sweep(from: number, count: number): void {
-    for (let index = from; index < from + count; index++) this.#setCode(index, SWEPT);
+    for (let index = from; index < from + count;) {
+      const at = Math.floor(index / PAGE);
+      const end = Math.min((at + 1) * PAGE, from + count);
+      (this.#pages[at] ??= new Float64Array(PAGE)).fill(SWEPT, index - at * PAGE, end - at * PAGE);
+      index = end;
+    }
+    this.#count("cancelled", count);
     this.#countVirtual(-count);
   }
 
@@ -209,8 +229,9 @@ export class ArrayState {
       }
       const code = page[index % PAGE] ?? VIRTUAL;
       if (code === VIRTUAL) continue;
+      if (code === SWEPT) continue;
       const past = this.#pastAt(index, code);
-      if (past === undefined) continue;
+      if (past === undefined || this.#isSwept(asTaskId(this.first + index), past)) continue;
       told.push([index, past]);
       if (told.length < max) continue;
       yield told;
@@ -219,7 +240,6 @@ export class ArrayState {
     if (told.length > 0) yield told;
   }
   #pastAt(index: number, code: number): Past | undefined {
-    if (code === SWEPT) return sweptPast(asTaskId(this.first + index), this.width);
     const task = this.expanded.get(index);
     if (!task) {
       const { replacedBy: _, ...past } = this.#store.get(code);
@@ -227,6 +247,52 @@ export class ArrayState {
     }
     const outputs = objectsOf(task);
     return isFresh(task, outputs, false) ? undefined : pastOf(task, outputs);
+  }
+
+  /** Was it cancelled before anything happened to it, in an array whose tasks can be virtual? */
+  #isSwept(id: TaskId, { state, outputs, ...rest }: Past): boolean {
+    if (!this.isReady || state.kind !== "cancelled" || state.attempt > 0 || state.governor !== undefined)
+      return false;
+    if (Object.values(rest).some((each) => each !== undefined)) return false;
+    return outputs.every(
+      (each) => each.keep === undefined && each.state.kind === "failed" && each.state.cause === id,
+    );
+  }
+  /** Tasks that were cancelled before anything happened to them: a dump has them in runs. */
+  sweptRuns(): [from: number, count: number][] {
+    const runs: [number, number][] = [];
+    for (let index = 0; index < this.count; index++) {
+      const page = this.#pages[Math.floor(index / PAGE)];
+      if (page === undefined) {
+        index += PAGE - 1;
+        continue;
+      }
+      const code = page[index % PAGE] ?? VIRTUAL;
+      if (code === VIRTUAL || (code !== SWEPT && !this.#pastIsSwept(index, code))) continue;
+      const last = runs.at(-1);
+      if (last && last[0] + last[1] === index) last[1]++;
+      else runs.push([index, 1]);
+    }
+    return runs;
+  }
+  #pastIsSwept(index: number, code: number): boolean {
+    if (code > 0 && this.#store.kindOf(code).kind !== "cancelled") return false;
+    const past = this.#pastAt(index, code);
+    return past !== undefined && this.#isSwept(asTaskId(this.first + index), past);
+  }
+  loadSwept(runs: readonly (readonly [from: number, count: number])[]): void {
+    for (const [from, count] of runs) {
+      const inputs = inputsOf(this.session, this.spec.task);
+      let start = from;
+      for (let index = from; index <= from + count; index++) {
+        if (index < from + count && this.formAt(index) === "virtual") continue;
+        this.sweep(start, index - start);
+        for (const input of inputs) input.openConsumers -= index - start;
+        start = index + 1;
+        // Expanded by the task that took its place.
+        if (index < from + count) this.load([[index, sweptPast(asTaskId(this.first + index), this.width)]]);
+      }
+    }
   }
 
   /** Takes a part of a dump. */
@@ -238,7 +304,10 @@ export class ArrayState {
         output.state = past.outputs[k]?.state ?? output.state;
         output.keep = past.outputs[k]?.keep ?? task.spec.outputs[k]?.keep ?? false;
       }
-      if (task.state.kind === "failed" && task.replacedBy === undefined) this.session.failed++;
+      if (task.state.kind === "failed" && task.replacedBy === undefined) {
+        this.session.failed++;
+        if (task.excused) this.session.excused++;
+      }
       if (task.state.kind === "open") {
         // Opened again: its inputs may have to be made again too.
         if (task.mustRun) for (const input of task.inputs) input.consumers.add(task);
@@ -269,13 +338,14 @@ const SWEPT = -2;
 const freshState = (): DurableTaskState => ({ kind: "open", attempt: 0, governor: undefined });
 
 /** What is not in the description of a task: what became of it and of its outputs, which are in their order. */
-interface Past {
+export interface Past {
   readonly state: DurableTaskState;
   readonly crashes?: number | undefined;
   readonly failures?: number | undefined;
   readonly starved?: number | undefined;
   readonly logged?: true | undefined;
   readonly mustRun?: true | undefined;
+  readonly excused?: true | undefined;
   readonly inputsChanged?: true | undefined;
   readonly curves?: CurveColumns | undefined;
   /** `keep`: when it is another one than was asked. */
@@ -299,6 +369,7 @@ function pastOf(task: Task, outputs: readonly DataObject[]): Past {
     ...(starved > 0 && { starved }),
     ...(task.logged && { logged: true }),
     ...(task.mustRun && { mustRun: true }),
+    ...(task.excused && { excused: true }),
     ...(task.inputsChanged && { inputsChanged: true }),
     ...(curves && { curves: curves.dump() }),
     outputs: outputs.map((output, k) => ({
@@ -306,6 +377,17 @@ function pastOf(task: Task, outputs: readonly DataObject[]): Past {
       ...(output.keep !== task.spec.outputs[k]?.keep && { keep: output.keep }),
     })),
   };
+}
+
+/** States are never changed, but others put in their place. */
+function isAsBefore(task: Task, outputs: readonly DataObject[], past: Past): boolean {
+  const isSame = task.state === past.state && task.replacedBy === past.replacedBy;
+  if (!isSame || (task.curves !== undefined) !== (past.curves !== undefined)) return false;
+  if (task.logged !== (past.logged === true) || task.mustRun !== (past.mustRun === true)) return false;
+  return outputs.every((output, k) => {
+    const was = past.outputs[k];
+    return output.state === was?.state && output.keep === (was.keep ?? task.spec.outputs[k]?.keep);
+  });
 }
 
 function recall(task: Task, past: Past): void {
@@ -317,6 +399,7 @@ function recall(task: Task, past: Past): void {
   task.starved = starved;
   task.logged = past.logged === true;
   task.mustRun = past.mustRun === true;
+  task.excused = past.excused === true;
   task.inputsChanged = past.inputsChanged === true;
   task.curves = curves && Curves.load(curves);
   task.replacedBy ??= past.replacedBy;
@@ -363,7 +446,7 @@ export class FoldStore {
     return readBytes(this.#slabs.get(at).subarray(1), this.#fields) as Past;
   }
   kindOf(at: number): { readonly kind: DurableTaskState["kind"]; readonly isReplaced: boolean } {
-    const head = this.#slabs.get(at)[0] ?? 0;
+    const head = this.#slabs.head(at);
     return { kind: kinds[head >> 1] ?? "open", isReplaced: head % 2 === 1 };
   }
 }

@@ -85,6 +85,8 @@ export type ServerRecord =
       readonly tasks: readonly TaskSpec[];
       readonly constants: readonly ConstantSpec[];
       readonly arrays?: readonly TaskArray[] | undefined;
+      /** Its failures so far had stopped the session: they do not stop it again. */
+      readonly resumes?: true | undefined;
     }
   | {
       readonly type: "governor.registered";

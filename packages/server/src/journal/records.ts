@@ -82,6 +82,7 @@ const schemas = {
     tasks: z.array(taskSpec),
     constants: z.array(constantSpec),
     arrays: z.array(taskArray).optional(),
+    resumes: z.literal(true).optional(),
   }),
   "governor.registered": z.strictObject({
     type: z.literal("governor.registered"),

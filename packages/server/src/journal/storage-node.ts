@@ -9,6 +9,8 @@ import type { Done, JournalStorage, ReadDone } from "./storage.ts";
 export class NodeJournalStorage implements JournalStorage {
   readonly #folder: string;
   readonly #open = new Map<string, number>();
+  /** The same files, opened so that a write returns once its bytes survive a loss of power. */
+  readonly #synced = new Map<string, number>();
 
   /** Makes the folder when it is not there. */
   constructor(folder: string) {
@@ -64,12 +66,25 @@ export class NodeJournalStorage implements JournalStorage {
     this.#withFile(name, done, (fd) => fs.fdatasync(fd, this.#finish(name, done)));
   }
 
+  appendSynced(name: string, bytes: Uint8Array, done: Done): void {
+    const write = (fd: number): void => this.#writeRest(name, fd, bytes, 0, done);
+    const known = this.#synced.get(name);
+    if (known !== undefined) return write(known);
+    const flags = fs.constants.O_WRONLY | fs.constants.O_APPEND | fs.constants.O_DSYNC;
+    fs.open(this.#path(name), flags, (error, fd) => {
+      if (error !== null) return done(this.#placed(error, name));
+      this.#synced.set(name, fd);
+      write(fd);
+    });
+  }
+
   rename(from: string, to: string, done: Done): void {
     fs.rename(this.#path(from), this.#path(to), (error) => {
-      const fd = this.#open.get(from);
-      if (error === null && fd !== undefined) {
-        this.#open.delete(from);
-        this.#open.set(to, fd);
+      for (const open of [this.#open, this.#synced]) {
+        const fd = open.get(from);
+        if (error !== null || fd === undefined) continue;
+        open.delete(from);
+        open.set(to, fd);
       }
       this.#finish(from, done)(error);
     });
@@ -77,11 +92,16 @@ export class NodeJournalStorage implements JournalStorage {
 
   remove(name: string, done: Done): void {
     const unlink = (): void => fs.unlink(this.#path(name), this.#finish(name, done));
-    const fd = this.#open.get(name);
-    if (fd === undefined) return unlink();
-    this.#open.delete(name);
+    this.#close([this.#open, this.#synced], name, (error) => (error === undefined ? unlink() : done(error)));
+  }
+
+  #close([open, ...rest]: readonly Map<string, number>[], name: string, done: Done): void {
+    if (open === undefined) return done();
+    const fd = open.get(name);
+    if (fd === undefined) return this.#close(rest, name, done);
+    open.delete(name);
     fs.close(fd, (error) =>
-      error === null || error === undefined ? unlink() : done(this.#placed(error, name)),
+      error === null || error === undefined ? this.#close(rest, name, done) : done(this.#placed(error, name)),
     );
   }
 
@@ -103,8 +123,10 @@ export class NodeJournalStorage implements JournalStorage {
   }
 
   close(): void {
-    for (const fd of this.#open.values()) fs.closeSync(fd);
-    this.#open.clear();
+    for (const open of [this.#open, this.#synced]) {
+      for (const fd of open.values()) fs.closeSync(fd);
+      open.clear();
+    }
   }
 
   #path(name: string): string {

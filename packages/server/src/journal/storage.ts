@@ -18,6 +18,11 @@ export interface JournalStorage {
   append(name: string, bytes: Uint8Array, done: Done): void;
   /** Returns once the file's bytes survive a loss of power. Never tried again after an error. */
   sync(name: string, done: Done): void;
+  /**
+   * `append` and `sync` as one operation, for a file of which everything before is synced: a disk may do the two with
+   * one errand of a helper thread. Absent: they are done one after the other.
+   */
+  appendSynced?(name: string, bytes: Uint8Array, done: Done): void;
   rename(from: string, to: string, done: Done): void;
   remove(name: string, done: Done): void;
   /** Returns once creations, renames and removals survive a loss of power. */

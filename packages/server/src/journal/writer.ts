@@ -137,12 +137,22 @@ export class JournalWriter {
     const records = batch.flatMap((commit) => commit.packed);
     const frame = encodeFrame(this.#nextSequence, [arrayHead(records.length), ...records]);
     const { storage } = this.#options;
-    this.#run("append", [[segment.name, (done) => storage.append(segment.name, frame, done)]], () => {
+    const isPromise = batch.some((commit) => commit.isPromise);
+    const finish = (): void => this.#release(batch);
+    const written = (): void => {
       this.#segment = { ...segment, size: segment.size + frame.length };
       this.#nextSequence += 1;
+    };
+    const inOne = storage.appendSynced?.bind(storage);
+    // What came before and is not synced would be missed by a sync of these bytes alone.
+    if (inOne !== undefined && isPromise && !this.#unsynced)
+      return this.#run("append", [[segment.name, (done) => inOne(segment.name, frame, done)]], () => {
+        written();
+        finish();
+      });
+    this.#run("append", [[segment.name, (done) => storage.append(segment.name, frame, done)]], () => {
+      written();
       this.#unsynced = true;
-      const isPromise = batch.some((commit) => commit.isPromise);
-      const finish = (): void => this.#release(batch);
       if (isPromise) this.#run("sync", this.#syncSegment(), finish);
       else finish();
     });

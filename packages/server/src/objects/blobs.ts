@@ -84,7 +84,11 @@ export class BlobFolder {
           done(null, chunk);
         },
       });
-      await pipeline(source, meter, createWriteStream(partial, { mode: 0o600, flags: "wx", highWaterMark: WRITE_BYTES }));
+      await pipeline(
+        source,
+        meter,
+        createWriteStream(partial, { mode: 0o600, flags: "wx", highWaterMark: WRITE_BYTES }),
+      );
       const measured = hash.digest("hex");
       if (measured !== sha256) {
         throw new RainError("bad-digest", `the uploaded bytes have the SHA-256 ${measured}, not ${sha256}`);

@@ -82,6 +82,7 @@ function forPeople(value: unknown): unknown {
   }
   if (Array.isArray(value)) return value.map(forPeople);
   if (typeof value !== "object" || value === null) return value;
+  if (isOfEnvironment(value)) return { ...(hidden(value) as object), at: value.at };
   return Object.fromEntries(
     Object.entries(value).map(([key, each]) => {
       // `user` is the users' own, with whatever names they like.
@@ -90,6 +91,10 @@ function forPeople(value: unknown): unknown {
     }),
   );
 }
+
+/** The values of a variable in the tasks of an array. */
+const isOfEnvironment = (value: object): value is { readonly at: readonly unknown[] } =>
+  "at" in value && Array.isArray(value.at) && value.at[0] === "env";
 
 /** Says that there is a value, and how long it is. */
 function hidden(value: unknown): unknown {
