@@ -179,6 +179,7 @@ export class ServerCore {
     const k = this.#k;
     const { task } = live;
     const { governor, ahead } = spot;
+    if (spot.stayMs > 0) live.hasWaited = true;
     const { session, spec } = task;
     const attempt = task.state.attempt + 1;
     const place = { session: session.id, task: spec.id, attempt, governor: governor.id };

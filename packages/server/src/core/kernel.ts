@@ -11,8 +11,6 @@ import {
   type ReplyOf,
   type RequestType,
   type ServerToGovernor,
-  type SessionId,
-  type TaskSpec,
 } from "@rain/protocol";
 import { clearAhead, promote, putAhead } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";

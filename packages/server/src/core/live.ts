@@ -54,6 +54,8 @@ export interface LiveTask {
   readonly order: number;
   /** Place in the ready queue: see `ReadyQueue`. */
   entry: number;
+  /** It waited for a governor that has its inputs: not again. */
+  hasWaited?: boolean | undefined;
   /** It is ready as one of its array's, and has not left the queue since. */
   inArray?: boolean | undefined;
 }

@@ -69,7 +69,7 @@ interface Bytes {
  */
 export function nearest(
   k: Kernel,
-  { task }: LiveTask,
+  { task, hasWaited }: LiveTask,
   room: Room,
   first: LiveGovernor,
   isFree: (governor: LiveGovernor) => boolean,
@@ -90,7 +90,7 @@ export function nearest(
   if (bytes.wide.length > 0) for (const governor of room.some(ROOMIEST)) compare(governor);
   const missing = bytes.all - bestBytes;
   const readMs = k.reading.msFor(missing);
-  const spot = readMs >= WORTH_MS ? soonest(k, bytes, room, mayWait) : undefined;
+  const spot = readMs >= WORTH_MS && !hasWaited ? soonest(k, bytes, room, mayWait) : undefined;
   if (spot && spot.ms < readMs * SHORTER)
     return { governor: spot.governor, ahead: true, missing: spot.missing, stayMs: readMs };
   return { governor: best, ahead: false, missing, stayMs: 0 };
@@ -99,22 +99,20 @@ export function nearest(
 /** When nobody has room: where a task's inputs could be read while it waits. Undefined when there is nothing to gain. */
 export function readAhead(
   k: Kernel,
-  { task }: LiveTask,
+  { task, hasWaited }: LiveTask,
   room: Room,
   others: readonly LiveGovernor[],
   mayWait: (governor: LiveGovernor) => boolean,
 ): Spot | undefined {
-  if (task.inputs.length === 0) return undefined;
+  if (task.inputs.length === 0 || hasWaited) return undefined;
   const bytes = bytesOf(k, task.inputs);
   if (k.reading.msFor(bytes.all) < WORTH_MS) return undefined;
   const spot = soonest(k, bytes, room, mayWait, others);
-  if (!spot || k.reading.msFor(spot.missing) < WORTH_MS) return undefined;
-  return {
-    governor: spot.governor,
-    ahead: true,
-    missing: spot.missing,
-    stayMs: k.reading.msFor(spot.missing),
-  };
+  if (!spot) return undefined;
+  const { governor, missing } = spot;
+  const stayMs = k.reading.msFor(missing);
+  const isSoon = spot.ms <= stayMs * SOON;
+  return stayMs >= WORTH_MS && isSoon ? { governor, ahead: true, missing, stayMs } : undefined;
 }
 
 interface Wait {
