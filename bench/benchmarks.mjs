@@ -10,6 +10,8 @@ import messages from "./messages.mjs";
 import restart from "./restart.mjs";
 import results from "./results.mjs";
 import run from "./run.mjs";
+import fanout from "./fanout.mjs";
+import small from "./small.mjs";
 import transfer from "./transfer.mjs";
 
 /**
@@ -30,4 +32,6 @@ export const benchmarks = [
   results,
   messages,
   core,
+  small,
+  fanout,
 ];

@@ -65,9 +65,12 @@ class Machine {
     this.ask({ type: "session.open", key: "session-key", name: "bench", onError: "fail", detached: true });
   }
 
-  /** @param {readonly unknown[]} tasks */
-  submit(tasks) {
-    this.ask({ type: "submit", session: 1, key: "submit-key", tasks, constants: [] });
+  /**
+   * @param {readonly unknown[]} tasks
+   * @param {readonly unknown[]} arrays
+   */
+  submit(tasks, arrays = []) {
+    this.ask({ type: "submit", session: 1, key: "submit-key", tasks, constants: [], arrays });
   }
 
   /** Until every task has finished: reports of what was assigned, a tick when nothing else waits. */
@@ -152,6 +155,23 @@ function cyclesASecond() {
   const seconds = (performance.now() - begin) / 1000;
   if (finished !== TASKS) throw new Error(`${finished} of ${TASKS} tasks finished`);
   return TASKS / seconds;
+}
+
+/**
+ * The same for one array of tasks without outputs: dispatches and finishes a second.
+ * @param {number} count
+ */
+export function arrayCyclesASecond(count) {
+  const machine = new Machine();
+  machine.begin();
+  const request = { cpus: 1, gpus: 0, memory: 0, named: {} };
+  const work = { type: "execute", args: ["/bin/true"] };
+  const task = { work, inputs: [], outputs: [], request };
+  machine.submit([], [{ first: 0, count, objects: 0, task, vary: [] }]);
+  const begin = performance.now();
+  const finished = machine.drain();
+  if (finished !== count) throw new Error(`${finished} of ${count} tasks finished`);
+  return count / ((performance.now() - begin) / 1000);
 }
 
 /** The durable half of the same cycles, which is also what a restart does. */

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
-import { median } from "./support/figures.mjs";
+import { arrayCyclesASecond } from "./core.mjs";
+import { alternate, median } from "./support/figures.mjs";
 import { askDelay } from "./support/instance.mjs";
 
 // What a task costs beside its program: a governor that runs nothing and says so at once, and everything else as it is:
@@ -25,59 +26,68 @@ function cpuMs(pid) {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
+/** @typedef {"server" | "governor" | "client"} Part */
+
 /**
+ * One measurement: from the call of `submit` until the client knows that all have finished.
  * @param {import("@rain/client").Client} client
  * @param {number} count
+ * @param {Readonly<Record<Part, number>>} pids
  */
-async function submitAndWait(client, count) {
+async function submitAndWait(client, count, pids) {
   const session = await client.newSession("bench dispatch");
   const tasks = Array.from({ length: count }, () => session.execute(["/bin/true"]));
+  const parts = /** @type {readonly Part[]} */ (Object.keys(pids));
+  const before = parts.map((part) => cpuMs(pids[part]));
   const begin = performance.now();
   await session.submit();
   const submitted = performance.now();
   await session.wait(tasks);
   const end = performance.now();
+  const us = /** @type {Record<Part, number>} */ ({});
+  for (const [at, part] of parts.entries())
+    us[part] = ((cpuMs(pids[part]) - (before[at] ?? 0)) * 1000) / count;
   await session.close();
-  return { submitMs: submitted - begin, allMs: end - begin };
+  return { submits: count / ((submitted - begin) / 1000), rate: count / ((end - begin) / 1000), us };
 }
 
 /** @type {import("./support/child.mjs").Benchmark} */
 const benchmark = {
   name: "dispatch",
-  what: "tasks without processes, through client, server, journal and a governor that runs nothing",
+  what: "tasks without processes: client, server, journal, messages, a governor that runs nothing",
   run: async ({ newInstance }) => {
     const instance = newInstance();
     const server = await instance.startServer({ probe: true });
     const governor = await instance.startGovernor({ cpus: CPUS, zero: true });
     const client = await instance.connect();
-    await submitAndWait(client, 5_000); // warms up
+    const pids = { server: server.pid, governor: governor.pid, client: process.pid };
+    await submitAndWait(client, 5_000, pids); // warms up
     const figures = [];
-    for (const { tasks, rounds } of SIZES.slice(0, Number(process.env["SIZES"] ?? 3))) {
-      /** @type {Record<"rate" | "submit" | "server" | "governor" | "client", number[]>} */
-      const values = { rate: [], submit: [], server: [], governor: [], client: [] };
-      let worst = 0;
-      for (let round = 0; round < rounds; round += 1) {
-        await askDelay(server);
-        const pids = { server: server.pid, governor: governor.pid, client: process.pid };
-        const before = Object.entries(pids).map(([name, pid]) => ({ name, pid, ms: cpuMs(pid) }));
-        const { submitMs, allMs } = await submitAndWait(client, tasks);
-        values.rate.push(tasks / (allMs / 1000));
-        values.submit.push(tasks / (submitMs / 1000));
-        for (const { name, pid, ms } of before)
-          values[/** @type {"server" | "governor" | "client"} */ (name)].push(
-            ((cpuMs(pid) - ms) * 1000) / tasks,
-          );
-        worst = Math.max(worst, await askDelay(server));
-      }
+    for (const { tasks, rounds } of SIZES) {
+      await askDelay(server);
+      /** @type {Awaited<ReturnType<typeof submitAndWait>>[]} */
+      const measured = [];
+      const { core } = await alternate(rounds, {
+        all: async () => {
+          const one = await submitAndWait(client, tasks, pids);
+          measured.push(one);
+          return one.rate;
+        },
+        core: () => arrayCyclesASecond(tasks),
+      });
+      const { worstMs, waitedMs } = await askDelay(server);
+      const us = (/** @type {Part} */ part) => median(measured.map((one) => one.us[part])).toFixed(1);
       const note =
-        `CPU a task: server ${median(values.server).toFixed(1)}, governor ${median(values.governor).toFixed(1)}, ` +
-        `client ${median(values.client).toFixed(1)} us; longest pause of the server's loop ${worst.toFixed(0)} ms; ` +
-        `submit alone ${Math.round(median(values.submit)).toLocaleString("en-US")}/s`;
+        `CPU a task: server ${us("server")}, governor ${us("governor")}, client ${us("client")} us; ` +
+        `submit alone ${Math.round(median(measured.map(({ submits }) => submits))).toLocaleString("en-US")}/s; ` +
+        `longest pause of the server's loop ${worstMs.toFixed(0)} ms (it waited ${waitedMs.toFixed(0)} ms in all for a cpu)`;
+      const rates = measured.map(({ rate }) => rate);
       figures.push({
         figure: `dispatch of ${tasks.toLocaleString("en-US")}`,
-        value: median(values.rate),
+        value: median(rates),
         unit: "tasks/s",
-        rounds: values.rate,
+        rounds: rates,
+        peer: { name: "the server's core alone", value: median(core) },
         note,
       });
     }

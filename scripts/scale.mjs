@@ -1,23 +1,28 @@
-// The server's core at scale, in virtual time: npm run scale -- [--governors 100,1000,10000] [--tasks 10000,...]
-// Governors of 16 cpus run tasks of 5 to 15 seconds, of three resource requests, a quarter of them fed by another task.
-// No sockets, no disk, no processes: what is measured is the CPU time of the decisions. See docs/scheduling.md.
+// The server's core at scale, in virtual time: npm run scale -- [--governors 100,1000,10000] [--queued 10000,...]
+// Governors of 16 cpus run tasks of 5 to 15 seconds, of three resource requests. The first table: tasks of their own, a
+// quarter of them fed by another one; the second: task arrays. No sockets, no disk, no processes: what is measured is the
+// CPU time of the decisions, in turn in all cases of a table, the median of the rounds. See docs/scheduling.md.
 import { parseArgs } from "node:util";
 import { DurableState, ServerCore } from "@rain/server/core";
 
 const { values } = parseArgs({
   options: {
     governors: { type: "string", default: "100,1000,10000" },
-    tasks: { type: "string", default: "10000,100000,1000000,10000000" },
-    /** Governors for the second table, tasks for the first, tasks that are queued at once. */
-    "fixed-governors": { type: "string", default: "1000" },
-    "fixed-tasks": { type: "string", default: "400000" },
-    queued: { type: "string", default: "100000" },
+    queued: { type: "string", default: "10000,100000,1000000,10000000" },
+    /** Of each case. */
+    decisions: { type: "string", default: "200000" },
+    rounds: { type: "string", default: "5" },
     ahead: { type: "string", default: "100" },
   },
 });
+/** Governors of the second table; queued tasks of the first, at least 40 for each governor. */
+const GOVERNORS = 1_000;
+const QUEUED = 100_000;
 const CPUS = 16;
 const SESSION_TASKS = 20_000;
 const SUBMIT_TASKS = 1_000;
+/** Arrays of one session. */
+const ARRAYS = 4;
 const HEARTBEAT_MS = 2_000;
 /** Reports that come in before the core has its turn to place. */
 const BURST = 16;
@@ -63,13 +68,15 @@ class Cluster {
   running = 0;
   finished = 0;
   submitted = 0;
-  sessions = [];
+  sessions = new Map();
   keys = 0;
   burst = 0;
   wake = false;
   session = undefined;
 
-  constructor(governors) {
+  constructor(governors, queued, arrays) {
+    this.queued = queued;
+    this.arrays = arrays;
     for (let i = 0; i < governors; i++) {
       const hello = {
         identity: `identity-${i}`,
@@ -122,27 +129,46 @@ class Cluster {
     this.at(durationS * 1_000, { connection, message });
   }
 
-  /** Keeps so many tasks in the core until `total` were submitted, and runs to the end. */
-  run(total, queued) {
-    while (this.finished < total) {
-      while (this.submitted < total && this.submitted - this.finished < queued) this.submit(total);
+  /** Has so many tasks waiting or running. */
+  fill() {
+    while (this.submitted - this.finished < this.queued) {
+      if (this.arrays) this.submitArrays();
+      else this.submit();
+    }
+  }
+  run(decisions) {
+    for (const end = this.decisions + decisions; this.decisions < end;) {
+      this.fill();
       this.advance();
     }
   }
 
-  submit(total) {
-    const last = this.sessions.at(-1);
-    if (last === undefined || last.tasks >= SESSION_TASKS) {
-      const key = `session-${this.keys++}`;
-      this.ask({ type: "session.open", key, name: "s", onError: "fail", detached: true });
-      this.sessions.push({ id: this.session, tasks: 0, finished: 0 });
-    }
-    const session = this.sessions.at(-1);
-    const count = Math.min(SUBMIT_TASKS, total - this.submitted);
-    const tasks = Array.from({ length: count }, (_, i) => spec(session.tasks + i, i));
+  open() {
+    const key = `session-${this.keys++}`;
+    this.ask({ type: "session.open", key, name: "s", onError: "fail", detached: true });
+    this.sessions.set(this.session, { id: this.session, tasks: 0, finished: 0, isWhole: false });
+  }
+  submit() {
+    if (this.sessions.get(this.session)?.isWhole !== false) this.open();
+    const session = this.sessions.get(this.session);
+    const tasks = Array.from({ length: SUBMIT_TASKS }, (_, i) => spec(session.tasks + i, i));
     this.ask({ type: "submit", session: session.id, key: `submit-${this.keys++}`, tasks, constants: [] });
-    session.tasks += count;
-    this.submitted += count;
+    session.tasks += SUBMIT_TASKS;
+    session.isWhole = session.tasks >= SESSION_TASKS;
+    this.submitted += SUBMIT_TASKS;
+    if (this.wake) this.tick();
+  }
+  /** A tenth of what is queued, as a session. */
+  submitArrays() {
+    this.open();
+    const session = this.sessions.get(this.session);
+    const count = Math.ceil(this.queued / 10 / ARRAYS);
+    const arrays = requests.map((request, k) => arrayOf(k * count, count, request));
+    const key = `submit-${this.keys++}`;
+    this.ask({ type: "submit", session: session.id, key, tasks: [], constants: [], arrays });
+    session.tasks = ARRAYS * count;
+    session.isWhole = true;
+    this.submitted += session.tasks;
     if (this.wake) this.tick();
   }
 
@@ -167,10 +193,9 @@ class Cluster {
   }
 
   settled(id) {
-    const at = this.sessions.findIndex((each) => each.id === id);
-    const session = this.sessions[at];
-    if (++session.finished < session.tasks || session.tasks < SESSION_TASKS) return;
-    this.sessions.splice(at, 1);
+    const session = this.sessions.get(id);
+    if (++session.finished < session.tasks || !session.isWhole) return;
+    this.sessions.delete(id);
     this.ask({ type: "session.close", session: id });
   }
 }
@@ -189,71 +214,86 @@ function spec(id, place) {
   };
 }
 
+function arrayOf(first, count, request) {
+  const output = { label: "out", kind: "blob", contentType: "", keep: false, path: "out" };
+  const task = {
+    work: { type: "execute", args: ["/bin/work", "0"] },
+    inputs: [],
+    outputs: [output],
+    request,
+  };
+  const vary = [{ at: ["args", 1], range: { from: 0, step: 1 } }];
+  return { first, count, objects: first, task, vary };
+}
+
 function heap() {
   globalThis.gc?.();
   globalThis.gc?.();
-  return process.memoryUsage().heapUsed;
+  return process.memoryUsage().heapUsed + process.memoryUsage().arrayBuffers;
 }
-
-const list = (name) => values[name].split(",").map(Number);
+const median = (list) => list.toSorted((a, b) => a - b)[list.length >> 1];
 const cpuUs = () => {
   const { user, system } = process.cpuUsage();
   return user + system;
 };
 
-/** Decisions in the steady state: after every governor has work, before the queue is empty. */
-function measure(governors, tasks, queued) {
+function build({ governors, queued, arrays }) {
   const empty = heap();
-  const cluster = new Cluster(governors);
+  const cluster = new Cluster(governors, queued, arrays);
   const idle = heap();
-  const fill = Math.min(queued, tasks);
-  while (cluster.submitted < fill) cluster.submit(tasks);
-  const bytes = (heap() - idle) / fill;
+  cluster.fill();
+  const bytes = (heap() - idle) / cluster.submitted;
+  return { cluster, governors, queued, bytes, governorBytes: (idle - empty) / governors, us: [] };
+}
+
+/** Decisions in the steady state, when every governor has work. */
+function round({ cluster, us }, decisions) {
   const begin = cpuUs();
-  cluster.run(tasks, queued);
-  const us = (cpuUs() - begin) / cluster.decisions;
-  return { governors, tasks, queued: fill, us, bytes, governorBytes: (idle - empty) / governors };
+  const before = cluster.decisions;
+  cluster.run(decisions);
+  us.push((cpuUs() - begin) / (cluster.decisions - before));
 }
 
-function print({ governors, tasks, queued, us, bytes, governorBytes }, first) {
-  const cells = [
-    governors.toLocaleString("en-US").padStart(9),
-    tasks.toLocaleString("en-US").padStart(11),
-    queued.toLocaleString("en-US").padStart(9),
-    `${us.toFixed(1)} us`.padStart(10),
-    (us / first.us).toFixed(2).padStart(6),
-    `${Math.round(bytes)}`.padStart(11),
-    `${Math.round(governorBytes)}`.padStart(15),
-  ];
-  console.log(cells.join("  "));
-}
-
-function table(title, cases) {
-  console.log(
-    `\n${title}\ngovernors        tasks     queued  a decision   ratio  bytes/task  bytes/governor`,
-  );
-  let first;
-  for (const [governors, tasks, queued] of cases) {
-    const result = measure(governors, tasks, queued);
-    first ??= result;
-    print(result, first);
+function table(title, cases, decisions, rounds) {
+  const built = cases.map(build);
+  for (const each of built) each.cluster.run(Math.max(20_000, each.governors * CPUS)); // warms up, fills governors
+  for (let n = 0; n < rounds; n++) for (const each of built) round(each, decisions / rounds);
+  console.log(`\n${title}\ngovernors      queued  a decision   ratio  bytes/task  bytes/governor`);
+  for (const { governors, queued, us, bytes, governorBytes } of built) {
+    const cells = [
+      governors.toLocaleString("en-US").padStart(9),
+      queued.toLocaleString("en-US").padStart(11),
+      `${median(us).toFixed(1)} us`.padStart(11),
+      (median(us) / median(built[0].us)).toFixed(2).padStart(7),
+      `${Math.round(bytes)}`.padStart(11),
+      `${Math.round(governorBytes)}`.padStart(15),
+    ];
+    console.log(cells.join(" "));
   }
 }
 
+const number = (name) => {
+  const value = Number(values[name]);
+  if (Number.isSafeInteger(value) && value >= 0) return value;
+  console.error(`--${name} must be a whole number, not ${values[name]}.`);
+  process.exit(2);
+};
+const list = (name) => values[name].split(",").filter(Boolean).map(Number);
 if (globalThis.gc === undefined) throw new Error("needs node --expose-gc: npm run scale");
-measure(100, 40_000, 20_000); // warms up
-const fixedTasks = Number(values["fixed-tasks"]);
-const fixedGovernors = Number(values["fixed-governors"]);
-const queued = Number(values.queued);
+const [decisions, rounds] = [number("decisions"), number("rounds")];
 table(
   "More governors",
-  list("governors").map((governors) => [
+  list("governors").map((governors) => ({
     governors,
-    Math.max(fixedTasks, 40 * governors),
-    Math.max(queued, 40 * governors),
-  ]),
+    queued: Math.max(QUEUED, 40 * governors),
+    arrays: false,
+  })),
+  decisions,
+  rounds,
 );
 table(
   "More tasks",
-  list("tasks").map((tasks) => [fixedGovernors, tasks, queued]),
+  list("queued").map((queued) => ({ governors: GOVERNORS, queued, arrays: true })),
+  decisions,
+  rounds,
 );

@@ -21,7 +21,7 @@ export const fillFile = (path, bytes) =>
  * @param {number} count
  * @param {number} bytes of each
  */
-function fillFolder(dir, count, bytes) {
+export function fillFolder(dir, count, bytes) {
   mkdirSync(dir);
   for (let i = 0; i < count; i += 1) writeFileSync(join(dir, String(i)), String(i).padEnd(bytes, "."));
 }
@@ -29,7 +29,7 @@ function fillFolder(dir, count, bytes) {
 /**
  * What transfers are held against: a plain `node:http` server of files in a process of its own, read by `curl`.
  * @typedef {object} FileServer
- * @property {(name: string, to: string) => Promise<void>} curl reads one file
+ * @property {(name: string, to: string, options?: { keep?: boolean }) => Promise<void>} curl reads one file, which is removed again unless it is to be kept
  * @property {(range: string, to: string) => Promise<void>} curlMany reads many, by one curl over one connection
  * @property {() => void} stop
  */
@@ -46,12 +46,15 @@ export async function startFileServer(dir) {
   });
   const url = `http://127.0.0.1:${Number(port)}`;
   return {
-    curl: async (name, to) => {
+    curl: async (name, to, { keep = false } = {}) => {
       await run("curl", ["-sS", "--fail", "-o", to, `${url}/${name}`]);
-      if (to !== "/dev/null") rmSync(to);
+      if (to !== "/dev/null" && !keep) rmSync(to);
     },
     curlMany: async (range, to) => {
-      await run("curl", ["-sS", "--fail", "-o", to, `${url}/${range}`], { maxBuffer: 2 ** 26 });
+      // A range in an address makes curl talk of each file.
+      await run("curl", ["-sS", "--fail", "--no-progress-meter", "-o", to, `${url}/${range}`], {
+        maxBuffer: 2 ** 26,
+      });
     },
     stop: () => void server.kill(),
   };

@@ -142,10 +142,12 @@ async function end(child, signal) {
 export const readHeap = async (server) => /** @type {NodeJS.MemoryUsage} */ (await ask(server, "memory"));
 
 /**
- * The longest pause of the event loop, milliseconds, of a server that was started with `probe`, since it was asked last.
+ * Of a server that was started with `probe`, since it was asked last: the longest pause of its event loop, and the time
+ * that it waited for a cpu which others had; milliseconds.
  * @param {Daemon} server
  */
-export const askDelay = async (server) => Number(await ask(server, "delay"));
+export const askDelay = async (server) =>
+  /** @type {{ worstMs: number, waitedMs: number }} */ (await ask(server, "delay"));
 
 /**
  * @param {Daemon} server

@@ -21,20 +21,3 @@ it(
   },
   10 * MINUTES,
 );
-
-it(
-  "kills of both, with governors behind a network that delays, cuts and half-opens",
-  async () => {
-    for (let round = 0; round < 10; round += 1) {
-      const report = await runChaos({
-        seed: `both ${round}`,
-        tasks: 200,
-        serverKills: 1,
-        governorKills: 1,
-        badNetwork: true,
-      });
-      expect(report.problems).toEqual([]);
-    }
-  },
-  20 * MINUTES,
-);

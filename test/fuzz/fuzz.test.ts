@@ -82,8 +82,8 @@ describe("the runner", () => {
     [
       "takes long, each time",
       () => {
-        const until = performance.now() + 40;
-        while (performance.now() < until);
+        const before = process.cpuUsage();
+        while (process.cpuUsage(before).user < 40_000);
         return "accepted";
       },
       /it took \d+, \d+, \d+ ms; 20 are allowed/,

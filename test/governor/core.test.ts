@@ -406,6 +406,47 @@ describe("resources", () => {
     expect(bench.ran()).toEqual([2]);
   });
 
+  it("brings the inputs of what has no room yet while others run", () => {
+    const bench = linked();
+    bench.hear(assignment(1, { cpus: 4 }));
+    bench.take();
+    bench.hear(assignment(2, { cpus: 4, inputs: [[20, 7]] }));
+    expect(bench.take()).toMatchObject([{ type: "acquire", sha256: digestOf(7) }]);
+    bench.give({ type: "acquired", sha256: digestOf(7) });
+    expect(bench.ran()).toEqual([]);
+    bench.end(1);
+    expect(bench.take().filter(({ type }) => type === "acquire" || type === "run")).toMatchObject([
+      { type: "run", ref: refOf(2) },
+    ]);
+  });
+
+  it("takes bytes that came before their assignment, for that one only", () => {
+    const bench = linked();
+    const data = new Uint8Array([1, 2, 3]);
+    bench.hear({ type: "bytes", objects: [{ sha256: digestOf(7), data }] });
+    bench.hear(
+      assignment(1, {
+        inputs: [
+          [20, 7],
+          [21, 8],
+        ],
+      }),
+    );
+    expect(bench.take()).toMatchObject([
+      { type: "acquire", sha256: digestOf(7), data },
+      { type: "acquire", sha256: digestOf(8), data: undefined },
+    ]);
+    bench.give({ type: "acquire.failed", sha256: digestOf(7), why: "gone" });
+    bench.take();
+    bench.hear(assignment(2, { inputs: [[20, 7]] }));
+    expect(bench.take()).toMatchObject([{ type: "acquire", sha256: digestOf(7), data: undefined }]);
+    bench.hear({ type: "bytes", objects: [{ sha256: digestOf(9), data }] });
+    bench.give({ type: "link.down" }).link(2);
+    bench.take();
+    bench.hear(assignment(3, { inputs: [[22, 9]] }));
+    expect(bench.take()).toMatchObject([{ type: "acquire", sha256: digestOf(9), data: undefined }]);
+  });
+
   it("gives GPUs by lowest free index", () => {
     const bench = linked();
     const gpus = (): (readonly number[])[] =>

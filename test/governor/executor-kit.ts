@@ -135,7 +135,7 @@ export class Kit {
       this.#waiting.set(keyOf(effect.ref), resolve);
       const store = new RunStore(this.store);
       this.#runStores.set(keyOf(effect.ref), store);
-      this.executor.run(effect, store);
+      this.executor.run(effect, () => store);
     });
   }
 

@@ -66,8 +66,12 @@ async function deadUrl(): Promise<string> {
   return `http://127.0.0.1:${port}`;
 }
 
-function acquirer(serverUrl = "http://127.0.0.1:9", progressMs?: number): Acquirer {
-  const made = new Acquirer({ store, serverUrl, ...(progressMs === undefined ? {} : { progressMs }) });
+function acquirer(serverUrl = "http://127.0.0.1:9", progressMs?: number, partBytes?: number): Acquirer {
+  const rest = {
+    ...(progressMs === undefined ? {} : { progressMs }),
+    ...(partBytes === undefined ? {} : { partBytes }),
+  };
+  const made = new Acquirer({ store, serverUrl, ...rest });
   cleanups.push(() => made.stop());
   return made;
 }
@@ -108,16 +112,18 @@ describe("acquire", () => {
   });
 
   it("asks once for the same bytes, and for at most eight objects at a time", async () => {
-    let open = 0;
-    let most = 0;
     const blobs = Array.from({ length: 20 }, () => randomBytes(1_000));
-    const { url, asked } = await source((response, request) => {
-      open += 1;
-      most = Math.max(most, open);
+    let held: (() => void)[] = [];
+    let most = 0;
+    const { url, asked } = await source((response, request, count) => {
+      held.push(() => response.end(blobs[Number(request.url?.slice(1))]));
+      most = Math.max(most, held.length);
+      if (held.length !== 8 && count !== 20) return;
+      // Answered a little later: a ninth would come meanwhile.
       setTimeout(() => {
-        open -= 1;
-        response.end(blobs[Number(request.url?.slice(1))]);
-      }, 20);
+        for (const answer of held) answer();
+        held = [];
+      }, 50);
     });
     const into = acquirer();
     const twice = [...blobs.entries(), ...blobs.entries()];
@@ -245,6 +251,102 @@ describe("acquire", () => {
     await into.stop();
     await failed;
     expect(await incoming()).toEqual([]);
+  });
+});
+
+describe("acquire of large objects", () => {
+  const PART = 700_000;
+  const PARTS = 5;
+  const bytes = randomBytes(PART * PARTS - 1_000);
+  const fromParts = (...urls: readonly string[]): Promise<void> =>
+    acquirer(undefined, undefined, PART).acquire(
+      effectOf(
+        bytes,
+        urls.map((url) => at(url)),
+      ),
+    );
+
+  /** Answers a request for a range of `what`; `cut`: breaks off after so many bytes of it. */
+  function serve(what: Buffer, response: ServerResponse, request: IncomingMessage, cut?: number): void {
+    const [, start = "0", end = ""] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
+    const from = Number(start);
+    const to = end === "" ? what.length : Number(end) + 1;
+    const isPart = request.headers.range !== undefined;
+    response.writeHead(isPart ? 206 : 200, {
+      "Content-Length": to - from,
+      ...(isPart ? { "Content-Range": `bytes ${from}-${to - 1}/${what.length}` } : {}),
+    });
+    if (cut === undefined) response.end(what.subarray(from, to));
+    else response.write(what.subarray(from, Math.min(to, from + cut)), () => response.destroy());
+  }
+
+  it("come in parts from all that have them, each byte once", async () => {
+    const one = await source((response, request) => serve(bytes, response, request));
+    const two = await source((response, request) => serve(bytes, response, request));
+    await fromParts(one.url, two.url);
+    await expectStored(bytes);
+    const ranges = [...one.asked, ...two.asked].map(({ range }) => range).toSorted();
+    const starts = Array.from({ length: PARTS }, (_, part) => part * PART);
+    const expected = starts.map((from) => `bytes=${from}-${Math.min(from + PART, bytes.length) - 1}`);
+    expect(ranges).toEqual(expected.toSorted());
+    expect(Math.min(one.asked.length, two.asked.length)).toBeGreaterThan(0);
+  });
+
+  it("come from the others when one goes away, also for the part that it had begun", async () => {
+    const flaky = await source((response, request, count) =>
+      count === 1 ? serve(bytes, response, request, 100_000) : response.writeHead(404).end(),
+    );
+    const good = await source((response, request) => serve(bytes, response, request));
+    await fromParts(flaky.url, good.url);
+    await expectStored(bytes);
+    expect(flaky.asked.length).toBe(2);
+    // What the first had sent is not asked for again.
+    const starts = good.asked.map(({ range }) => Number(/^bytes=(\d+)-/.exec(range ?? "")?.[1]));
+    expect(starts.some((start) => start % PART !== 0)).toBe(true);
+  });
+
+  it("go on after cuts where they were", async () => {
+    const cuts = await source((response, request, count) =>
+      serve(bytes, response, request, count % 2 === 1 ? 50_000 : undefined),
+    );
+    await fromParts(cuts.url);
+    await expectStored(bytes);
+  });
+
+  it("case 32: are read again, from one after the other, when a byte is wrong", async () => {
+    const corrupt = Buffer.from(bytes);
+    for (let part = 0; part < PARTS; part += 1) corrupt[part * PART] = (corrupt[part * PART] ?? 0) ^ 1;
+    const bad = await source((response, request) => serve(corrupt, response, request));
+    const good = await source((response, request) => serve(bytes, response, request));
+    await fromParts(bad.url, good.url);
+    await expectStored(bytes);
+    const other = await source((response, request) => serve(corrupt, response, request));
+    const elsewhere = await BlobStore.open(join(root, "elsewhere"));
+    const into = new Acquirer({ store: elsewhere, serverUrl: "http://127.0.0.1:9", partBytes: PART });
+    cleanups.push(() => into.stop());
+    const failed = into.acquire(effectOf(bytes, [at(bad.url), at(other.url)]));
+    await expect(failed).rejects.toThrow(/^\S+ sent other bytes: .*; \S+ sent other bytes: /);
+    expect(elsewhere.has(digestOf(bytes))).toBe(false);
+    expect(await readdir(join(root, "elsewhere", "incoming"))).toEqual([]);
+  });
+
+  it("come as a whole from who does not give parts", async () => {
+    const { url, asked } = await source((response, _request, count) => {
+      response.writeHead(200, { "Content-Length": bytes.length });
+      if (count !== 2) response.end(bytes);
+      else response.write(bytes.subarray(0, 1_500_000), () => response.destroy());
+    });
+    await fromParts(url);
+    await expectStored(bytes);
+    expect(asked.at(-1)?.range).toBe("bytes=1500000-");
+  });
+
+  it("leave nothing when the disk of this machine fails", async () => {
+    const { url } = await source((response, request) => serve(bytes, response, request));
+    const into = acquirer(undefined, undefined, PART);
+    await rm(join(root, "here", "incoming"), { recursive: true });
+    await expect(into.acquire(effectOf(bytes, [at(url)]))).rejects.toMatchObject({ code: "ENOENT" });
+    expect(store.has(digestOf(bytes))).toBe(false);
   });
 });
 

@@ -1,3 +1,4 @@
+import { unpack } from "../../packages/server/src/journal/records.ts";
 import type { Done, JournalStorage, ReadDone } from "../../packages/server/src/journal/storage.ts";
 import type { World } from "./world.ts";
 
@@ -178,16 +179,17 @@ export class Disk implements JournalStorage {
   }
 }
 
-/** Number of records in an append: the head of the array in its frame. Headers of files hold none. */
+/** Number of records in an append, counted as the core made them. Headers of files hold none. */
 function recordsIn(bytes: Uint8Array): number {
-  const head = bytes[FRAME_HEAD];
-  if (head === undefined || bytes.subarray(0, 4).every((byte, at) => byte === "RAIN".charCodeAt(at)))
-    return 0;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if ((head & 0xf0) === 0x90) return head & 0x0f;
-  if (head === 0xdc) return view.getUint16(FRAME_HEAD + 1);
-  return head === 0xdd ? view.getUint32(FRAME_HEAD + 1) : 0;
+  const isHeader = bytes.subarray(0, 4).every((byte, at) => byte === "RAIN".charCodeAt(at));
+  if (isHeader || bytes.length <= FRAME_HEAD) return 0;
+  const records = unpack(bytes.subarray(FRAME_HEAD)) as readonly object[];
+  return records.reduce((sum, record) => sum + sizeOf(record), 0);
 }
+
+/** A joined record stands for many. */
+const sizeOf = (record: object): number =>
+  "tasks" in record && "governors" in record ? (record.tasks as readonly number[]).length : 1;
 
 const failure = (code: string, path: string): Error =>
   Object.assign(new Error(`simulated ${code}`), { code, path });

@@ -199,7 +199,8 @@ export class GovernorProcess {
     this.#world.loop.after(this.#world.random.between(10, 1_000), () => this.alive && this.connect());
   }
   #message(socket: Socket, bytes: Uint8Array): void {
-    if (socket !== this.socket) return;
+    // What comes on a connection that this side has ended is not looked at.
+    if (socket !== this.socket || !socket.open) return;
     const message = hear(serverToGovernor, bytes, "message of the server");
     this.#world.log(`${this.name} hears ${JSON.stringify(message, brief)}`);
     const isLater = message.type === "retract" || laterMessages.some((each) => each === message.type);

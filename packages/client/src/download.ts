@@ -1,11 +1,13 @@
 import { createHash, type Hash } from "node:crypto";
-import type { IncomingMessage } from "node:http";
 import { RainError, type ObjectInfo } from "@rain/protocol";
+import { bodyOf, type Body } from "./body.ts";
 import { networkError, type Http } from "./http.ts";
 
-/** Where the bytes go; the same place may be written again after a restart. */
-export type WriteAt = (chunk: Buffer, at: number) => Promise<void> | void;
+/** Where the bytes go, and when more may come; the same place may be written again after a restart. */
+export type WriteAt = (chunk: Buffer, at: number) => Promise<void> | undefined;
 
+/** Objects above this size are worth a connection of their own. */
+const LARGE_BYTES = 1_048_576;
 /** Whole downloads with wrong bytes, after which it is given up. */
 const MAX_WRONG = 2;
 
@@ -63,60 +65,63 @@ class Transfer {
   }
 
   async #read(): Promise<void> {
-    const headers = this.#at === 0 ? {} : { Range: `bytes=${this.#at}-` };
-    const answer = await this.#http.open({ method: "GET", path: this.#path, headers, signal: this.#signal });
+    const headers: Record<string, string> = this.#at === 0 ? {} : { Range: `bytes=${this.#at}-` };
+    const asked = { method: "GET", path: this.#path, headers, signal: this.#signal } as const;
+    const isLarge = this.#info.size > LARGE_BYTES;
+    const body = isLarge ? await this.#http.openMany(asked) : bodyOf(await this.#http.open(asked));
     try {
-      await this.#take(answer);
+      await this.#take(body);
     } finally {
-      answer.destroy();
+      body.close();
     }
     if (this.#at < this.#info.size) {
       throw new RainError("connection", `${this.#path}: cut after ${this.#at} of ${this.#info.size} bytes`);
     }
   }
 
-  async #take(answer: IncomingMessage): Promise<void> {
-    let from = startOf(answer);
+  async #take(body: Body): Promise<void> {
+    let from = startOf(body);
     if (from > this.#at)
       throw new RainError("internal", `${this.#path}: the answer starts at ${from}, not ${this.#at}`);
-    for await (const chunk of chunksOf(this.#path, answer, this.#signal)) {
-      const known = Math.min(Math.max(this.#at - from, 0), chunk.length); // a server without Range starts over
-      from += chunk.length;
-      const fresh = chunk.subarray(known);
-      if (fresh.length === 0) continue;
-      if (this.#at + fresh.length > this.#info.size) {
-        throw new RainError(
-          "bad-message",
-          `${this.#path}: more than the ${this.#info.size} bytes it should have`,
-        );
-      }
-      this.#hash.update(fresh);
-      await this.#writeAt(fresh, this.#at);
-      this.#at += fresh.length;
+    let own: { readonly error: unknown } | undefined;
+    const note = (error: unknown): never => {
+      own = { error };
+      throw error;
+    };
+    try {
+      await body.read((chunk) => {
+        const known = Math.min(Math.max(this.#at - from, 0), chunk.length); // a server without Range starts over
+        from += chunk.length;
+        try {
+          return this.#takeFresh(chunk.subarray(known))?.catch(note);
+        } catch (error) {
+          return note(error);
+        }
+      });
+    } catch (error) {
+      if (own !== undefined) throw own.error;
+      this.#signal?.throwIfAborted();
+      throw networkError(this.#path, error);
     }
   }
-}
 
-/** The chunks of a body; a cut is an error of the network, so that it is tried again. */
-async function* chunksOf(
-  what: string,
-  answer: IncomingMessage,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Buffer, void, undefined> {
-  const chunks = answer[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  for (;;) {
-    const next = await chunks.next().catch((error: unknown) => {
-      signal?.throwIfAborted();
-      throw networkError(what, error);
-    });
-    if (next.done) return;
-    yield next.value;
+  #takeFresh(chunk: Buffer): Promise<void> | undefined {
+    if (chunk.length === 0) return undefined;
+    if (this.#at + chunk.length > this.#info.size)
+      throw new RainError(
+        "bad-message",
+        `${this.#path}: more than the ${this.#info.size} bytes it should have`,
+      );
+    this.#hash.update(chunk);
+    const busy = this.#writeAt(chunk, this.#at);
+    this.#at += chunk.length;
+    return busy;
   }
 }
 
-function startOf(answer: IncomingMessage): number {
-  if (answer.statusCode !== 206) return 0;
-  const match = /^bytes (\d{1,15})-/.exec(answer.headers["content-range"] ?? "");
+function startOf({ status, headers }: Body): number {
+  if (status !== 206) return 0;
+  const match = /^bytes (\d{1,15})-/.exec(String(headers["content-range"] ?? ""));
   if (!match) throw new RainError("bad-message", "a partial answer without a Content-Range");
   return Number(match[1]);
 }

@@ -81,7 +81,7 @@ async function bring(
 ): Promise<Uint8Array | Spool> {
   if (info.size <= MEMORY_BYTES) {
     const bytes = Buffer.allocUnsafe(info.size);
-    await download(http, path, info, (chunk, at) => bytes.set(chunk, at), signal);
+    await download(http, path, info, (chunk, at) => void bytes.set(chunk, at), signal);
     return bytes;
   }
   const spool = new Spool();

@@ -2,7 +2,9 @@ import { request, type Agent, type IncomingMessage, type OutgoingHttpHeaders } f
 import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
 import { fromWireError, RainError, wireError, type ErrorCode } from "@rain/protocol";
+import { openBytes } from "@rain/protocol/bytes";
 import { Agents } from "@rain/protocol/tls";
+import { bodyOf, type Body } from "./body.ts";
 import type { Connection } from "./connection.ts";
 import { backoff, delay } from "./delay.ts";
 import { Spool } from "./spool.ts";
@@ -11,7 +13,7 @@ export interface HttpRequest {
   readonly method: "GET" | "PUT";
   /** On the server, with its query. */
   readonly path: string;
-  readonly headers?: OutgoingHttpHeaders;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | Spool;
   readonly signal?: AbortSignal | undefined;
 }
@@ -49,6 +51,25 @@ export class Http {
     const status = answer.statusCode ?? 0;
     if (status >= 200 && status < 300) return answer;
     throw await readProblem(`${asked.method} ${url}${asked.path}`, status, answer);
+  }
+
+  /** The same for a GET of many bytes, over a connection of its own, which costs less for each of them. */
+  async openMany(asked: HttpRequest): Promise<Body> {
+    await this.#connection.linked();
+    const { url, pin } = this.#connection.address;
+    const { path, signal } = asked;
+    const what = `${asked.method} ${url}${path}`;
+    const headers = { ...asked.headers, Authorization: `Rain-Token ${this.#connection.token ?? ""}` };
+    try {
+      const bytes = await openBytes({ url: new URL(path, url), pin, headers, idleMs: IDLE_MS, signal });
+      if (bytes.status >= 200 && bytes.status < 300 && bytes.length !== undefined) return bytes;
+      bytes.close();
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw networkError(what, error);
+    }
+    // Asked again in the other way, it says what is wrong.
+    return bodyOf(await this.open(asked));
   }
 
   /**

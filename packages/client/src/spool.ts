@@ -1,4 +1,4 @@
-import { close, closeSync, openSync, read, readSync, unlinkSync, write, writev } from "node:fs";
+import { close, closeSync, openSync, read, readSync, unlinkSync, write } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -6,17 +6,11 @@ import { nanoid } from "nanoid";
 
 const readAsync = promisify(read);
 const writeAsync = promisify(write);
-const writevAsync = promisify(writev);
 const closeAsync = promisify(close);
 /** Bytes that are read or written at once. */
 const CHUNK_BYTES = 1_048_576;
-
-/** Bytes on their way into the file. */
-interface Batch {
-  readonly at: number;
-  readonly chunks: Uint8Array[];
-  bytes: number;
-}
+/** What comes at once fits behind a batch that is not full. */
+const ROOM_BYTES = CHUNK_BYTES + 262_144;
 
 /**
  * Bytes in a file without a name: it is removed as soon as it is open, so that nothing is left behind however the
@@ -26,8 +20,13 @@ export class Spool {
   readonly #fd: number;
   #size = 0;
   #closed = false;
-  #batch: Batch = { at: 0, chunks: [], bytes: 0 };
-  #writing: Promise<void> = Promise.resolve();
+  /** Bytes on their way into the file, where they go, and memory for those after them. */
+  #coming: Buffer = Buffer.of();
+  #spare: Buffer = Buffer.of();
+  #at = 0;
+  #bytes = 0;
+  /** Until the last batch is written; of a disk that failed for ever. */
+  #writing: Promise<void> | undefined;
 
   constructor(folder: string = tmpdir()) {
     const path = join(folder, `rain-fetch-${nanoid()}`);
@@ -42,31 +41,56 @@ export class Spool {
   }
 
   /**
-   * Takes bytes, which must not be changed any more; resolves when more may come. `flush` before they are read. An error
-   * of the disk may be told by a later call.
+   * Takes bytes; a promise for when more may come. `flush` before they are read. An error of the disk may be told by a
+   * later call.
    */
-  async writeAt(chunk: Uint8Array, at: number): Promise<void> {
-    if (at !== this.#batch.at + this.#batch.bytes) await this.#write(at);
-    this.#batch.chunks.push(chunk);
-    this.#batch.bytes += chunk.length;
+  writeAt(chunk: Uint8Array, at: number): Promise<void> | undefined {
     this.#size = Math.max(this.#size, at + chunk.length);
-    if (this.#batch.bytes >= CHUNK_BYTES) await this.#write(at + chunk.length);
+    if (this.#coming.length === 0) this.#coming = Buffer.allocUnsafeSlow(ROOM_BYTES);
+    if (at !== this.#at + this.#bytes || chunk.length > ROOM_BYTES - this.#bytes)
+      return this.#writeApart(Buffer.from(chunk), at);
+    this.#coming.set(chunk, this.#bytes);
+    this.#bytes += chunk.length;
+    if (this.#bytes < CHUNK_BYTES) return undefined;
+    if (this.#writing) return this.#write();
+    this.#begin();
+    return undefined;
   }
 
   /** Until all bytes are in the file. */
   async flush(): Promise<void> {
-    await this.#write(this.#size);
+    await this.#write();
     await this.#writing;
+    this.#coming = Buffer.of();
+    this.#spare = Buffer.of();
   }
 
-  /** Begins to write the batch once the one before is written; the next one is for `next`. */
-  async #write(next: number): Promise<void> {
-    const batch = this.#batch;
-    this.#batch = { at: next, chunks: [], bytes: 0 };
+  /** Bytes that do not go on where the last ones ended, or are too many at once. */
+  async #writeApart(bytes: Buffer, at: number): Promise<void> {
+    await this.#write();
     await this.#writing;
-    if (batch.bytes === 0) return;
-    this.#writing = writeBatch(this.#fd, batch);
+    await writeAll(this.#fd, bytes, at);
+    this.#at = at + bytes.length;
+  }
+
+  async #write(): Promise<void> {
+    await this.#writing;
+    if (this.#bytes > 0) this.#begin();
+  }
+
+  #begin(): void {
+    const whole = this.#coming;
+    const batch = whole.subarray(0, this.#bytes);
+    const write = async (at: number): Promise<void> => {
+      await writeAll(this.#fd, batch, at);
+      this.#writing = undefined;
+    };
+    this.#writing = write(this.#at);
     this.#writing.catch(() => undefined); // whoever waits for it next is told
+    this.#coming = this.#spare.length === 0 ? Buffer.allocUnsafeSlow(ROOM_BYTES) : this.#spare;
+    this.#spare = whole;
+    this.#at += batch.length;
+    this.#bytes = 0;
   }
 
   readAll(): Buffer {
@@ -95,7 +119,7 @@ export class Spool {
     if (this.#closed) return;
     this.#closed = true;
     forgotten.unregister(this);
-    await this.#writing.catch(() => undefined); // who writes was told
+    await this.#writing?.catch(() => undefined); // who writes was told
     await closeAsync(this.#fd);
   }
 
@@ -106,9 +130,8 @@ export class Spool {
 
 const forgotten = new FinalizationRegistry<number>((fd) => closeSync(fd));
 
-async function writeBatch(fd: number, { at, chunks, bytes }: Batch): Promise<void> {
-  let { bytesWritten: done } = await writevAsync(fd, chunks, at);
-  // Short: the rest follows, or the error of a full disk comes.
-  const rest = done < bytes ? Buffer.concat(chunks) : Buffer.of();
-  while (done < bytes) done += (await writeAsync(fd, rest, done, bytes - done, at + done)).bytesWritten;
+/** A write may be short: the rest follows, or the error of a full disk comes. */
+async function writeAll(fd: number, bytes: Buffer, at: number): Promise<void> {
+  for (let done = 0; done < bytes.length;)
+    done += (await writeAsync(fd, bytes, done, bytes.length - done, at + done)).bytesWritten;
 }

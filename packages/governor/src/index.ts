@@ -1,3 +1,4 @@
 export { allowedCpus, detectCapacity, type DetectOptions } from "./capacity.ts";
 export type { OwnExecutor } from "./executor/index.ts";
-export { startGovernor, type Governor, type GovernorOptions, type Log } from "./governor.ts";
+export { startGovernor } from "./governor.ts";
+export type { Governor, GovernorOptions, Log } from "./options.ts";

@@ -85,6 +85,11 @@ export class Uplink {
     }
   }
 
+  /** What was sent leaves now. */
+  flush(): void {
+    this.#link?.flush();
+  }
+
   /** Calls `heard` when the server has answered a question that leaves now. */
   probe(heard: () => void): void {
     this.#link?.probe(heard);

@@ -8,13 +8,14 @@ import {
   numberColumn,
   ordinalColumn,
   toColumn,
-  type Column,
-} from "./columns.ts";
+  type Numbers,
+} from "./numbers.ts";
 import { assignedInput, outputReport, type AssignedInput, type OutputReport } from "./data-parts.ts";
 import { asObjectId, asTaskId, sessionId, type Attempt, type SessionId, type TaskId } from "./ids.ts";
 import { limits } from "./limits.ts";
 import {
   nameText,
+  originText,
   taskSpec,
   userAttributes,
   work,
@@ -37,13 +38,13 @@ const items = limits.batchItems;
 export interface RefBatch {
   readonly session: SessionId;
   readonly tasks: readonly number[];
-  readonly attempts: Column;
+  readonly attempts: Numbers;
 }
 const tasks = idList.refine((list) => list.length <= items, `at most ${items} tasks`);
 export const refBatch: {
   readonly session: z.ZodType<SessionId>;
   readonly tasks: z.ZodType<readonly number[]>;
-  readonly attempts: z.ZodType<Column>;
+  readonly attempts: z.ZodType<Numbers>;
 } = { session: sessionId, tasks, attempts: ordinalColumn };
 
 export function* unpackRefs({ session, tasks: ids, attempts }: RefBatch): Generator<AttemptRef, void> {
@@ -72,7 +73,7 @@ const measures = ["startTime", "durationS", "exitCode", "cpuTimeS", "maxRssBytes
 type Measure = (typeof measures)[number];
 export interface FinishBatch extends RefBatch {
   /** What was measured of every one of them. */
-  readonly measures: { readonly [M in Measure]?: Column | undefined };
+  readonly measures: { readonly [M in Measure]?: Numbers | undefined };
   /** Outputs of each; absent when none has any. */
   readonly outputs?: readonly (readonly OutputReport[])[] | undefined;
 }
@@ -156,7 +157,7 @@ export class FinishList {
   }
 
   pack(): FinishBatch {
-    const columns: { [M in Measure]?: Column } = {};
+    const columns: { [M in Measure]?: Numbers } = {};
     for (const [bit, name] of measures.entries())
       if ((this.#measures & (1 << bit)) !== 0)
         columns[name] = toColumn(this.#finishes.map(({ info }) => info[name] ?? NaN));
@@ -197,18 +198,20 @@ interface Own {
   readonly work?: Work | undefined;
   readonly name?: string | undefined;
   readonly user?: UserAttributes | undefined;
+  readonly origin?: string | undefined;
 }
 const own = z.strictObject({
   work: work.optional(),
   name: nameText.optional(),
   user: userAttributes.optional(),
+  origin: originText.optional(),
 });
 /** Tasks that are alike: what no list says of the others is as of the first. */
 interface AssignGroup {
   /** Of the first of them. */
   readonly spec: TaskSpec;
   readonly tasks: readonly number[];
-  readonly attempts: Column;
+  readonly attempts: Numbers;
   /** Objects of all their outputs, in order; absent when they have none. */
   readonly objects?: readonly number[] | undefined;
   readonly own?: readonly Own[] | undefined;
@@ -286,9 +289,7 @@ export function packAssignments(session: SessionId, list: readonly Assignment[])
 
 function packGroup(spec: TaskSpec, list: readonly Assignment[]): AssignGroup {
   const each = list.map((one): Own => (one.spec === spec ? {} : differences(spec, one.spec)));
-  const isAnyOwn = each.some(
-    (one) => one.work !== undefined || one.name !== undefined || one.user !== undefined,
-  );
+  const isAnyOwn = each.some((one) => Object.keys(one).length > 0);
   for (const one of list)
     if (one.inputs.length !== spec.inputs.length)
       throw new Error(
@@ -311,6 +312,7 @@ function differences(first: TaskSpec, spec: TaskSpec): Own {
     ...(isSame(first.work, spec.work) ? {} : { work: spec.work }),
     ...(first.name === spec.name ? {} : { name: spec.name }),
     ...(isSame(first.user, spec.user) ? {} : { user: spec.user }),
+    ...(first.origin === spec.origin ? {} : { origin: spec.origin }),
   };
 }
 
@@ -319,7 +321,7 @@ function areAlike(a: TaskSpec, b: TaskSpec): boolean {
   if (a === b) return false; // the same task twice
   for (const name of keysOf(a)) {
     if (name === "id" || name === "work") continue;
-    if (name === "name" || name === "user") {
+    if (name === "name" || name === "user" || name === "origin") {
       if (b[name] === undefined) return false;
     } else if (name === "inputs" || name === "outputs") {
       if (!sameButObjects(a[name], b[name])) return false;
@@ -360,7 +362,7 @@ export function* unpackAssignments({ groups }: AssignBatch): Generator<Assignmen
     const { spec: first, objects = NONE, own: differing = [] } = each;
     for (const [place, id] of each.tasks.entries()) {
       const inputs = each.inputs?.[place] ?? NO_INPUTS;
-      const { work: what = first.work, name, user } = differing[place] ?? first;
+      const { work: what = first.work, name, user, origin } = differing[place] ?? first;
       const spec = {
         ...first,
         id: asTaskId(id),
@@ -369,6 +371,7 @@ export function* unpackAssignments({ groups }: AssignBatch): Generator<Assignmen
         outputs: withNumbers(first.outputs, objects, place * first.outputs.length),
         ...(name === undefined ? {} : { name }),
         ...(user === undefined ? {} : { user }),
+        ...(origin === undefined ? {} : { origin }),
       };
       yield { attempt: at(each.attempts, place), spec, inputs };
     }

@@ -93,7 +93,7 @@ export interface GovernorHello extends GovernorTraits {
 }
 
 export type GovernorMessage =
-  /** First message of every connection: who it is and which attempts it still has (running, or waiting to run). */
+  /** First message of every connection: who it is and which attempts it still has; `running`: one that has its units. */
   | (GovernorHello & {
       readonly type: "register";
       readonly attempts: readonly (AttemptRef & { readonly running: boolean })[];
@@ -279,11 +279,19 @@ export type ServerToGovernor =
   | { readonly type: "adopt"; readonly objects: readonly (ObjectRef & { readonly sha256: Digest })[] }
   /** Bring these objects here, although no task here needs them: answered by `holding` or `uncopied`. Only to governors that know it. */
   | { readonly type: "copy"; readonly objects: readonly CopiedObject[] }
+  /**
+   * Bytes of small inputs of the next assignment, for which it has no room: those are named there without data and
+   * sources. Only to governors that know it.
+   */
+  | {
+      readonly type: "bytes";
+      readonly objects: readonly { readonly sha256: Digest; readonly data: Uint8Array }[];
+    }
   | { readonly type: "stop" };
 
 /** What only governors are told that say, by `knows`, that they understand it; those of this release understand all. */
-export type LaterMessage = "adopt" | "copy";
-export const laterMessages: readonly LaterMessage[] = ["adopt", "copy"];
+export type LaterMessage = "adopt" | "copy" | "bytes";
+export const laterMessages: readonly LaterMessage[] = ["adopt", "copy", "bytes"];
 
 export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnion("type", [
   z.strictObject({
@@ -316,6 +324,10 @@ export const serverToGovernor: z.ZodType<ServerToGovernor> = z.discriminatedUnio
     objects: z.array(z.strictObject({ ...objectRef, sha256: digest })),
   }),
   z.strictObject({ type: z.literal("copy"), objects: z.array(copiedObject) }),
+  z.strictObject({
+    type: z.literal("bytes"),
+    objects: z.array(z.strictObject({ sha256: digest, data: bytes })),
+  }),
   z.strictObject({ type: z.literal("stop") }),
 ]);
 

@@ -44,7 +44,7 @@ export {
 } from "./views.ts";
 export * from "./messages.ts";
 export * from "./data-parts.ts";
-export { at, isAsLong, toColumn, type Column } from "./columns.ts";
+export { at, isAsLong, ordinalColumn, toColumn, type Numbers } from "./numbers.ts";
 export {
   isSmall,
   finishBatch,

@@ -312,6 +312,7 @@ export interface TaskSpec {
   /** A settled task of the session in whose place this one is: the old one is not counted any more. */
   readonly replaces?: TaskId | undefined;
 }
+export const originText: z.ZodString = text(limits.pathBytes);
 const taskFields = {
   work,
   inputs: z.array(inputSpec).max(limits.inputsPerTask),
@@ -322,7 +323,7 @@ const taskFields = {
   retries: z.int().min(0).max(1_000).optional(),
   user: userAttributes.optional(),
   labels: labels.optional(),
-  origin: text(limits.pathBytes).optional(),
+  origin: originText.optional(),
   metrics: z.boolean().optional(),
   cache: z.boolean().optional(),
 } as const;

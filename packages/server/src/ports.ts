@@ -26,12 +26,16 @@ export class DataPorts {
   readonly #ports: Map<GovernorId, Port> = new Map();
   /** What governors said when they asked to be registered. */
   readonly #hellos: Map<ConnectionId, Pick<Port, "fingerprint" | "isLocal">> = new Map();
+  /** Inputs with several holders that were addressed. */
+  #turn = 0;
   /** Key of the tickets for bytes that this server itself serves; new at each start. */
   readonly ownKey: Uint8Array = new Uint8Array(randomBytes(32));
 
   /** Why the port of a governor that asks to be registered cannot be used; undefined when it can. */
-  introduce(link: GovernorPeer, hello: GovernorMessageOf<"register">): string | undefined {
-    const { id, isLocal } = link;
+  introduce(
+    { id, isLocal }: Pick<GovernorPeer, "id" | "isLocal">,
+    hello: Pick<GovernorMessageOf<"register">, "dataUrl" | "fingerprint">,
+  ): string | undefined {
     this.#hellos.set(id, { fingerprint: hello.fingerprint, isLocal });
     return dataPortProblem(hello.dataUrl, hello.fingerprint, isLocal);
   }
@@ -84,12 +88,19 @@ export class DataPorts {
     return [...sources, { url: path, ticket }];
   }
 
+  /** Another one first each time, so that many readers of one object do not all go to the same holder. */
+  #inTurn(holders: readonly GovernorId[]): GovernorId[] {
+    if (holders.length > 1) this.#turn += 1;
+    const first = this.#turn % Math.max(1, holders.length);
+    return [...holders.slice(first), ...holders.slice(0, first)];
+  }
+
   #direct(
     { holders, sha256 }: Pick<DraftInput, "holders" | "sha256">,
     reader: Port | undefined,
   ): ObjectSource[] {
     const sources: ObjectSource[] = [];
-    for (const holder of reader?.relay === true ? [] : holders) {
+    for (const holder of reader?.relay === true ? [] : this.#inTurn(holders)) {
       const port = this.#ports.get(holder);
       // A loopback address means another machine to a reader elsewhere.
       if (!port || (port.fingerprint === undefined && reader?.isLocal !== true)) continue;

@@ -473,6 +473,7 @@ export const toGovernor: {
     ],
   },
   adopt: { type: "adopt", objects: [{ session, object, sha256 }] },
+  bytes: { type: "bytes", objects: [{ sha256, data: new Uint8Array([1, 2, 3]) }] },
   stop: { type: "stop" },
 };
 

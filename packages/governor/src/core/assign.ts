@@ -16,6 +16,11 @@ import { attemptKey } from "./types.ts";
 type Assign = Extract<ServerToGovernor, { readonly type: "assign" }>;
 
 export function assign(m: Machine, message: Assign): void {
+  take(m, message);
+  m.early.clear(); // they were for this one
+}
+
+function take(m: Machine, message: Assign): void {
   const { session, task, attempt: number } = message;
   const ref = { session, task, attempt: number };
   const known = m.attempts.get(ref);
@@ -67,7 +72,7 @@ function misfit(m: Machine, { spec, inputs }: Assign): string | undefined {
 
 /** Makes sure that an input's bytes come; answers whether they are still missing. */
 function want(m: Machine, attempt: Attempt, input: AssignedInput): boolean {
-  const { object, sha256, size, kind, data, sources } = input;
+  const { object, sha256, size, kind, data = m.early.get(sha256), sources } = input;
   const answer = m.holdings.use(sha256, attempt.key);
   if (answer === "present") hold(m, attempt, object, sha256);
   if (answer === "acquire") m.emit({ type: "acquire", sha256, size, kind, data, sources });
@@ -131,6 +136,7 @@ function enqueue(m: Machine, attempt: Attempt, assignment: Assignment): void {
     if (priority(theirs) !== priority(assignment)) return priority(theirs) > priority(assignment);
     return theirs.order < assignment.order;
   };
+  m.mayStart = true;
   const place = m.queue.findLastIndex(goesBefore) + 1;
   m.queue.splice(place, 0, attempt as AttemptIn<"queued">);
 }

@@ -47,7 +47,24 @@ export interface Attempt<P extends Phase = Phase> {
   /** What it has told of its metrics outside its report. */
   metrics: ToldMetrics | undefined;
   /** Its phases so far, for the message of a bug. */
-  readonly story: string[];
+  readonly story: Moment[];
+}
+/** When an attempt came to a phase, monotonic ms. */
+interface Moment {
+  readonly now: number;
+  readonly phase: Phase;
+}
+
+/** The story of an attempt in words. */
+export const tellStory = ({ story }: Attempt): string => story.map(describeMoment).join(", ");
+function describeMoment({ now, phase }: Moment): string {
+  const detail =
+    phase.kind === "reported"
+      ? ` ${phase.report.type}`
+      : phase.kind === "running" && phase.stopping
+        ? ` stopping (${phase.stopping.cause})`
+        : "";
+  return `${Math.round(now)} ms: ${phase.kind}${detail}`;
 }
 export type AttemptIn<K extends Phase["kind"]> = Attempt<PhaseOf<K>>;
 
@@ -90,7 +107,7 @@ export class Attempts {
   add(ref: AttemptRef, phase: PhaseOf<"fetching" | "reported">, now: number): Attempt {
     const key = attemptKey(ref);
     const known = this.#all.get(key);
-    if (known) throw new Error(`attempt ${key} came twice: ${known.story.join(", ")}`);
+    if (known) throw new Error(`attempt ${key} came twice: ${tellStory(known)}`);
     const { session, task, attempt: number } = ref;
     const attempt: Attempt = {
       ref: { session, task, attempt: number },
@@ -108,7 +125,7 @@ export class Attempts {
   move(attempt: Attempt, phase: Phase, now: number): void {
     const from = attempt.phase.kind;
     if (!moves[from].includes(phase.kind) || this.#all.get(attempt.key) !== attempt) {
-      const story = attempt.story.join(", ");
+      const story = tellStory(attempt);
       throw new Error(`attempt ${attempt.key} cannot go from ${from} to ${phase.kind}; its story: ${story}`);
     }
     attempt.phase = phase;
@@ -125,16 +142,9 @@ export class Attempts {
     this.#all.delete(attempt.key);
   }
 
-  #note(attempt: Attempt, now: number): void {
-    const { phase, story } = attempt;
-    const detail =
-      phase.kind === "reported"
-        ? ` ${phase.report.type}`
-        : phase.kind === "running" && phase.stopping
-          ? ` stopping (${phase.stopping.cause})`
-          : "";
+  #note({ phase, story }: Attempt, now: number): void {
     if (story.length >= STORY_LINES) story.splice(1, 1);
-    story.push(`${Math.round(now)} ms: ${phase.kind}${detail}`);
+    story.push({ now, phase });
   }
 }
 

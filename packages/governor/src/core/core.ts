@@ -32,13 +32,18 @@ export class GovernorCore {
 
   /** `now`: milliseconds that never go back. Throws on an input that cannot be: that is a bug, and its story is told. */
   handle(input: GovernorInput, now: number): GovernorStep {
+    return this.handleAll([input], now);
+  }
+
+  /** The same for all that came at once: what follows from it is looked for only at the end. */
+  handleAll(inputs: readonly GovernorInput[], now: number): GovernorStep {
     const m = this.#machine;
     if (m.exited) return { effects: [], wakeAt: undefined };
     if (now < m.now) throw new Error(`time went back from ${m.now} ms to ${now} ms`);
     m.now = now;
     m.effects = [];
     noticeGap(m);
-    dispatch(m, input);
+    for (const input of inputs) if (!m.exited) dispatch(m, input);
     if (!m.exited) {
       checkLease(m);
       registerWhenFree(m);

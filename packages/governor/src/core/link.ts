@@ -29,12 +29,14 @@ export function registerWhenFree(m: Machine): void {
   m.link = { kind: "registering", since: m.now };
   const attempts = [...m.attempts.values()].map((attempt) => ({
     ...attempt.ref,
-    running: isIn(attempt, "running"),
+    // One whose program is over holds no units: another may run on them.
+    running: isIn(attempt, "running") && attempt.phase.allocation !== undefined,
   }));
   m.emit({ type: "send", message: { type: "register", ...m.config.hello, attempts } });
 }
 
 export function linkDown(m: Machine): void {
+  m.early.clear();
   m.link = { kind: "down" };
 }
 
@@ -89,6 +91,9 @@ export function hear(m: Machine, message: ServerToGovernor): void {
       break;
     case "copy":
       copy(m, message);
+      break;
+    case "bytes":
+      for (const { sha256, data } of message.objects) m.early.set(sha256, data);
       break;
     case "stop":
       leave(m, "the server stopped this governor");

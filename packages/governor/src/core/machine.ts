@@ -1,6 +1,7 @@
 import type { AttemptRef, Digest, GovernorMessage, ObjectRef, Report } from "@rain/protocol";
 import { Attempts, isIn, type Attempt, type AttemptIn, type Phase } from "./attempts.ts";
 import { Holdings } from "./holdings.ts";
+import { Past } from "./past.ts";
 import { Pool } from "./pool.ts";
 import { objectKey, type GovernorConfig, type GovernorEffect } from "./types.ts";
 
@@ -37,8 +38,10 @@ export class Machine {
   /** Number of running attempts, and of those among them whose program is over. */
   running = 0;
   collecting = 0;
+  /** Something came into the queue, or room became free, since the queue was looked through. */
+  mayStart = false;
   /** Attempts that are over and acknowledged, oldest first. */
-  readonly past: Map<string, AttemptRef> = new Map();
+  readonly past: Past = new Past(PAST_ATTEMPTS);
   /**
    * Objects (by key) that a run made whose finish is not acknowledged, with the key of the attempt. The server says
    * nothing about these versions before the acknowledgement: a drop that comes earlier means an older one.
@@ -57,6 +60,8 @@ export class Machine {
   uncopied: (ObjectRef & { readonly why: string })[] = [];
   /** Objects that are being copied here because the server asked, by the names under which they use their bytes. */
   readonly copying: Map<string, { readonly ref: ObjectRef; readonly sha256: Digest }> = new Map();
+  /** Bytes of inputs that the server sent before their assignment. */
+  readonly early: Map<Digest, Uint8Array> = new Map();
   /** Of the last registration, ms; undefined before the first. */
   leaseMs: number | undefined;
   /** The server has heard of this governor at this time, or later. */
@@ -111,6 +116,7 @@ export class Machine {
       case "running":
         if (before.allocation === undefined) this.collecting -= 1;
         else this.pool.give(before.assignment.request, before.allocation);
+        this.mayStart = true;
         this.timed.delete(attempt);
         this.untold.delete(attempt);
         this.running -= 1;
@@ -147,12 +153,8 @@ export class Machine {
     this.#bury(attempt);
   }
 
-  #bury(attempt: Attempt): void {
-    this.past.set(attempt.key, attempt.ref);
-    for (const [key, oldest] of this.past) {
-      if (this.past.size <= PAST_ATTEMPTS) break;
-      this.past.delete(key);
-      this.emit({ type: "forget", ref: oldest });
-    }
+  #bury({ key, ref }: Attempt): void {
+    const oldest = this.past.add(key, ref);
+    if (oldest) this.emit({ type: "forget", ref: oldest });
   }
 }

@@ -1,6 +1,6 @@
 import { limits, type AttemptRef, type OutputReport, type Report, type TaskFailure } from "@rain/protocol";
 import { arrived } from "./assign.ts";
-import { isIn, type Attempt, type AttemptIn, type StopCause } from "./attempts.ts";
+import { isIn, tellStory, type Attempt, type AttemptIn, type StopCause } from "./attempts.ts";
 import { isGivenUp, lostGraceMs } from "./lease.ts";
 import type { Machine } from "./machine.ts";
 import { metricsOfReport, tellMetrics, withCost } from "./metrics.ts";
@@ -13,16 +13,14 @@ const LEAST_COLLECTING = 4;
 
 /** Starts what fits, in order; one that does not fit yet does not hold up those behind it. */
 export function startQueued(m: Machine): void {
-  if (m.collecting >= Math.max(LEAST_COLLECTING, m.config.hello.capacity.cpus)) return;
-  for (let place = 0; place < m.queue.length;) {
-    const attempt = m.queue[place];
-    if (attempt && m.pool.fits(attempt.phase.assignment.request)) {
-      m.queue.splice(place, 1);
-      start(m, attempt);
-    } else {
-      place += 1;
-    }
+  if (!m.mayStart || m.collecting >= Math.max(LEAST_COLLECTING, m.config.hello.capacity.cpus)) return;
+  m.mayStart = false;
+  let left = 0;
+  for (const attempt of m.queue) {
+    if (m.pool.fits(attempt.phase.assignment.request)) start(m, attempt);
+    else m.queue[left++] = attempt;
   }
+  m.queue.length = left;
 }
 
 function start(m: Machine, attempt: AttemptIn<"queued">): void {
@@ -62,6 +60,7 @@ export function programOver(m: Machine, ref: AttemptRef): void {
   const { allocation, assignment, stopping } = attempt.phase;
   if (allocation === undefined) return;
   m.pool.give(assignment.request, allocation);
+  m.mayStart = true;
   m.collecting += 1;
   m.timed.delete(attempt);
   const over = { allocation: undefined, deadline: Infinity };
@@ -211,7 +210,7 @@ export function replaceReport(m: Machine, ref: AttemptRef, why: string): void {
 function running(m: Machine, ref: AttemptRef): AttemptIn<"running"> {
   const attempt = m.attempts.get(ref);
   if (attempt && isIn(attempt, "running")) return attempt;
-  const story = attempt ? `; its story: ${attempt.story.join(", ")}` : "";
+  const story = attempt ? `; its story: ${tellStory(attempt)}` : "";
   throw new Error(
     `news of a run of attempt ${ref.session}/${ref.task}/${ref.attempt}, which is not running${story}`,
   );

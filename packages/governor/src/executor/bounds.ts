@@ -149,7 +149,8 @@ export class Bounds {
   /** The program and its family are dead and have written so much; `failed`: it did not end well. */
   async end(failed: boolean, sizes: Readonly<Record<LogStream, number>>): Promise<void> {
     for (const stream of this.#outputs) {
-      if (sizes[stream] > this.#limits.captureBytes) this.#problem ??= tooLong(this.#limits.captureBytes, stream);
+      if (sizes[stream] > this.#limits.captureBytes)
+        this.#problem ??= tooLong(this.#limits.captureBytes, stream);
     }
     const ended = await this.#endGroup();
     if (ended?.outOfMemory === true && this.memory !== undefined)

@@ -99,8 +99,8 @@ export class Executor implements Runner {
     };
   }
 
-  /** Begins a run, with a store of its own if one is given; `onEnded` tells how it ended, exactly once. */
-  run(effect: RunEffect, store: Store = this.#options.store): void {
+  run(effect: RunEffect, openStore?: () => Store): void {
+    const store = openStore?.() ?? this.#options.store;
     const key = attemptKey(effect.ref);
     if (this.#running.has(key)) throw new Error(`attempt ${key} is running already`);
     const stop = new Stop();

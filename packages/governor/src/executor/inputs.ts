@@ -1,11 +1,11 @@
-import { constants, createReadStream, type BigIntStats } from "node:fs";
+import { constants, type BigIntStats } from "node:fs";
 import { chmod, copyFile, link, lstat, mkdir, stat, symlink, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { formatObject, isSubtype, RainError, TASK_FOLDER, type InputSpec } from "@rain/protocol";
 import { extractTree } from "@rain/protocol/tree";
 import { eachLimited } from "./each.ts";
 import { errorCode } from "../monitor/errno.ts";
-import type { TreeUses } from "../store/trees.ts";
+import { readTar, type TreeUses } from "../store/trees.ts";
 import { TaskProblem } from "./problem.ts";
 import { spreadTree } from "./project.ts";
 import { isSameState, makeReadOnly, treeState } from "./read-only.ts";
@@ -199,7 +199,7 @@ async function mapDirectory(
   spec: InputSpec,
 ): Promise<Watch | undefined> {
   const { sha256, size } = input;
-  await extractTree(createReadStream(await store.onDisk(sha256)), target, { size, sha256 });
+  await extractTree(readTar(await store.onDisk(sha256)), target, { size, sha256 });
   if (spec.write === true) return undefined;
   const before = await makeReadOnly(target);
   if (!modesAreVoid) return undefined;

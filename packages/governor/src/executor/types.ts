@@ -16,8 +16,8 @@ export const streams = ["stdout", "stderr"] as const;
 export interface Runner {
   /** To be awaited before `run`. */
   start(): Promise<void>;
-  /** Begins a run, with a store of its own; its end is told exactly once, and never inside this call. */
-  run(effect: RunEffect, store: Store): void;
+  /** Begins a run; `openStore` makes a store of its own. Its end is told exactly once, and never inside this call. */
+  run(effect: RunEffect, openStore: () => Store): void;
   /** TERM, or KILL with `force`, to a run's processes. A run that is still being prepared never starts. */
   terminate(ref: AttemptRef, force: boolean): void;
   /** Removes the log files of an attempt. */
@@ -28,6 +28,11 @@ export interface Runner {
   readonly limits: Pick<Limits, "memory" | "processes">;
   /** Kills everything; every run still reports its end. Nothing may run after it. */
   stop(): Promise<void>;
+}
+
+export interface EndedRun {
+  readonly ref: AttemptRef;
+  readonly outcome: RunOutcome;
 }
 
 export interface ExecutorOptions {

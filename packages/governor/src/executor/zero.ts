@@ -1,14 +1,14 @@
-import { limits, type AttemptRef, type OutputReport } from "@rain/protocol";
-import { attemptKey } from "../core/types.ts";
+import { limits, type OutputReport } from "@rain/protocol";
 import type { Stored } from "../store/index.ts";
 import { failureOf, TaskProblem } from "./problem.ts";
 import type { LogView } from "./logs.ts";
-import type { RunEffect, Runner, RunOutcome } from "./types.ts";
+import type { EndedRun, RunEffect, Runner, RunOutcome } from "./types.ts";
 
 export interface ZeroOptions {
   /** Puts bytes into the store, for good. */
   readonly put: (bytes: Uint8Array) => Promise<Stored>;
-  readonly onEnded: (ref: AttemptRef, outcome: RunOutcome) => void;
+  /** All that end at once. */
+  readonly onEnded: (runs: readonly EndedRun[]) => void;
 }
 
 /**
@@ -18,7 +18,7 @@ export interface ZeroOptions {
 export class ZeroExecutor implements Runner {
   readonly limits: Runner["limits"] = { memory: "off", processes: limits.taskProcesses };
   readonly #options: ZeroOptions;
-  readonly #running = new Map<string, RunEffect>();
+  #running: RunEffect[] = [];
   #empty: Stored | undefined;
   #isDue = false;
 
@@ -31,7 +31,7 @@ export class ZeroExecutor implements Runner {
   }
 
   run(effect: RunEffect): void {
-    this.#running.set(attemptKey(effect.ref), effect);
+    this.#running.push(effect);
     if (this.#isDue) return;
     this.#isDue = true;
     // Nothing is reported while the caller is still in `run`; what came in one turn ends in one.
@@ -50,9 +50,9 @@ export class ZeroExecutor implements Runner {
 
   #endAll(): void {
     this.#isDue = false;
-    const runs = [...this.#running.values()];
-    this.#running.clear();
-    for (const effect of runs) this.#options.onEnded(effect.ref, this.#outcome(effect));
+    const runs = this.#running;
+    this.#running = [];
+    this.#options.onEnded(runs.map((effect) => ({ ref: effect.ref, outcome: this.#outcome(effect) })));
   }
 
   #outcome({ spec }: RunEffect): RunOutcome {

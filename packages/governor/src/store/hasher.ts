@@ -1,3 +1,5 @@
+// oxlint-disable unicorn/require-post-message-target-origin -- the rule is about windows; threads have no origin
+import type { Hash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
@@ -32,53 +34,53 @@ function program(): void {
   const { readSync } = process.getBuiltinModule("node:fs");
   const { createHash } = process.getBuiltinModule("node:crypto");
   const { parentPort } = process.getBuiltinModule("node:worker_threads");
-  interface Job {
-    readonly hash: import("node:crypto").Hash;
+  interface OpenHash {
+    readonly hash: Hash;
     ask: Ask;
     at: number;
   }
-  const jobs = new Map<number, Job>();
+  const open = new Map<number, OpenHash>();
   const buffer = Buffer.allocUnsafeSlow(1_048_576);
-  /** Reads and hashes at most one buffer. Answers whether the job is over. */
-  const step = (job: Job): boolean => {
-    const { id, fd, upTo, last } = job.ask;
-    const count = readSync(fd, buffer, 0, Math.min(buffer.length, upTo - job.at), job.at);
-    if (count === 0 && upTo !== Infinity) throw new Error(`the file ends at ${job.at}, before ${upTo}`);
-    if (count > 0) job.hash.update(buffer.subarray(0, count));
-    job.at += count;
-    if (!last || (count > 0 && job.at < upTo)) return false;
-    parentPort?.postMessage({ id, sha256: job.hash.digest("hex"), size: job.at });
+  /** Reads and hashes at most one buffer. Answers whether the hash is done. */
+  const step = (each: OpenHash): boolean => {
+    const { id, fd, upTo, last } = each.ask;
+    const count = readSync(fd, buffer, 0, Math.min(buffer.length, upTo - each.at), each.at);
+    if (count === 0 && upTo !== Infinity) throw new Error(`the file ends at ${each.at}, before ${upTo}`);
+    if (count > 0) each.hash.update(buffer.subarray(0, count));
+    each.at += count;
+    if (!last || (count > 0 && each.at < upTo)) return false;
+    parentPort?.postMessage({ id, sha256: each.hash.digest("hex"), size: each.at });
     return true;
   };
   let isRunning = false;
-  /** A step of every job that has something to do; then messages have their turn. */
+  /** A step of each hash that has something to do; then messages have their turn. */
   const run = (): void => {
     isRunning = false;
-    for (const [id, job] of jobs) {
-      if (job.at >= job.ask.upTo && !job.ask.last) continue;
+    for (const [id, each] of open) {
+      if (each.at >= each.ask.upTo && !each.ask.last) continue;
       isRunning = true;
       try {
-        if (job.at >= job.ask.upTo) {
-          parentPort?.postMessage({ id, sha256: job.hash.digest("hex"), size: job.at });
-          jobs.delete(id);
-        } else if (step(job)) jobs.delete(id);
+        if (each.at >= each.ask.upTo) {
+          parentPort?.postMessage({ id, sha256: each.hash.digest("hex"), size: each.at });
+          open.delete(id);
+        } else if (step(each)) open.delete(id);
       } catch (error) {
         const { code = "", message } = error as NodeJS.ErrnoException;
         parentPort?.postMessage({ id, error: message, code });
-        jobs.delete(id);
+        open.delete(id);
       }
     }
     if (isRunning) setImmediate(run);
   };
   parentPort?.on("message", (message: Ask | Drop) => {
     if (!("fd" in message)) {
-      jobs.delete(message.id);
+      open.delete(message.id);
       parentPort.postMessage({ id: message.id });
       return;
     }
-    const job = jobs.get(message.id);
-    if (job) job.ask = message;
-    else jobs.set(message.id, { hash: createHash("sha256"), ask: message, at: 0 });
+    const each = open.get(message.id);
+    if (each) each.ask = message;
+    else open.set(message.id, { hash: createHash("sha256"), ask: message, at: 0 });
     if (!isRunning) setImmediate(run);
     isRunning = true;
   });

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import type { GovernorEffect } from "../core/types.ts";
 import type { BlobStore } from "../store/index.ts";
 import { HASH_HERE_BYTES } from "../store/hasher.ts";
-import { downloadBytes, downloadFile, SPAN_BYTES, type DownloadOptions, type Streams } from "./download.ts";
+import { downloadBytes, downloadFile, type DownloadOptions, type Streams } from "./download.ts";
 import { SourceProblem } from "./get.ts";
 import type { Source } from "./read.ts";
 import { Slots } from "./slots.ts";
@@ -23,7 +23,11 @@ export interface AcquirerOptions {
   readonly concurrency?: number;
   /** Longest time without a byte, milliseconds; default 30 s. */
   readonly progressMs?: number;
+  /** An object of two parts and more is read in parts of so many bytes; default 32 MiB. */
+  readonly partBytes?: number;
 }
+
+const PART_BYTES = 33_554_432;
 
 /** Brings objects into the store: performs the effect `acquire` of the governor's core. */
 export class Acquirer {
@@ -48,7 +52,11 @@ export class Acquirer {
     const concurrency = options.concurrency ?? 8;
     this.#slots = new Slots(concurrency);
     let free = concurrency;
-    this.#streams = { take: () => free > 0 && free-- > 0, give: () => void free++ };
+    this.#streams = {
+      partBytes: options.partBytes ?? PART_BYTES,
+      take: () => free > 0 && free-- > 0,
+      give: () => void free++,
+    };
   }
 
   /**
@@ -92,7 +100,7 @@ export class Acquirer {
     }
     // What is large comes from all governors that have it at once. If it comes wrong, nobody knows from whom.
     const holders = sources.filter(({ patient }) => !patient);
-    if (effect.size >= 2 * SPAN_BYTES && holders.length > 1) {
+    if (effect.size >= 2 * this.#streams.partBytes && holders.length > 1) {
       if ((await this.#bringFrom(holders, effect)) === undefined) return;
     }
     for (const source of sources) {

@@ -2,7 +2,6 @@ import { constants } from "node:fs";
 import { open, type FileHandle } from "node:fs/promises";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import { pipeline } from "node:stream/promises";
 import {
   asDigest,
   asSessionId,
@@ -17,6 +16,7 @@ import {
   type SessionId,
   type TaskId,
 } from "@rain/protocol";
+import { sendFile } from "@rain/protocol/bytes";
 import { FailureLimit, Lobby, Notices, type AuditEntry } from "@rain/protocol/link";
 import { verifyTicket } from "@rain/protocol/tickets";
 import { createHttpServer, type Certificate } from "@rain/protocol/tls";
@@ -56,7 +56,6 @@ export class DataPort {
   readonly #lobby = new Lobby();
   readonly #notices: Notices;
   readonly #failures = new FailureLimit(() => performance.now());
-  /** Files that are being sent. */
   #sending = 0;
 
   constructor(options: DataPortOptions) {
@@ -80,6 +79,11 @@ export class DataPort {
         resolve((this.#server.address() as AddressInfo).port);
       });
     });
+  }
+
+  /** Number of files that are being sent. */
+  get sending(): number {
+    return this.#sending;
   }
 
   /** The key of the tickets of a registration. */
@@ -140,9 +144,7 @@ export class DataPort {
         response.end();
         return;
       }
-      const { start, end } = range;
-      const highWaterMark = pieceBytes(this.#sending);
-      await pipeline(file.createReadStream({ start, end, autoClose: false, highWaterMark }), response);
+      await sendFile(file, range, response, pieceBytes(this.#sending));
     } finally {
       this.#sending -= 1;
       await file.close();

@@ -1,23 +1,24 @@
 import { createHash } from "node:crypto";
 import { open, rm, type FileHandle } from "node:fs/promises";
-import type { Digest } from "@rain/protocol";
+import { isLoopbackHost, type Digest } from "@rain/protocol";
 import { FileHash } from "../store/hasher.ts";
 import { SourceProblem } from "./get.ts";
 import { readSpan, type ReadOptions, type Source, type Span } from "./read.ts";
 
-export interface DownloadOptions extends ReadOptions {
+export interface DownloadOptions extends Omit<ReadOptions, "isLarge"> {
   readonly sha256: Digest;
 }
 
-/** May one more stream be read now? One that was taken is given back. */
+/** How an object is read in parts. */
 export interface Streams {
+  /** What one request brings. */
+  readonly partBytes: number;
+  /** May one more stream be read now? One that was taken is given back. */
   readonly take: () => boolean;
   readonly give: () => void;
 }
 
-/** What one request of several brings. */
-export const SPAN_BYTES = 33_554_432;
-/** Most streams of one object. */
+/** Streams of one object from one source on another machine. On this one more of them only cost more. */
 const STREAMS = 4;
 /** Bytes that are written at once. */
 const BATCH_BYTES = 1_048_576;
@@ -27,8 +28,8 @@ export async function downloadBytes(source: Source, options: DownloadOptions): P
   const { size, sha256 } = options;
   const bytes = Buffer.allocUnsafeSlow(size);
   const span = { from: 0, to: size, at: 0 };
-  const take = (chunk: Buffer): void => bytes.set(chunk, span.at);
-  await readSpan(source, options, span, { take, restart: () => undefined });
+  const take = (chunk: Buffer): undefined => void bytes.set(chunk, span.at);
+  await readSpan(source, { ...options, isLarge: false }, span, { take, restart: () => undefined });
   check(createHash("sha256").update(bytes).digest("hex"), sha256);
   return bytes;
 }
@@ -94,7 +95,7 @@ class Download {
     this.#streams = streams;
     const { size } = options;
     this.#options = { ...options, signal: AbortSignal.any([options.signal, this.#broken.signal]) };
-    const partBytes = streams === undefined || size < 2 * SPAN_BYTES ? size : SPAN_BYTES;
+    const partBytes = streams === undefined || size < 2 * streams.partBytes ? size : streams.partBytes;
     this.#parts = Array.from({ length: Math.ceil(size / partBytes) }, (_, index) => {
       const from = index * partBytes;
       return { from, to: Math.min(size, from + partBytes), at: from, written: from };
@@ -108,8 +109,11 @@ class Download {
     for (let problem: SourceProblem | undefined; this.#waiting.length > 0;) {
       const sources = this.#sources.filter((source) => !this.#failed.has(source));
       if (sources.length === 0) throw problem ?? new SourceProblem("there is no source", "no");
-      const most = Math.min(this.#waiting.length, Math.max(STREAMS, sources.length));
-      const streams = Array.from({ length: most }, (_, index) => this.#stream(sources, index));
+      const isNear = sources.every(({ url }) => isLoopbackHost(url.hostname));
+      const most = isNear ? sources.length : Math.max(STREAMS, sources.length);
+      const streams = Array.from({ length: Math.min(this.#waiting.length, most) }, (_, index) =>
+        this.#stream(sources, index),
+      );
       const errors = (await Promise.allSettled(streams)).flatMap((end) =>
         end.status === "rejected" ? [end.reason as unknown] : [],
       );
@@ -145,7 +149,10 @@ class Download {
     const batch = new Batch(this.#file, part, () => this.#hashOn());
     try {
       const take = (chunk: Buffer): Promise<void> | undefined => batch.take(chunk);
-      await readSpan(source, this.#options, part, { take, restart: () => this.#restart(part, batch) });
+      await readSpan(source, { ...this.#options, isLarge: true }, part, {
+        take,
+        restart: () => this.#restart(part, batch),
+      });
       await batch.end();
     } catch (error) {
       if (!(error instanceof SourceProblem)) this.#broken.abort();
@@ -173,25 +180,38 @@ class Download {
   }
 }
 
+/** The largest piece that comes at once fits behind a batch that is not full. */
+const ROOM_BYTES = BATCH_BYTES + 262_144;
+
 /** Bytes of one part on their way into the file: a batch is written while the next one comes. */
 class Batch {
   readonly #file: FileHandle;
   readonly #part: Part;
   readonly #onWritten: () => void;
-  #chunks: Buffer[] = [];
+  #coming: Buffer;
+  #spare: Buffer;
   #bytes = 0;
-  #writing: Promise<void> = Promise.resolve();
+  /** Until the batch before is written; of a disk that failed for ever. */
+  #writing: Promise<void> | undefined;
 
   constructor(file: FileHandle, part: Part, onWritten: () => void) {
     this.#file = file;
     this.#part = part;
     this.#onWritten = onWritten;
+    const room = Math.min(ROOM_BYTES, part.to - part.from);
+    this.#coming = Buffer.allocUnsafeSlow(room);
+    this.#spare = Buffer.allocUnsafeSlow(room);
   }
 
+  /** A promise while two batches are under way. */
   take(chunk: Buffer): Promise<void> | undefined {
-    this.#chunks.push(chunk);
+    if (chunk.length > this.#coming.length - this.#bytes) return this.#takeParts(chunk);
+    this.#coming.set(chunk, this.#bytes);
     this.#bytes += chunk.length;
-    return this.#bytes < BATCH_BYTES ? undefined : this.#flush();
+    if (this.#bytes < BATCH_BYTES) return undefined;
+    if (this.#writing) return this.#flush();
+    this.#begin();
+    return undefined;
   }
 
   /** Until all is written. */
@@ -200,23 +220,34 @@ class Batch {
     await this.#writing;
   }
 
+  async #takeParts(chunk: Buffer): Promise<void> {
+    const own = Buffer.from(chunk);
+    for (let at = 0; at < own.length; at += BATCH_BYTES) {
+      await this.#flush();
+      await this.take(own.subarray(at, at + BATCH_BYTES));
+    }
+  }
+
   async #flush(): Promise<void> {
     await this.#writing;
-    const [chunks, bytes] = [this.#chunks, this.#bytes];
-    if (bytes === 0) return;
-    this.#chunks = [];
+    if (this.#bytes > 0) this.#begin();
+  }
+
+  #begin(): void {
+    const batch = this.#coming.subarray(0, this.#bytes);
+    [this.#coming, this.#spare] = [this.#spare, this.#coming];
     this.#bytes = 0;
-    this.#writing = this.#write(chunks, bytes);
+    this.#writing = this.#write(batch);
     this.#writing.catch(() => undefined); // whoever waits for it next is told
   }
 
-  async #write(chunks: readonly Buffer[], bytes: number): Promise<void> {
+  async #write(batch: Buffer): Promise<void> {
     const at = this.#part.written;
-    let { bytesWritten: done } = await this.#file.writev(chunks, at);
-    // Short: the rest follows, or the error of a full disk comes.
-    const rest = done < bytes ? Buffer.concat(chunks) : Buffer.of();
-    while (done < bytes) done += (await this.#file.write(rest, done, bytes - done, at + done)).bytesWritten;
-    this.#part.written += bytes;
+    // A write may be short: the rest follows, or the error of a full disk comes.
+    for (let done = 0; done < batch.length;)
+      done += (await this.#file.write(batch, done, batch.length - done, at + done)).bytesWritten;
+    this.#part.written += batch.length;
+    this.#writing = undefined;
     this.#onWritten();
   }
 }

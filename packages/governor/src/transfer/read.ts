@@ -1,7 +1,6 @@
-import type { IncomingMessage } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Agents, Pin } from "@rain/protocol/tls";
-import { get, problemOf, SourceProblem, stopping } from "./get.ts";
+import { get, getMany, problemOf, SourceProblem, stopping, type Answer, type Take } from "./get.ts";
 
 /** A place to read an object from. */
 export interface Source {
@@ -22,6 +21,8 @@ export interface ReadOptions {
   /** Longest time without a byte, milliseconds. */
   readonly progressMs: number;
   readonly signal: AbortSignal;
+  /** There are many bytes. */
+  readonly isLarge: boolean;
 }
 
 /** The bytes of an object from `from` to before `to`; those before `at` have come. */
@@ -33,8 +34,8 @@ export interface Span {
 
 /** Where bytes go. */
 export interface Sink {
-  /** Takes the bytes at the span's `at`. An error that it throws is of this machine. */
-  readonly take: (chunk: Buffer) => Promise<void> | void;
+  /** Takes the bytes at the span's `at`. Its error is of this machine. */
+  readonly take: Take;
   /** What came so far comes again from the start, maybe with other bytes. */
   readonly restart: () => Promise<void> | void;
 }
@@ -71,37 +72,39 @@ async function receive(
 ): Promise<SourceProblem | undefined> {
   const { size } = options;
   const isWhole = span.from === 0 && span.to === size;
-  let answer: IncomingMessage;
+  let answer: Answer;
   try {
-    answer = await get({ ...source, ...options, from: span.at, to: isWhole ? undefined : span.to });
+    const asked = { ...source, ...options, from: span.at, to: isWhole ? undefined : span.to };
+    answer = await (options.isLarge ? getMany(asked) : get(asked));
   } catch (error) {
     return problemOf(error);
   }
-  if (answer.statusCode === 200 && span.at > 0) {
+  if (answer.status === 200 && span.at > 0) {
     // The source does not go on in the middle: from the start again.
     span.at = 0;
     await sink.restart();
   }
-  const chunks = answer[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
-  for (;;) {
-    let next: IteratorResult<Buffer>;
+  let own: { readonly error: unknown } | undefined;
+  const note = (error: unknown): never => {
+    own = { error };
+    throw error;
+  };
+  const take = (chunk: Buffer): Promise<void> | undefined => {
+    if (span.at + chunk.length > span.to)
+      throw new SourceProblem(`sent more than the ${span.to - span.from} bytes of the object`, "no");
     try {
-      next = await chunks.next();
+      const taking = sink.take(chunk);
+      span.at += chunk.length;
+      return taking?.catch(note);
     } catch (error) {
-      return problemOf(error);
+      return note(error);
     }
-    if (next.done) break;
-    if (span.at + next.value.length > span.to) {
-      answer.destroy();
-      return new SourceProblem(`sent more than the ${span.to - span.from} bytes of the object`, "no");
-    }
-    try {
-      await sink.take(next.value);
-    } catch (error) {
-      answer.destroy();
-      throw error;
-    }
-    span.at += next.value.length;
+  };
+  try {
+    await answer.read(take);
+  } catch (error) {
+    if (own !== undefined) throw own.error;
+    return options.signal.aborted ? stopping() : problemOf(error);
   }
   if (span.at === span.to) return undefined;
   return new SourceProblem(`sent ${span.at - span.from} of ${span.to - span.from} bytes`, "yes");

@@ -135,10 +135,13 @@ export class Connection<In, Out extends object> implements Link<In, Out> {
     if (this.#corked) return;
     this.#corked = true;
     this.#socket.cork();
-    setImmediate(() => {
-      this.#corked = false;
-      this.#socket.uncork();
-    });
+    setImmediate(() => this.flush());
+  }
+
+  flush(): void {
+    if (!this.#corked) return;
+    this.#corked = false;
+    this.#socket.uncork();
   }
 
   onMessage(handler: (message: In) => void): void {

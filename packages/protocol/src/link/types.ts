@@ -36,6 +36,8 @@ export interface Link<In, Out> {
    * Throws RainError("limit-exceeded") for a message that is too large, RainError("bad-message") for no plain data.
    */
   send(message: Out): void;
+  /** What was said leaves now, and not at the end of this turn of the event loop: nothing more comes in it. */
+  flush(): void;
   /**
    * Asks the peer for a sign of life; `heard` is called when it has answered, and so has heard of this side after the
    * question. Not at all when the link is closed before.

@@ -2,6 +2,7 @@ import type { AttemptRef } from "@rain/protocol";
 import { attemptKey, type Kernel } from "./kernel.ts";
 import type { HeldAttempt, LiveGovernor, LiveTask, ResourceClass } from "./live.ts";
 import type { Order, Room } from "./places.ts";
+import { readAhead, type Spot } from "./locality.ts";
 import { isBefore } from "./queue.ts";
 import { fits, howOften, minus } from "./resources.ts";
 import { mayStart } from "./schedule.ts";
@@ -16,17 +17,27 @@ import { mayStart } from "./schedule.ts";
 /** Most attempts ahead for each that can run at once: enough for some rounds of messages. */
 const AHEAD_PER_PLACE = 16;
 /** Most attempts ahead on one governor. */
-const AHEAD_PER_GOVERNOR = 512;
+const AHEAD_PER_GOVERNOR = 2_048;
 /** A run is never taken for shorter than this: starting it takes as long. */
 const SHORTEST_RUN_MS = 1;
 /** Of many governors with work ahead, those with too little priority are looked for no more often than this. */
 const LOOK_AGAIN_MS = 50;
 const MANY = 64;
+/** Governors beside those with its bytes that are looked at for a long task that must read. */
+const READERS = 4;
 /** Governors with room, and with work ahead for them, that one round looks at. */
 const BALANCED = 16;
 
-/** A run of this class took so long. Longer ones count more: too much work ahead is worse than too little. */
-export function learn(of: ResourceClass, ms: number): void {
+/** A run took so long. Longer ones count more for work ahead: too much of it is worse than too little. */
+export function learn(k: Kernel, held: HeldAttempt, seconds: number | undefined): void {
+  const { of } = held;
+  if (!of) return;
+  const ms = seconds === undefined ? k.now - held.since : seconds * 1_000;
+  of.runs.add(ms);
+  of.allRuns.add(ms);
+  k.levels.learned(of);
+  if (seconds === undefined) return;
+  k.reading.learn(held, k.now, ms);
   const { runMs } = of;
   const weight = runMs === undefined ? 1 : ms > runMs ? 0.5 : 0.1;
   of.runMs = (runMs ?? 0) * (1 - weight) + Math.max(SHORTEST_RUN_MS, ms) * weight;
@@ -35,26 +46,28 @@ export function learn(of: ResourceClass, ms: number): void {
 export function putAhead(governor: LiveGovernor, key: string, held: HeldAttempt): void {
   const { ahead } = governor;
   if (ahead.size === 0) governor.leastAhead = Infinity;
-  governor.aheadOf = ahead.size === 0 || governor.aheadOf === held.of ? held.of : undefined;
+  governor.aheadRoom = ahead.size === 0 || governor.aheadRoom === held.room ? held.room : undefined;
   if (!held.retracted) governor.leastAhead = Math.min(governor.leastAhead, held.priority);
-  if (held.of) held.of.hasWaited = true;
+  if (held.room) held.room.hasWaited = true;
   ahead.set(key, held);
 }
 export function clearAhead(governor: LiveGovernor): void {
   governor.ahead.clear();
-  governor.aheadOf = undefined;
+  governor.aheadRoom = undefined;
   governor.leastAhead = Infinity;
 }
 
 /** Room became free: attempts that waited have it before anything else, as on the governor itself. */
-export function promote(governor: LiveGovernor): void {
+export function promote(governor: LiveGovernor, now: number): void {
   for (const [key, held] of governor.ahead) {
     if (!fits(held.request, governor.free)) {
-      if (governor.aheadOf) return; // so are all others
+      if (governor.aheadRoom) return; // so are all others
       continue;
     }
     governor.ahead.delete(key);
     governor.free = minus(governor.free, held.request);
+    held.since = now;
+    held.missing = 0; // it had time to read
   }
 }
 
@@ -66,7 +79,7 @@ export function startedAhead(k: Kernel, governor: LiveGovernor, ref: AttemptRef)
   held.started = true;
   if (!governor.ahead.has(key)) return;
   for (const [otherKey, other] of governor.attempts) {
-    if (other.started || other.of !== held.of || governor.ahead.has(otherKey)) continue;
+    if (other.started || other.room !== held.room || governor.ahead.has(otherKey)) continue;
     governor.ahead.delete(key);
     putAhead(governor, otherKey, other);
     k.places.touch(governor);
@@ -83,22 +96,22 @@ export interface AheadOrders {
   readonly least: Order;
   readonly most: Order;
 }
-function ordersOf(k: Kernel, of: ResourceClass): AheadOrders {
-  of.waits ??= {
+function ordersOf(k: Kernel, room: Room): AheadOrders {
+  room.waits ??= {
     least: k.places.order((governor) => {
       if (governor.hello?.ahead !== true || governor.ahead.size >= AHEAD_PER_GOVERNOR) return undefined;
-      const load = loadOf(of, governor);
+      const load = loadOf(room, governor);
       return load === Infinity ? undefined : load;
     }),
-    most: k.places.order((governor) => (governor.ahead.size > 0 ? -loadOf(of, governor) : undefined)),
+    most: k.places.order((governor) => (governor.ahead.size > 0 ? -loadOf(room, governor) : undefined)),
   };
-  return of.waits;
+  return room.waits;
 }
 
-/** Attempts ahead for each that runs; Infinity where no work of this class can wait. */
-function loadOf(of: ResourceClass, { ahead, aheadOf, held }: LiveGovernor): number {
-  if (ahead.size > 0 && aheadOf !== of) return Infinity;
-  const running = (held.get(of) ?? 0) - ahead.size;
+/** Attempts ahead for each that runs; Infinity where no such work can wait. */
+function loadOf(room: Room, { ahead, aheadRoom, held }: LiveGovernor): number {
+  if (ahead.size > 0 && aheadRoom !== room) return Infinity;
+  const running = (held.get(room) ?? 0) - ahead.size;
   return running > 0 ? ahead.size / running : Infinity;
 }
 
@@ -110,7 +123,7 @@ export function assignAhead(
   k: Kernel,
   reserved: ReadonlySet<LiveGovernor>,
   limit: number,
-  assign: (live: LiveTask, governor: LiveGovernor) => void,
+  assign: (live: LiveTask, spot: Spot) => void,
 ): void {
   const classes = [...k.live.classes.values()].filter(({ queue }) => queue.size > 0);
   const before: Room[] = [];
@@ -120,7 +133,7 @@ export function assignAhead(
     const of = bestClass(classes);
     const head = of?.queue.peek();
     if (!of || !head) return;
-    const chosen = choose(k, of, isOpen);
+    const chosen = choose(k, of, head, isOpen);
     if (chosen) {
       assign(head, chosen);
       placed++;
@@ -128,7 +141,8 @@ export function assignAhead(
     }
     classes.splice(classes.indexOf(of), 1);
     const room = k.places.roomOf(of);
-    retractBelow(k, of, room, head.task.spec.priority ?? 0);
+    if (before.includes(room)) continue;
+    retractBelow(k, room, head.task.spec.priority ?? 0);
     if (room.able.size === k.places.open.size) return;
     before.push(room);
   }
@@ -144,25 +158,30 @@ function bestClass(classes: readonly ResourceClass[]): ResourceClass | undefined
   return best;
 }
 
-/** The governor with the least work ahead for what it runs. */
+/** The governor with the least work ahead for what it runs; for a long task, one that can read its inputs meanwhile. */
 function choose(
   k: Kernel,
   of: ResourceClass,
+  head: LiveTask,
   isOpen: (governor: LiveGovernor) => boolean,
-): LiveGovernor | undefined {
+): Spot | undefined {
   const { runMs } = of;
-  if (runMs === undefined || runMs > k.config.aheadMs) return undefined;
+  const room = k.places.roomOf(of);
+  const { least } = ordersOf(k, room);
+  if (runMs === undefined || runMs > k.config.aheadMs)
+    return k.config.aheadMs === 0 ? undefined : readAhead(k, head, room, least.some(READERS), isOpen);
   const each = Math.min(AHEAD_PER_PLACE, Math.ceil(k.config.aheadMs / runMs));
-  const chosen = ordersOf(k, of).least.first(isOpen);
-  return chosen && loadOf(of, chosen) < each ? chosen : undefined;
+  const governor = least.first(isOpen);
+  if (!governor || loadOf(room, governor) >= each) return undefined;
+  return { governor, ahead: true, missing: 0, stayMs: 0 };
 }
 
 /** Asks for attempts of less priority back from governors that could run this class. */
-function retractBelow(k: Kernel, of: ResourceClass, room: Room, priority: number): void {
+function retractBelow(k: Kernel, room: Room, priority: number): void {
   const { loaded } = k.places;
   if (loaded.size === 0 || priority <= k.places.leastAhead) return;
-  if (loaded.size > MANY && of.lookedAt !== undefined && k.now - of.lookedAt < LOOK_AGAIN_MS) return;
-  of.lookedAt = k.now;
+  if (loaded.size > MANY && k.now - room.lookedAt < LOOK_AGAIN_MS) return;
+  room.lookedAt = k.now;
   let leastOfAll = Infinity;
   for (const governor of loaded) {
     if (governor.leastAhead < priority && governor.hello?.ahead === true && room.able.has(governor)) {
@@ -182,7 +201,7 @@ function retractBelow(k: Kernel, of: ResourceClass, room: Room, priority: number
 function retract(k: Kernel, governor: LiveGovernor, held: HeldAttempt): void {
   if (held.retracted || governor.hello?.ahead !== true) return;
   held.retracted = true;
-  if (held.of) held.of.retracted++;
+  if (held.room) held.room.retracted++;
   const { session, task, attempt } = held;
   k.send(governor, { type: "retract", session, task, attempt });
 }
@@ -194,14 +213,20 @@ export function retractAll(k: Kernel, governor: LiveGovernor): void {
 /** Work that waits on one governor goes to another that has room and nothing else to do. */
 export function rebalance(k: Kernel, reserved: ReadonlySet<LiveGovernor>): void {
   if (k.places.loaded.size === 0) return;
+  const rooms = new Map<Room, ResourceClass>();
+  const wanted = new Set<Room>();
   for (const of of k.live.classes.values()) {
-    if (of.queue.size > 0 || !of.hasWaited) continue;
-    const { most } = ordersOf(k, of);
-    if (!most.first()) continue;
-    let room = -of.retracted; // what is on its way has its room already
-    for (const governor of k.places.roomOf(of).some(BALANCED))
-      if (governor.ahead.size === 0 && !reserved.has(governor)) room += howOften(of.request, governor.free);
-    if (room > 0) takeBack(k, most.some(BALANCED), room);
+    if (!of.room?.hasWaited) continue;
+    rooms.set(of.room, of);
+    if (of.queue.size > 0) wanted.add(of.room); // others come there
+  }
+  for (const [room, { request }] of rooms) {
+    const { most } = ordersOf(k, room);
+    if (wanted.has(room) || !most.first()) continue;
+    let count = -room.retracted; // what is on its way has its room already
+    for (const governor of room.some(BALANCED))
+      if (governor.ahead.size === 0 && !reserved.has(governor)) count += howOften(request, governor.free);
+    if (count > 0) takeBack(k, most.some(BALANCED), count);
   }
 }
 
@@ -209,7 +234,7 @@ export function rebalance(k: Kernel, reserved: ReadonlySet<LiveGovernor>): void 
 function takeBack(k: Kernel, governors: readonly LiveGovernor[], count: number): void {
   const waiting = governors.map((governor) => ({
     governor,
-    left: [...governor.ahead.values()].filter(({ retracted }) => !retracted),
+    left: [...governor.ahead.values()].filter((held) => !held.retracted && held.staysUntil <= k.now),
   }));
   for (let taken = 0, some = true; some && taken < count;) {
     some = false;

@@ -81,6 +81,14 @@ export const noChanges = (): Changes => ({
   unstored: [],
   closed: undefined,
 });
+/** Makes it as good as new. */
+export function clearChanges(changes: Changes): void {
+  changes.closed = undefined;
+  for (const name in changes) {
+    const list = changes[name as Exclude<keyof Changes, "closed">] as unknown[] | undefined;
+    if (list !== undefined && list.length > 0) list.length = 0;
+  }
+}
 
 export function applySubmit(
   session: Session,
@@ -419,6 +427,7 @@ function settle(task: Task, changes: Changes): void {
     input.consumers.delete(task);
     dropIfUnneeded(input, changes);
   }
+  task.forgetInputs();
 }
 
 const governorOf = ({ state }: Task): GovernorId | undefined =>

@@ -58,9 +58,9 @@ export class DurableState {
     return task;
   }
 
-  apply(record: ServerRecord): Changes {
+  /** `changes`: an empty one, to be filled. */
+  apply(record: ServerRecord, changes: Changes = noChanges()): Changes {
     if (!this.folding.hooks) this.folding.fold();
-    const changes = noChanges();
     switch (record.type) {
       case "session.opened":
         this.addSession({

@@ -88,6 +88,7 @@ export class Copies {
 
   /** Opens again the tasks whose outputs are needed and have no copy left, and the tasks that those need in turn. */
   rebuildLost(): void {
+    if (this.#lost.size === 0) return;
     const planned = new Set<DataObject>();
     const work: DataObject[] = [];
     for (const object of this.#lost) {

@@ -3,9 +3,10 @@ import { assignAhead, rebalance, retractAll } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";
 import { stopDrained } from "./drain.ts";
 import { expireGovernors, governorGone, handleGovernorMessage } from "./governors.ts";
+import { EarlyBytes } from "./early.ts";
 import { Kernel } from "./kernel.ts";
-import { movePhase, type LiveGovernor, type LiveTask } from "./live.ts";
-import { nearest } from "./locality.ts";
+import { movePhase, type LiveTask } from "./live.ts";
+import { nearest, type Spot } from "./locality.ts";
 import { answerFetch, answerNext, handleRequest } from "./requests.ts";
 import { schedule, type Snapshot } from "./schedule.ts";
 import { openCount, type DataObject, type Session } from "./state.ts";
@@ -110,6 +111,7 @@ export class ServerCore {
       this.#tickAt = k.now + TICK_MS;
       expireGovernors(k);
       this.#expireSessions();
+      if (k.places.loaded.size > 0) k.dirty = true; // some have waited long enough where they are
     }
     this.#schedule();
     stopDrained(k);
@@ -144,45 +146,49 @@ export class ServerCore {
       k.dirty = true;
       return;
     }
+    k.levels.step(k.now);
     let placed = 0;
     const snapshot: Snapshot = {
       classes: [...k.live.classes.values()],
       roomOf: (of) => k.places.roomOf(of),
-      nearest: (live, room, first, isFree) => nearest(k, live, room, first, isFree),
+      nearest: (...which) => nearest(k, ...which),
       now: k.now,
       reserveAfterMs: RESERVE_AFTER_MS,
       limit: ROUND,
     };
-    const reserved = schedule(snapshot, ({ live, governor }) => {
+    const reserved = schedule(snapshot, ({ live, spot }) => {
       placed++;
-      this.#place(live, governor, false);
+      this.#place(live, spot);
     });
-    assignAhead(k, reserved, ROUND - placed, (live, governor) => {
+    assignAhead(k, reserved, ROUND - placed, (live, spot) => {
       placed++;
-      this.#place(live, governor, true);
+      this.#place(live, spot);
     });
     for (const governor of reserved) retractAll(k, governor);
     if (placed === 0) rebalance(k, reserved);
     if (placed === ROUND) k.dirty = true;
   }
 
-  #place(live: LiveTask, governor: LiveGovernor, ahead: boolean): void {
+  #place(live: LiveTask, spot: Spot): void {
     // The same task may have finished while this one waited for its turn.
     if (this.#k.cacheUse.take(live)) this.#k.dirty = true;
-    else this.#assign(live, governor, ahead);
+    else this.#assign(live, spot);
   }
 
-  #assign(live: LiveTask, governor: LiveGovernor, ahead: boolean): void {
+  #assign(live: LiveTask, spot: Spot): void {
     const k = this.#k;
     const { task } = live;
+    const { governor, ahead } = spot;
+    if (spot.stayMs > 0) live.hasWaited = true;
     const { session, spec } = task;
     const attempt = task.state.attempt + 1;
     const place = { session: session.id, task: spec.id, attempt, governor: governor.id };
     k.commit({ type: "assigned", ...place, ...(ahead ? { ahead } : {}) });
     movePhase(live, { kind: "assigned", governor, since: k.now });
-    k.hold(governor, task, attempt, ahead);
+    k.hold(governor, task, attempt, ahead, spot);
     if (governor.connection === undefined) return;
     let inline = 0;
+    const early = new EarlyBytes(k, governor);
     const inputs: DraftInput[] = [];
     for (const { object: id } of spec.inputs) {
       const object = session.objects.get(id);
@@ -190,8 +196,11 @@ export class ServerCore {
         throw new Error(`task ${session.id}/${spec.id} starts without o${id}`);
       const draft = this.#draft(object, object.state, INLINE_PER_ASSIGNMENT - inline);
       inline += draft.data?.length ?? 0;
-      inputs.push(draft);
+      const { data } = object.state;
+      const isEarly = draft.data === undefined && data !== undefined && early.take(draft.sha256, data);
+      inputs.push(isEarly ? { ...draft, holders: [], onServer: false } : draft);
     }
+    early.send();
     k.effect({
       type: "assign",
       connection: governor.connection,

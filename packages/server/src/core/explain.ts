@@ -118,14 +118,16 @@ function explainNoGovernor(k: Kernel): string {
 
 function explainReady(k: Kernel, live: LiveTask): string[] {
   const { session, task } = live;
+  let alike = 0;
+  for (const { shape, queue } of k.live.classes.values()) if (shape === live.class.shape) alike += queue.size;
   if (isFull(session)) {
     const at = `session ${task.session.id} may have ${session.parallelism} tasks running at once (its parallelism)`;
-    const ahead = live.class.queue.size > 1 ? `; ${live.class.queue.size} ready tasks of it wait alike` : "";
+    const ahead = alike > 1 ? `; ${alike} ready tasks of it wait alike` : "";
     return [`${at}, and has ${session.held}: it waits for one of them to end${ahead}`];
   }
   const governors = [...k.live.governors.values()].filter((each) => takesTasks(k, each));
   if (governors.length === 0) return [explainNoGovernor(k)];
-  const { request, demand, queue } = live.class;
+  const { request, demand } = live.class;
   const able = governors.filter((each) => fits(request, each.capacity) && meets(demand, each.hello));
   const lines: string[] = [];
   if (able.length === 0) {
@@ -147,6 +149,6 @@ function explainReady(k: Kernel, live: LiveTask): string[] {
       `  ${each.hello?.name ?? each.id} ${short.length > 0 ? `needs to free ${short.join(", ")}` : "has room: it is next"}`,
     );
   }
-  if (queue.size > 1) lines.push(`${queue.size} ready tasks ask for the same resources`);
+  if (alike > 1) lines.push(`${alike} ready tasks ask for the same resources`);
   return lines;
 }

@@ -1,4 +1,5 @@
 import {
+  asSessionId,
   asTaskId,
   toWireError,
   type AttemptRef,
@@ -10,32 +11,29 @@ import {
   type ReplyOf,
   type RequestType,
   type ServerToGovernor,
-  type SessionId,
-  type TaskSpec,
 } from "@rain/protocol";
 import { clearAhead, promote, putAhead } from "./ahead.ts";
 import type { DurableState } from "./apply.ts";
-import { outputsOf, type Changes, type Run } from "./apply-tasks.ts";
+import { clearChanges, noChanges, outputsOf, type Changes, type Run } from "./apply-tasks.ts";
 import { CacheUse } from "./cache-use.ts";
 import { Copies } from "./copies.ts";
-import { demandKey, demandOf } from "./demand.ts";
-import { assignLevels } from "./levels.ts";
+import { classOf } from "./kinds.ts";
+import { assignLevels, Levels } from "./levels.ts";
 import {
   Live,
   movePhase,
-  newClass,
   newGovernor,
   type HeldAttempt,
   type LiveGovernor,
   type LiveSession,
   type LiveTask,
-  type ResourceClass,
   type Waiter,
 } from "./live.ts";
+import { Reading, type Spot } from "./locality.ts";
 import { Parked } from "./parked.ts";
 import { Places } from "./places.ts";
-import { LAST_LEVEL, ReadyArray, ReadyQueue } from "./queue.ts";
-import { classKey, minus, plus, toAmounts } from "./resources.ts";
+import { LAST_LEVEL, ReadyArray } from "./queue.ts";
+import { minus, plus, toAmounts } from "./resources.ts";
 import { Rows } from "./rows.ts";
 import type { DataObject, Session, Task } from "./state.ts";
 import type { FoldHooks } from "./tables.ts";
@@ -54,11 +52,15 @@ export class Kernel {
   readonly parked: Parked = new Parked(this);
   readonly cacheUse: CacheUse = new CacheUse(this);
   readonly places: Places = new Places(this);
+  readonly reading: Reading = new Reading();
+  readonly levels: Levels = new Levels(this.live);
   now: number;
   readonly startedAt: number;
   /** Something changed that may let a task be placed. */
   dirty = false;
   #records: ServerRecord[] = [];
+  /** To be used again: a commit has many lists, and few of them have anything in them. */
+  readonly #spare: Changes[] = [];
   #effects: ServerEffect[] = [];
   readonly #logsToServe: Set<Session> = new Set();
 
@@ -86,6 +88,8 @@ export class Kernel {
         return live.inArray === true && array?.isHead(live) !== true;
       },
       folding: (task) => {
+        const live = this.live.tasks.get(task);
+        if (live) live.class.tasks--;
         this.live.tasks.delete(task);
         if (task.state.kind === "open") return;
         // The server has the bytes itself: nobody else needs to.
@@ -144,7 +148,11 @@ export class Kernel {
 
   commit(record: ServerRecord): void {
     this.#records.push(record);
-    this.#react(this.durable.apply(record));
+    const changes = this.#spare.pop() ?? noChanges();
+    this.durable.apply(record, changes);
+    this.#react(changes);
+    clearChanges(changes);
+    this.#spare.push(changes);
   }
 
   /** Builds the live side of a durable state that was read from the journal. */
@@ -220,14 +228,18 @@ export class Kernel {
       this.parked.serveFetches(object);
     }
     this.#showChanges(changes);
-    const lists = [changes.settled, changes.swept, changes.released, changes.opened, changes.arrays];
-    if (lists.some(({ length }) => length > 0)) this.dirty = true;
+    const { settled, swept, released, opened, arrays } = changes;
+    if (settled.length + swept.length + released.length + opened.length + arrays.length > 0)
+      this.dirty = true;
   }
 
   /** Rows show more than the states of tasks: what became of outputs and metrics, and whether they count. */
   #showChanges(changes: Changes): void {
-    const shown = new Set<Task>([...changes.replaced, ...changes.measured]);
-    for (const object of [...changes.lost, ...changes.unneeded, ...changes.failedObjects]) {
+    const { replaced, measured, lost, unneeded, failedObjects } = changes;
+    const objects = lost.length + unneeded.length + failedObjects.length;
+    if (replaced.length + measured.length + objects === 0) return;
+    const shown = new Set<Task>([...replaced, ...measured]);
+    for (const object of [...lost, ...unneeded, ...failedObjects]) {
       const producer =
         object.producer === undefined ? undefined : object.session.tasks.there(object.producer);
       if (producer) shown.add(producer);
@@ -252,13 +264,16 @@ export class Kernel {
       const entry: LiveTask = {
         task,
         session,
-        class: this.#classOf(task.spec, task.session.id, session),
+        class: classOf(this.live, task.spec, task.session.id, session),
         phase: { kind: "waiting", missing: this.#missing(task) },
         level: 0,
         order: this.live.order++,
         entry: 0,
       };
       this.live.tasks.set(task, entry);
+      entry.class.tasks++;
+      if (!session.isLinked && task.inputs.some(({ producer }) => producer !== undefined))
+        session.isLinked = true;
       entered.push(entry);
       this.show(task);
     }
@@ -288,7 +303,7 @@ export class Kernel {
     const fields = {
       array,
       session,
-      class: this.#classOf(array.spec.task, array.session.id, session),
+      class: classOf(this.live, array.spec.task, array.session.id, session),
       since: this.now,
       order: this.live.order,
     };
@@ -330,6 +345,7 @@ export class Kernel {
       entry: 0,
       inArray: true,
     });
+    ready.class.tasks++;
   }
 
   /** Virtual tasks are no more. */
@@ -338,23 +354,6 @@ export class Kernel {
     ready?.class.queue.leaveMany(count);
     this.#logsToServe.add(array.session);
     this.openSession(array.session).rows.showMany(asTaskId(array.first + from), count, "cancelled");
-  }
-
-  #classOf(
-    spec: Pick<TaskSpec, "request" | "labels" | "work">,
-    id: SessionId,
-    session: LiveSession,
-  ): ResourceClass {
-    const request = toAmounts(spec.request);
-    const demand = demandOf(spec);
-    const gate = session.parallelism === undefined ? undefined : session;
-    const key = `${classKey(request)}${demandKey(demand)}${gate ? `@${id}` : ""}`;
-    const known = this.live.classes.get(key);
-    if (known) return known;
-    const queue = new ReadyQueue();
-    const made = newClass({ request, demand, queue, gate });
-    this.live.classes.set(key, made);
-    return made;
   }
 
   #missing(task: Task): number {
@@ -384,6 +383,7 @@ export class Kernel {
     if (!entry) return;
     if (entry.phase.kind === "ready") movePhase(entry, { kind: "waiting", missing: 0 });
     this.live.tasks.delete(task);
+    entry.class.tasks--;
     this.show(task);
     if (entry.phase.kind === "assigned" || entry.phase.kind === "running") {
       this.#cancelAttempt(task, entry.phase.governor);
@@ -398,16 +398,35 @@ export class Kernel {
   }
 
   /** The attempt occupies its resources on this governor until its report comes; one that is `ahead`, once it starts. */
-  hold(governor: LiveGovernor, task: Task, attempt: number, ahead = false): void {
+  hold(
+    governor: LiveGovernor,
+    task: Task,
+    attempt: number,
+    ahead = false,
+    { missing, stayMs }: Pick<Spot, "missing" | "stayMs"> = { missing: 0, stayMs: 0 },
+  ): void {
     const ref = { session: task.session.id, task: task.spec.id, attempt };
     const key = attemptKey(ref);
     if (governor.attempts.has(key)) return;
     const of = this.live.tasks.get(task)?.class;
     const request = of?.request ?? toAmounts(task.spec.request);
     const priority = task.spec.priority ?? 0;
-    const held: HeldAttempt = { ...ref, request, priority, of, started: false, retracted: false };
+    const room = of && this.places.roomOf(of);
+    const since = this.now;
+    const held: HeldAttempt = {
+      ...ref,
+      request,
+      priority,
+      of,
+      room,
+      since,
+      missing,
+      staysUntil: since + stayMs,
+      started: false,
+      retracted: false,
+    };
     governor.attempts.set(key, held);
-    governor.held.set(of, (governor.held.get(of) ?? 0) + 1);
+    governor.held.set(room, (governor.held.get(room) ?? 0) + 1);
     if (ahead) putAhead(governor, key, held);
     else governor.free = minus(governor.free, request);
     this.openSession(task.session).held++;
@@ -419,12 +438,12 @@ export class Kernel {
     const held = governor.attempts.get(key);
     if (!held) return;
     governor.attempts.delete(key);
-    const left = (governor.held.get(held.of) ?? 0) - 1;
-    if (left > 0) governor.held.set(held.of, left);
-    else governor.held.delete(held.of);
+    const left = (governor.held.get(held.room) ?? 0) - 1;
+    if (left > 0) governor.held.set(held.room, left);
+    else governor.held.delete(held.room);
     if (!governor.ahead.delete(key)) {
       governor.free = plus(governor.free, held.request);
-      promote(governor);
+      promote(governor, this.now);
     }
     this.#let(held);
     this.places.touch(governor);
@@ -439,8 +458,8 @@ export class Kernel {
     for (const ref of held) this.#let(ref);
     return held;
   }
-  #let({ session: id, of, retracted }: HeldAttempt): void {
-    if (of && retracted) of.retracted--;
+  #let({ session: id, room, retracted }: HeldAttempt): void {
+    if (room && retracted) room.retracted--;
     const session = this.durable.sessions.get(id);
     const live = session && this.live.sessions.get(session);
     if (live) live.held--;
@@ -461,7 +480,8 @@ export class Kernel {
     if (!live) {
       const { parallelism } = session;
       const connections = new Set<number>();
-      live = { connections, orphanSince: this.now, next: [], rows: new Rows(), parallelism, held: 0 };
+      const rows = new Rows();
+      live = { connections, orphanSince: this.now, next: [], rows, parallelism, held: 0, isLinked: false };
       this.live.sessions.set(session, live);
     }
     return live;
@@ -498,7 +518,11 @@ export class Kernel {
       this.#countConstant(object, -1);
     }
     if (session.parallelism !== undefined) {
-      for (const [key, { gate }] of this.live.classes) if (gate === live) this.live.classes.delete(key);
+      for (const [key, { gate, shape }] of this.live.classes) {
+        if (gate !== live) continue;
+        this.live.classes.delete(key);
+        this.live.kinds.delete(shape);
+      }
     }
     this.dirty = true;
   }
@@ -516,4 +540,17 @@ export class Kernel {
 }
 
 export const objectKey = (ref: ObjectRef): string => `${ref.session}/${ref.object}`;
-export const attemptKey = (ref: AttemptRef): string => `${ref.session}/${ref.task}/${ref.attempt}`;
+
+/** The last key that was asked for: that of one attempt is wanted several times in a row. */
+let last: AttemptRef & { readonly key: string } = {
+  session: asSessionId(0),
+  task: asTaskId(0),
+  attempt: 0,
+  key: "0/0/0",
+};
+export function attemptKey({ session, task, attempt }: AttemptRef): string {
+  if (last.task === task && last.attempt === attempt && last.session === session) return last.key;
+  const key = `${session}/${task}/${attempt}`;
+  last = { session, task, attempt, key };
+  return key;
+}

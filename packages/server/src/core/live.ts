@@ -8,7 +8,6 @@ import type {
   TaskId,
   TaskState,
 } from "@rain/protocol";
-import type { AheadOrders } from "./ahead.ts";
 import type { Demand } from "./demand.ts";
 import type { Room } from "./places.ts";
 import type { ReadyArray, ReadyQueue } from "./queue.ts";
@@ -49,12 +48,14 @@ export interface LiveTask {
   readonly session: LiveSession;
   readonly class: ResourceClass;
   phase: Phase;
-  /** Number of tasks on the longest path from here to the end of the graph: larger is more critical. */
+  /** How long the longest path takes, ms, from this task's end to the end of the graph, as far as is known. */
   level: number;
   /** Age: smaller was submitted earlier. */
   readonly order: number;
   /** Place in the ready queue: see `ReadyQueue`. */
   entry: number;
+  /** It waited for a governor that has its inputs: not again. */
+  hasWaited?: boolean | undefined;
   /** It is ready as one of its array's, and has not left the queue since. */
   inArray?: boolean | undefined;
 }
@@ -72,7 +73,18 @@ export function movePhase(live: LiveTask, next: Phase): void {
   if (next.kind !== from) live.session.rows.show(live.task, next.kind);
 }
 
-/** All tasks with the same resource request and the same demand; of one session, when that has a limit of its own. */
+/** A mean of durations, ms. The last runs count more once there were many. */
+export class Mean {
+  count = 0;
+  ms = 0;
+  add(ms: number): void {
+    this.count++;
+    this.ms += (ms - this.ms) / Math.min(this.count, REMEMBERED_RUNS);
+  }
+}
+const REMEMBERED_RUNS = 100;
+
+/** Tasks of a kind with the same request and the same demand; of one session, when that has a limit of its own. */
 export interface ResourceClass {
   readonly request: Amounts;
   /** Labels and an environment that its governor must have; undefined when any will do. */
@@ -80,36 +92,46 @@ export interface ResourceClass {
   readonly queue: ReadyQueue;
   /** The session whose tasks alone these are: they wait, all of them, while it is full. */
   readonly gate: LiveSession | undefined;
+  /** All classes that differ in the kind of their tasks alone have the same shape. */
+  readonly shape: string;
+  /** Open tasks in it. */
+  tasks: number;
   /** Since when its first task found no governor; undefined when it is not blocked. */
   blockedSince: number | undefined;
-  /** How long its runs take, milliseconds; undefined before the first report. */
+  /** How long its runs take, milliseconds, rather too long than too short; undefined before the first report. */
   runMs: number | undefined;
+  /** The same in the mean, and of all classes. */
+  readonly runs: Mean;
+  readonly allRuns: Mean;
+  /** When its first task was placed, and how long that was ago at the last look: the run has not ended before. */
+  firstAt: number | undefined;
+  soFarMs: number;
+  /** What levels were made with. */
+  levelMs: number;
   /** The governor that takes nothing else until the first task fits there, and when it was chosen. */
   reserved: { readonly governor: LiveGovernor | undefined; readonly at: number } | undefined;
-  /** Attempts that were asked for again and are not back yet. */
-  retracted: number;
-  /** When attempts of less priority were last looked for, to ask for them again. */
-  lookedAt: number | undefined;
-  /** Governors in the order in which it uses them: see `Places`. */
+  /** Governors with room for it: see `Places`. */
   room: Room | undefined;
-  waits: AheadOrders | undefined;
-  /** Some of its attempts were ahead. */
-  hasWaited: boolean;
 }
 
-export const newClass = (
-  what: Pick<ResourceClass, "request" | "demand" | "queue" | "gate">,
-): ResourceClass => ({
-  ...what,
-  blockedSince: undefined,
-  runMs: undefined,
-  reserved: undefined,
-  retracted: 0,
-  lookedAt: undefined,
-  room: undefined,
-  waits: undefined,
-  hasWaited: false,
-});
+export function newClass(
+  what: Pick<ResourceClass, "request" | "demand" | "queue" | "gate" | "shape" | "allRuns">,
+): ResourceClass {
+  const none = {
+    firstAt: undefined,
+    blockedSince: undefined,
+    runMs: undefined,
+    reserved: undefined,
+    room: undefined,
+  };
+  return { ...what, ...none, tasks: 0, runs: new Mean(), soFarMs: 0, levelMs: 0 };
+}
+
+/** Before a run of this kind has ended, it is taken to be as long as others, or as its first run has taken so far. */
+export function expectedMs({ runs, allRuns, soFarMs }: ResourceClass): number {
+  if (runs.count > 0) return runs.ms;
+  return Math.max(allRuns.count > 0 ? allRuns.ms : 1, soFarMs);
+}
 
 /** An attempt that a governor has until its report comes; it holds resources there unless it is ahead. */
 export interface HeldAttempt {
@@ -118,8 +140,15 @@ export interface HeldAttempt {
   readonly attempt: Attempt;
   readonly request: Amounts;
   readonly priority: number;
-  /** Undefined when its task was settled before the governor told of it. */
+  /** Undefined, both, when its task was settled before the governor told of it. */
   readonly of: ResourceClass | undefined;
+  readonly room: Room | undefined;
+  /** When it came there, or had room there. */
+  since: number;
+  /** Bytes of its inputs that were not there when it came to where it had room; 0 for one that waited. */
+  missing: number;
+  /** Until then it is not given to another governor with room: it waits for bytes that are here. */
+  readonly staysUntil: number;
   /** The governor said so. */
   started: boolean;
   /** It was asked for again. */
@@ -145,14 +174,14 @@ export interface LiveGovernor {
   readonly attempts: Map<string, HeldAttempt>;
   /** Those of them that wait for others to end, in the order of their coming: they hold nothing. */
   readonly ahead: Map<string, HeldAttempt>;
-  /** The class of all of those; undefined when there are none, or of several. */
-  aheadOf: ResourceClass | undefined;
+  /** What all of those ask for; undefined when there are none, or they ask for several things. */
+  aheadRoom: Room | undefined;
   /** None of those that are not asked for again has less priority than this; Infinity when there are none. */
   leastAhead: number;
   /** Number of its last change: see `Places`. */
   change: number;
-  /** Number of attempts of each class. */
-  readonly held: Map<ResourceClass | undefined, number>;
+  /** Number of attempts by what they ask for. */
+  readonly held: Map<Room | undefined, number>;
   readonly replicas: Set<DataObject>;
   /** When it was last heard of, or the start of its lease. */
   lastHeard: number;
@@ -162,6 +191,8 @@ export interface LiveGovernor {
   readonly uncopied: Map<DataObject, number>;
   /** Why the last of its objects that was to be copied elsewhere was not. */
   moveProblem: string | undefined;
+  /** Bytes that went to it ahead of assignments, as far as they still count at this time. */
+  early: { readonly at: number; readonly bytes: number };
   /** Said that it is leaving: gets no more work. */
   leaving: boolean;
   /** It is about to exit, and waits for a while until it is told that nothing keeps it. */
@@ -185,13 +216,14 @@ export function newGovernor(
     hello: undefined,
     connection: undefined,
     synced: false,
+    early: { at: now, bytes: 0 },
     announced: new Set(),
     dropped: new Set(),
     capacity: none,
     free: none,
     attempts: new Map(),
     ahead: new Map(),
-    aheadOf: undefined,
+    aheadRoom: undefined,
     leastAhead: Infinity,
     change: -1,
     held: new Map(),
@@ -221,6 +253,8 @@ export interface LiveSession {
   readonly parallelism: number | undefined;
   /** How many do. */
   held: number;
+  /** Some of its tasks use what others made. */
+  isLinked: boolean;
 }
 
 export const isFull = ({ parallelism, held }: LiveSession): boolean =>
@@ -232,6 +266,10 @@ export class Live {
   readonly governors: Map<GovernorId, LiveGovernor> = new Map();
   readonly byConnection: Map<ConnectionId, LiveGovernor> = new Map();
   readonly classes: Map<string, ResourceClass> = new Map();
+  /** How many kinds of tasks each shape of classes has. */
+  readonly kinds: Map<string, number> = new Map();
+  /** How long all runs took. */
+  readonly runs: Mean = new Mean();
   /** Copies of finished objects on governors. */
   readonly replicas: Map<DataObject, Set<LiveGovernor>> = new Map();
   /** Finished objects whose bytes can be had now. */

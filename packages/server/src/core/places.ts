@@ -1,3 +1,4 @@
+import type { AheadOrders } from "./ahead.ts";
 import { demandKey, meets } from "./demand.ts";
 import { takesTasks } from "./drain.ts";
 import { Heap } from "./heap.ts";
@@ -183,6 +184,15 @@ const LOOKED_AT = 64;
 export class Room extends Order {
   /** Open governors that could hold it if they were empty. */
   readonly #able: Set<LiveGovernor> = new Set();
+  /** When a task last found room. */
+  placedAt: number = -Infinity;
+  /** Attempts that were asked for again and are not back yet. */
+  retracted: number = 0;
+  /** When attempts of less priority were last looked for, to ask for them again. */
+  lookedAt: number = -Infinity;
+  /** Some attempts were ahead. */
+  hasWaited: boolean = false;
+  waits: AheadOrders | undefined;
   readonly #request: Amounts;
   readonly #holds: (governor: LiveGovernor) => boolean;
 

@@ -1,6 +1,6 @@
 import type { TaskSpec } from "@rain/protocol";
 import { Heap } from "./heap.ts";
-import type { LiveSession, LiveTask, ResourceClass } from "./live.ts";
+import { expectedMs, type LiveSession, type LiveTask, type ResourceClass } from "./live.ts";
 import type { ArrayState } from "./task-array.ts";
 
 /** What the order of tasks goes by. */
@@ -10,16 +10,30 @@ interface Ranked {
   readonly order: number;
 }
 
-/** Is `a` to run before `b`? Larger user priority, then longer path to the end of the graph, then earlier submit. */
-export function isBefore(a: Ranked, b: Ranked): boolean {
+/** Within a class: larger user priority, then longer path to the end of the graph, then earlier submit. */
+function isBeforeInClass(a: Ranked, b: Ranked): boolean {
   const priority = (a.task.spec.priority ?? 0) - (b.task.spec.priority ?? 0);
   if (priority !== 0) return priority > 0;
   if (a.level !== b.level) return a.level > b.level;
   return a.order < b.order;
 }
 
+/**
+ * Is `a` to run before `b`, of any class? Larger user priority; then, in a session, the longer path to the end of the
+ * graph, its own run included; then the earlier submit.
+ */
+export function isBefore(a: LiveTask, b: LiveTask): boolean {
+  const priority = (a.task.spec.priority ?? 0) - (b.task.spec.priority ?? 0);
+  if (priority !== 0) return priority > 0;
+  if (a.session === b.session) {
+    const path = a.level + expectedMs(a.class) - (b.level + expectedMs(b.class));
+    if (path !== 0) return path > 0;
+  }
+  return a.order < b.order;
+}
+
 /** Level of a task whose outputs nobody reads. */
-export const LAST_LEVEL = 1;
+export const LAST_LEVEL = 0;
 
 /**
  * The ready tasks of an array, as one entry of the queue: the place of the first of them. It gives them one after
@@ -91,7 +105,7 @@ interface ArrayPlace extends Ranked {
  * leaving the queue costs nothing.
  */
 export class ReadyQueue {
-  readonly #heap = new Heap<Place | ArrayPlace>(isBefore);
+  readonly #heap = new Heap<Place | ArrayPlace>(isBeforeInClass);
   #size = 0;
 
   /** Tasks that are ready. */

@@ -1,5 +1,6 @@
 import type { LiveGovernor, LiveTask, ResourceClass } from "./live.ts";
 import { isFull } from "./live.ts";
+import type { Spot } from "./locality.ts";
 import type { Room } from "./places.ts";
 import { isBefore } from "./queue.ts";
 
@@ -8,13 +9,14 @@ export interface Snapshot {
   readonly classes: readonly ResourceClass[];
   /** Governors with room for a task of this class. What `take` gives them is counted. */
   roomOf(of: ResourceClass): Room;
-  /** Of those, the one where this task is best run; `first` has the most room. */
+  /** Where this task is best run: `first` has the most room. At a busy governor only if it may wait there. */
   nearest(
     live: LiveTask,
     room: Room,
     first: LiveGovernor,
     isFree: (governor: LiveGovernor) => boolean,
-  ): LiveGovernor;
+    mayWait: (governor: LiveGovernor) => boolean,
+  ): Spot;
   readonly now: number;
   /** A class blocked for longer than this gets the next fitting governor to itself. */
   readonly reserveAfterMs: number;
@@ -24,7 +26,7 @@ export interface Snapshot {
 
 export interface Assignment {
   readonly live: LiveTask;
-  readonly governor: LiveGovernor;
+  readonly spot: Spot;
 }
 
 /**
@@ -39,7 +41,9 @@ export function schedule(
   take: (assignment: Assignment) => void,
 ): ReadonlySet<LiveGovernor> {
   const classes = snapshot.classes.filter((each) => each.queue.size > 0 && mayStart(each));
+  for (const of of classes) if (of.firstAt !== undefined) of.soFarMs = snapshot.now - of.firstAt;
   const reserved = new Set<LiveGovernor>();
+  const full = new Set<Room>();
   const isFree = (governor: LiveGovernor): boolean => !reserved.has(governor);
   for (let placed = 0; placed < snapshot.limit && classes.length > 0;) {
     const best = bestClass(classes);
@@ -51,19 +55,26 @@ export function schedule(
       continue;
     }
     const room = snapshot.roomOf(of);
-    const first = room.first(isFree);
+    const first = full.has(room) ? undefined : room.first(isFree);
     if (first === undefined) {
       of.blockedSince ??= snapshot.now;
-      if (snapshot.now - of.blockedSince > snapshot.reserveAfterMs) {
+      const since = Math.max(of.blockedSince, room.placedAt);
+      if (!full.has(room) && snapshot.now - since > snapshot.reserveAfterMs) {
         const one = reserve(of, room, reserved, snapshot.now);
         if (one !== undefined) reserved.add(one);
       }
+      full.add(room);
       classes.splice(best, 1);
       continue;
     }
     of.blockedSince = undefined;
     of.reserved = undefined;
-    take({ live: head, governor: snapshot.nearest(head, room, first, isFree) });
+    of.firstAt ??= snapshot.now;
+    room.placedAt = snapshot.now;
+    // Nothing waits before what came first in the order and found no room.
+    const mayWait = (governor: LiveGovernor): boolean =>
+      isFree(governor) && ![...full].some((other) => other.able.has(governor));
+    take({ live: head, spot: snapshot.nearest(head, room, first, isFree, mayWait) });
     placed++;
   }
   return reserved;

@@ -103,6 +103,10 @@ export class Task {
   get inputs(): readonly DataObject[] {
     return (this.#inputs ??= inputsOf(this.session, this.spec));
   }
+  /** It has settled: an input may be folded, and is another object should this task ever run again. */
+  forgetInputs(): void {
+    this.#inputs = undefined;
+  }
 }
 
 const noObjects: readonly DataObject[] = [];

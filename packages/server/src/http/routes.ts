@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { pipeline } from "node:stream/promises";
 import {
   asDigest,
   asObjectId,
@@ -145,6 +144,9 @@ async function putBlob(context: RouteContext, { request, response, parts }: Call
   }
 }
 
+/** Objects above this size are worth a connection of their own. */
+const LARGE_BYTES = 1_048_576;
+
 async function getObject(context: RouteContext, call: Call): Promise<void> {
   const { request, response, parts, caller } = call;
   const ref = { session: asSessionId(Number(parts[0])), object: asObjectId(Number(parts[1])) };
@@ -158,13 +160,11 @@ async function getObject(context: RouteContext, call: Call): Promise<void> {
     );
   }
   if (location.kind === "governors") {
+    const path = blobPath(asDigest(location.sha256));
+    const asked = { path, query: "", range: wanted, isLarge: location.size > LARGE_BYTES };
     for (const holder of location.holders) {
       const port = context.dataPort(holder);
-      if (
-        port &&
-        (await passThrough(context.agents, port, blobPath(asDigest(location.sha256)), "", wanted, response))
-      )
-        return;
+      if (port && (await passThrough(context.agents, port, asked, response))) return;
       context.onMissing(ref, holder);
     }
     return respondText(
@@ -179,7 +179,7 @@ async function getObject(context: RouteContext, call: Call): Promise<void> {
   respondBytes(response, range.partial ? 206 : 200, rangeHeaders(range, size));
   if (location.kind === "data") response.end(location.data.subarray(range.start, range.end + 1));
   else if (size === 0) response.end();
-  else await pipeline(context.blobs.read(asDigest(location.sha256), range.start, range.end), response);
+  else await context.blobs.send(asDigest(location.sha256), range, response);
 }
 
 async function getLog(context: RouteContext, { response, query, parts }: Call): Promise<void> {
@@ -197,7 +197,11 @@ async function getLog(context: RouteContext, { response, query, parts }: Call): 
   }
   const port = context.dataPort(governor);
   const path = logPath(session, task, stream);
-  if (port && (await passThrough(context.agents, port, path, query, undefined, response))) return;
+  if (
+    port &&
+    (await passThrough(context.agents, port, { path, query, range: undefined, isLarge: false }, response))
+  )
+    return;
   respondText(
     response,
     404,

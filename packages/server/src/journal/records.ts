@@ -24,6 +24,7 @@ import {
 } from "@rain/protocol";
 import { z } from "zod";
 import type { ServerRecord } from "../core/types.ts";
+import { joinedSchemas, splitRecord, type JoinedRecord } from "./join.ts";
 
 // Plain msgpack, that any language can read. `undefined` fields are left out: msgpack has no word for them.
 // Bytes are copied on reading, so that a small constant does not keep a whole segment in memory.
@@ -174,7 +175,10 @@ const schemas = {
   }),
   "cache.cleared": z.strictObject({ type: z.literal("cache.cleared") }),
 } satisfies Catalogue;
-const catalogue: Readonly<Record<string, z.ZodType<ServerRecord>>> = schemas;
+const catalogue: Readonly<Record<string, z.ZodType<ServerRecord | JoinedRecord>>> = {
+  ...schemas,
+  ...joinedSchemas,
+};
 
 /**
  * The records of a segment's frame, each parsed when it is asked for, so that a reader can stop in between. Throws an
@@ -185,12 +189,14 @@ export function* parseRecords(payload: Uint8Array): Generator<ServerRecord, void
   if (!Array.isArray(values)) throw new Error("it is not a list of records");
   let index = 0;
   for (const value of values) {
-    yield parseRecord(value, index);
+    const record = parseRecord(value, index);
+    if (record.type === "assigned.batch" || record.type === "finished.batch") yield* splitRecord(record);
+    else yield record;
     index += 1;
   }
 }
 
-function parseRecord(value: unknown, index: number): ServerRecord {
+function parseRecord(value: unknown, index: number): ServerRecord | JoinedRecord {
   const type: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "type") : undefined;
   if (typeof type !== "string" || !Object.hasOwn(catalogue, type))
     throw new Error(`record ${index} is of no known type: ${JSON.stringify(type)}`);

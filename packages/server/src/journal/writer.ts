@@ -4,6 +4,7 @@ import { failedOperation } from "./failure.ts";
 import { encodeFrame } from "./frame.ts";
 import { encodeHeader } from "./header.ts";
 import { segmentName } from "./names.ts";
+import { joinRecords } from "./join.ts";
 import { arrayHead, pack } from "./records.ts";
 import { inOrder, type Done, type JournalStorage, type Operation } from "./storage.ts";
 
@@ -71,7 +72,7 @@ export class JournalWriter {
    */
   commit(records: readonly ServerRecord[], release: () => void): void {
     if (this.#dead) return;
-    const packed = records.map(pack);
+    const packed = joinRecords(records).map(pack);
     const bytes = packed.reduce((sum, part) => sum + part.length, 0);
     this.#queue.push({ packed, bytes, isPromise: records.some((record) => !isHint(record)), release });
     this.#pump();

@@ -1,11 +1,13 @@
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream, type ReadStream } from "node:fs";
+import { createWriteStream } from "node:fs";
 import { mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { Transform, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setTimeout } from "node:timers/promises";
 import { asDigest, digest, pieceBytes, RainError, type Digest } from "@rain/protocol";
+import { sendFile } from "@rain/protocol/bytes";
 import { nanoid } from "nanoid";
 
 /** An upload that nothing has named yet is not removed for this long, milliseconds. */
@@ -58,11 +60,20 @@ export class BlobFolder {
     return this.#sizes.get(sha256);
   }
 
-  read(sha256: Digest, start: number, end: number): ReadStream {
+  /** Sends bytes `start` to `end` (included) as the body of an answer, and ends it. */
+  async send(
+    sha256: Digest,
+    range: { readonly start: number; readonly end: number },
+    response: ServerResponse,
+  ): Promise<void> {
+    const file = await open(join(this.#folder, sha256), "r");
     this.#sending += 1;
-    const highWaterMark = pieceBytes(this.#sending);
-    const stream = createReadStream(join(this.#folder, sha256), { start, end, highWaterMark });
-    return stream.once("close", () => (this.#sending -= 1));
+    try {
+      await sendFile(file, range, response, pieceBytes(this.#sending));
+    } finally {
+      this.#sending -= 1;
+      await file.close();
+    }
   }
 
   /** Takes the bytes in; refuses them when their digest is not the promised one. Returns false when they were here. */

@@ -1,0 +1,2 @@
+export { CHUNK_BYTES, openBytes, type Bytes, type BytesRequest } from "./read.ts";
+export { sendFile } from "./send.ts";
