@@ -18,7 +18,8 @@ const output = {
   contentType: "",
   data: Uint8Array.of(1),
 };
-const assigned = (rest: object) => place.map((at) => ({ type: "assigned", ...at, ...rest }) as ServerRecord);
+const assigned = (rest: { readonly ahead?: true; readonly adopted?: boolean }) =>
+  place.map((at): ServerRecord => ({ type: "assigned", ...at, ...rest }));
 const finished = place.chain((at) =>
   fc
     .record({

@@ -33,7 +33,7 @@ it("sends the readers of one object to its holders in turn, and to the server la
       .address(input, asSessionId(1), asGovernorId(1))
       .sources.map(({ url }) => (url.startsWith("/") ? "server" : new URL(url).port)),
   );
-  expect(orders.map(([first]) => first).toSorted()).toEqual(["1000", "2000", "3000"]);
+  expect(orders.map(([first]) => String(first)).toSorted()).toEqual(["1000", "2000", "3000"]);
   for (const order of orders) {
     expect(order.at(-1)).toBe("server");
     expect(order.slice(0, -1).toSorted()).toEqual(["1000", "2000", "3000"]);

@@ -81,7 +81,10 @@ async function bring(
 ): Promise<Uint8Array | Spool> {
   if (info.size <= MEMORY_BYTES) {
     const bytes = Buffer.allocUnsafe(info.size);
-    await download(http, path, info, (chunk, at) => void bytes.set(chunk, at), signal);
+    const take = (chunk: Buffer, at: number): undefined => {
+      bytes.set(chunk, at);
+    };
+    await download(http, path, info, take, signal);
     return bytes;
   }
   const spool = new Spool();

@@ -28,7 +28,9 @@ export async function downloadBytes(source: Source, options: DownloadOptions): P
   const { size, sha256 } = options;
   const bytes = Buffer.allocUnsafeSlow(size);
   const span = { from: 0, to: size, at: 0 };
-  const take = (chunk: Buffer): undefined => void bytes.set(chunk, span.at);
+  const take = (chunk: Buffer): undefined => {
+    bytes.set(chunk, span.at);
+  };
   await readSpan(source, { ...options, isLarge: false }, span, { take, restart: () => undefined });
   check(createHash("sha256").update(bytes).digest("hex"), sha256);
   return bytes;
