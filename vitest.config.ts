@@ -9,6 +9,8 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     include: ["test/**/*.test.ts"],
+    // All cpus: many tests wait for processes more than they compute.
+    maxWorkers: "100%",
     // For tests that hang, not for slow machines: no result may depend on how fast the machine is.
     testTimeout: 120_000,
     hookTimeout: 120_000,
