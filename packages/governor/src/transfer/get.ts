@@ -1,6 +1,6 @@
 import { request, type IncomingMessage } from "node:http";
 import { RainError } from "@rain/protocol";
-import { openBytes } from "@rain/protocol/bytes";
+import { openBytes, readAnswer, type Take } from "@rain/protocol/bytes";
 import type { Agents, Pin } from "@rain/protocol/tls";
 import { errorCode } from "../monitor/errno.ts";
 
@@ -34,9 +34,6 @@ export interface GetOptions {
   readonly progressMs: number;
   readonly signal: AbortSignal;
 }
-
-/** Takes a piece of the body; a promise while no more may come. */
-export type Take = (chunk: Buffer) => Promise<void> | undefined;
 
 /** The answer of a source, whose body is to be read. */
 export interface Answer {
@@ -77,30 +74,12 @@ export function get(options: GetOptions): Promise<Answer> {
   });
 }
 
-/** It listens for data, and does not iterate: that took half as long again. */
+/** What is left of an answer that is not read to its end is not waited for. */
 async function drain(answer: IncomingMessage, take: Take): Promise<void> {
-  let taking: Promise<void> | undefined;
   try {
-    await new Promise<void>((resolve, reject) => {
-      answer.on("data", (chunk: Buffer) => {
-        try {
-          taking = take(chunk);
-        } catch (error) {
-          answer.pause();
-          reject(error);
-          return;
-        }
-        if (taking === undefined) return;
-        answer.pause();
-        taking.then(() => answer.resume(), reject);
-      });
-      answer.on("error", reject);
-      answer.on("end", resolve);
-      answer.on("close", resolve); // the last resort: one of the others came before
-    });
+    await readAnswer(answer, take);
   } finally {
     if (!answer.complete) answer.destroy();
-    await taking;
   }
 }
 

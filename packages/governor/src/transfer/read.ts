@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Agents, Pin } from "@rain/protocol/tls";
-import { get, getMany, problemOf, SourceProblem, stopping, type Answer, type Take } from "./get.ts";
+import type { Take } from "@rain/protocol/bytes";
+import { get, getMany, problemOf, SourceProblem, stopping, type Answer } from "./get.ts";
 
 /** A place to read an object from. */
 export interface Source {

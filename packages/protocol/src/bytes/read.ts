@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { connectTo, type Pin } from "../tls/pinned.ts";
 import { HeadReader, type Head } from "./head.ts";
+import type { Take } from "./answer.ts";
 
 export interface BytesRequest {
   readonly url: URL;
@@ -59,8 +60,6 @@ function requestText(url: URL, headers: BytesRequest["headers"]): string {
     if (!/^[\x20-\x7e]*$/.test(line)) throw new Error("a header with other characters than plain ones");
   return [`GET ${url.pathname}${url.search} HTTP/1.1`, ...lines, "", ""].join("\r\n");
 }
-
-type Take = (chunk: Buffer) => Promise<void> | undefined;
 
 class Stream {
   readonly #idleMs: number;
