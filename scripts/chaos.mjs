@@ -30,7 +30,7 @@ const options = {
   badNetwork: values["bad-network"],
 };
 const rounds = number("rounds", 1);
-const { loaded, close } = await loadSources("/test/chaos/chaos.ts");
+const { loaded, close } = await loadSources("test/chaos/chaos.ts");
 let problems = 0;
 const kills = { server: 0, governor: 0, cuts: 0 };
 for (let round = 0; round < rounds; round += 1) {

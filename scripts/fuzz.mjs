@@ -31,7 +31,7 @@ const request = {
   seed: number("seed", 0),
   only: number("only", 0),
 };
-const { loaded, close } = await loadSources("/test/fuzz/main.ts");
+const { loaded, close } = await loadSources("test/fuzz/main.ts");
 const held = await loaded.runFuzz(request, (line) => console.log(line));
 await close();
 process.exitCode = held ? 0 : 1;

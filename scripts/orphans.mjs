@@ -9,7 +9,7 @@ if (!Number.isSafeInteger(kills) || kills < 1) {
   console.error(`--kills must be a whole number from 1, not ${values.kills}.`);
   process.exit(2);
 }
-const { loaded, close } = await loadSources("/test/chaos/orphans.ts");
+const { loaded, close } = await loadSources("test/chaos/orphans.ts");
 const report = await loaded.runOrphans({ kills, print: (line) => console.log(line) });
 for (const problem of report.problems) console.log(`  ${problem}`);
 console.log(

@@ -17,7 +17,7 @@ const { values } = parseArgs({
   },
 });
 
-const { loaded: quality, close } = await loadSources("/test/quality/main.ts");
+const { loaded: quality, close } = await loadSources("test/quality/main.ts");
 const list = (name) => values[name]?.split(",") ?? quality[name];
 const ratio = (value) => value.toFixed(2).padStart(7);
 const mean = (cases, pick) => quality.geometricMean(cases.map(pick));

@@ -28,7 +28,7 @@ function number(name, min) {
 }
 
 async function load() {
-  const { loaded, close } = await loadSources("/test/simulation/main.ts");
+  const { loaded, close } = await loadSources("test/simulation/main.ts");
   return { simulator: loaded, close };
 }
 

@@ -1,22 +1,45 @@
-import { fileURLToPath } from "node:url";
-import { createViteServer } from "vitest/node";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { build } from "vite";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** A file of the sources knows its place by this, and the bundle lies elsewhere. */
+const keepUrls = {
+  name: "keep-urls",
+  enforce: /** @type {const} */ ("pre"),
+  transform: (/** @type {string} */ code, /** @type {string} */ id) =>
+    code.includes("import.meta.url")
+      ? { code: code.replaceAll("import.meta.url", JSON.stringify(pathToFileURL(id).href)), map: null }
+      : null,
+};
 
 /**
- * Loads a module of the sources, without a build. `close` ends what that needs.
- * @param {string} path from the repository's root, as /test/simulation/main.ts
+ * Loads a module of the sources, without a build: as one bundle, which runs several times faster than modules that are
+ * transformed one by one, whose every use of an import is a look-up. `close` removes it.
+ * @param {string} path from the repository's root, as test/simulation/main.ts
  */
 export async function loadSources(path) {
-  const conditions = ["rain-source", "module", "node", "development|production"];
-  const server = await createViteServer({
-    root: fileURLToPath(new URL("../..", import.meta.url)),
+  const conditions = ["rain-source", "module", "node"];
+  // Within node_modules, so that it finds packages, and vitest runs it as it is.
+  const cache = join(root, "node_modules/.cache");
+  await mkdir(cache, { recursive: true });
+  const dir = await mkdtemp(join(cache, "rain-"));
+  await build({
+    root,
     configFile: false,
     logLevel: "error",
-    appType: "custom",
-    server: { middlewareMode: true, hmr: false, ws: false, watch: null },
-    optimizeDeps: { noDiscovery: true },
+    plugins: [keepUrls],
     resolve: { conditions },
     ssr: { resolve: { conditions } },
+    build: {
+      ssr: join(root, path),
+      outDir: dir,
+      minify: false,
+      rolldownOptions: { output: { entryFileNames: "main.mjs" } },
+    },
   });
-  const loaded = await server.ssrLoadModule(path);
-  return { loaded, close: () => server.close() };
+  const loaded = await import(pathToFileURL(join(dir, "main.mjs")).href);
+  return { loaded, close: () => rm(dir, { recursive: true, force: true }) };
 }

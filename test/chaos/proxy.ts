@@ -17,6 +17,8 @@ export class BadProxy {
   readonly #random: PRNG;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  /** The end of one of these is not told to the other side. */
+  readonly #hanging = new WeakSet<Socket>();
   readonly counts: { connections: number; delays: number; cuts: number; halfOpen: number } = {
     connections: 0,
     delays: 0,
@@ -43,6 +45,15 @@ export class BadProxy {
   behave(): void {
     this.#isBad = false;
     for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** All connections that are there hang half open: neither bytes nor an end come through. */
+  hang(): void {
+    this.counts.halfOpen += this.#sockets.size / 2;
+    for (const socket of this.#sockets) {
+      this.#hanging.add(socket);
+      socket.pause();
+    }
   }
 
   /** Holds bytes back, to the server (`up`), from it or both, on all connections that are and will be. */
@@ -75,10 +86,13 @@ export class BadProxy {
       [far, near, "down"],
     ] as const) {
       this.#sockets.add(from);
-      from.on("error", () => to.destroy()); // a cut is what this is here for
+      const ended = (): void => {
+        if (!this.#hanging.has(from)) to.destroy();
+      };
+      from.on("error", ended); // a cut is what this is here for
       from.on("close", () => {
         this.#sockets.delete(from);
-        to.destroy();
+        ended();
       });
       this.#pass(from, to, direction);
     }
@@ -108,7 +122,9 @@ export class BadProxy {
           before,
           () => undefined,
           0,
-          () => to.end(),
+          () => {
+            if (!this.#hanging.has(from)) to.end();
+          },
         ),
     );
   }

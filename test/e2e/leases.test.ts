@@ -228,6 +228,21 @@ it(
   },
 );
 
+it(
+  "case 18: a governor that was killed behind a network that tells nobody takes its own place",
+  { timeout: LONG },
+  async () => {
+    const on = await behindProxy(8, []);
+    const begun = await begin(on);
+    proxy?.hang();
+    await on.kill("g0");
+    // Another way to the server: the old connection stays as it is.
+    await on.startGovernor("g0", 1);
+    await begun.go();
+    await expectResult(begun, 2, 2);
+  },
+);
+
 it.each(["drain", "SIGTERM"] as const)(
   "case 21: a governor that leaves (%s) has others copy what only it has",
   { timeout: LONG },

@@ -279,6 +279,30 @@ describe("registration", () => {
     expect(bench.link().take()).toEqual([]);
   });
 
+  it("asks again while the other governor with its identity may be its own dead process, then exits", () => {
+    const bench = new Bench().give({ type: "link.up" });
+    const facts = { silentAfterMs: 6_000 };
+    const error = toWireError(new RainError("identity-in-use", "another one has it", facts));
+    const reason = "the server refused this governor: another one has it";
+    for (const at of [100, 6_000, 12_000]) {
+      bench.tickAt(at).hear({ type: "refused", error });
+      expect(bench.take().at(-1)).toEqual({ type: "reconnect", reason });
+      bench.give({ type: "link.down" }).give({ type: "link.up" });
+    }
+    bench.tickAt(12_100).hear({ type: "refused", error });
+    expect(bench.take().at(-1)).toEqual({ type: "exit", reason, refused: true });
+  });
+
+  it("takes each time of another governor with its identity for itself", () => {
+    const bench = new Bench().give({ type: "link.up" });
+    const error = toWireError(new RainError("identity-in-use", "another one", { silentAfterMs: 6_000 }));
+    bench.tickAt(100).hear({ type: "refused", error });
+    bench.give({ type: "link.down" }).give({ type: "link.up" }).hear(registered(1));
+    bench.give({ type: "link.down" }).give({ type: "link.up" }).take();
+    bench.tickAt(20_000).hear({ type: "refused", error });
+    expect(bench.take().at(-1)).toMatchObject({ type: "reconnect" });
+  });
+
   it("gives a sign of life in every interval, with the worst delay since the last", () => {
     const bench = linked();
     expect(bench.wakeAt).toBe(1_000);

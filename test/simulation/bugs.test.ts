@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Bugs } from "./bugs.ts";
-import { runHistory } from "./history.ts";
+import { runHistory } from "./run-seeds.ts";
 
 /**
  * Each breaks one rule on purpose; the rules, one of which must notice; and where the search for a history that shows it

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { runHistory } from "./history.ts";
+import { runHistory } from "./run-seeds.ts";
 
 test("the same seed gives the same history", { timeout: 60_000 }, () => {
   for (const seed of [1, 17, 4711, 126]) {

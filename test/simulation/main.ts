@@ -1,6 +1,7 @@
 import { runHistory, type HistoryResult } from "./history.ts";
 
-/** What `scripts/simulate.mjs` runs: one history, or many with a summary. Lines go to `print`. */
+/** What `scripts/simulate.mjs` and the tests run: one history, or many with a summary. Lines go to `print`. */
+export { runHistory };
 
 interface Summary {
   readonly histories: number;

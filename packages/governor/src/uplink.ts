@@ -45,6 +45,8 @@ export class Uplink {
   readonly #stopping = new AbortController();
   #link: Link<ServerToGovernor, GovernorMessage> | undefined;
   #wasRegistered = false;
+  /** How the connection before ended. */
+  #ended: string | undefined;
   #tries = 0;
   #done: Promise<void> = Promise.resolve();
 
@@ -161,7 +163,10 @@ export class Uplink {
     });
     this.#link = undefined;
     onDown();
-    if (!signal.aborted) log("warn", `the connection to the server ended: ${closed}`);
+    // The same end again and again is told once.
+    if (!signal.aborted && (closed !== this.#ended || this.#wasRegistered))
+      log("warn", `the connection to the server ended: ${closed}`);
+    this.#ended = closed;
   }
 
   async #pause(signal: AbortSignal): Promise<void> {

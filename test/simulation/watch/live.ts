@@ -115,10 +115,11 @@ function checkArrays(
   for (const array of session.tasks.arrays) {
     const name = `array ${session.id}/${array.first}`;
     let count = 0;
-    for (const run of array.folded()) if (run.kind === "open") count += run.count;
     const folded = new Map<string, number>();
-    for (const { kind, isReplaced, count: many } of array.folded())
-      if (kind !== "open" && !isReplaced) folded.set(kind, (folded.get(kind) ?? 0) + many);
+    for (const { kind, isReplaced, count: many } of array.folded()) {
+      if (kind === "open") count += many;
+      else if (!isReplaced) folded.set(kind, (folded.get(kind) ?? 0) + many);
+    }
     for (const [kind, many] of array.counts)
       check(many === (folded.get(kind) ?? 0), "virtual", () => `${name} counts ${many} folded ${kind} tasks`);
     check(

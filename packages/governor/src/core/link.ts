@@ -5,6 +5,7 @@ import {
   type Digest,
   type ObjectRef,
   type ServerToGovernor,
+  type WireError,
 } from "@rain/protocol";
 import { assign } from "./assign.ts";
 import { isIn } from "./attempts.ts";
@@ -51,12 +52,7 @@ export function hear(m: Machine, message: ServerToGovernor): void {
       registered(m, message);
       break;
     case "refused":
-      m.exited = true;
-      m.emit({
-        type: "exit",
-        reason: `the server refused this governor: ${message.error.message}`,
-        refused: true,
-      });
+      refused(m, message.error);
       break;
     case "assign":
       assign(m, message);
@@ -102,6 +98,25 @@ export function hear(m: Machine, message: ServerToGovernor): void {
 }
 
 /**
+ * The other governor with this identity may be this one's own process of before, killed behind a network that has not
+ * told the server: only one that is heard of for longer than a dead one can be is another.
+ */
+function refused(m: Machine, { code, message, facts }: WireError): void {
+  const silentAfterMs = facts?.["silentAfterMs"];
+  const reason = `the server refused this governor: ${message}`;
+  if (code === "identity-in-use" && typeof silentAfterMs === "number") {
+    m.refusedAt ??= m.now;
+    if (m.now - m.refusedAt < 2 * silentAfterMs) {
+      m.link = { kind: "down" };
+      m.emit({ type: "reconnect", reason });
+      return;
+    }
+  }
+  m.exited = true;
+  m.emit({ type: "exit", reason, refused: true });
+}
+
+/**
  * Reports go first: the server must know that an object is finished before it hears who holds it, or it would have
  * the fresh outputs of an attempt dropped.
  */
@@ -112,6 +127,7 @@ function registered(m: Machine, message: Extract<ServerToGovernor, { readonly ty
     m.confirmedAt = Math.max(m.link.since, m.now - leaseMs / 2);
     m.inDoubt = false;
   }
+  m.refusedAt = undefined;
   m.leaseMs = leaseMs;
   m.link = { kind: "registered", heartbeatMs, heartbeatAt: m.now + heartbeatMs };
   m.emit({ type: "tickets", epoch, key: ticketKey });

@@ -62,6 +62,8 @@ export class Machine {
   readonly copying: Map<string, { readonly ref: ObjectRef; readonly sha256: Digest }> = new Map();
   /** Bytes of inputs that the server sent before their assignment. */
   readonly early: Map<Digest, Uint8Array> = new Map();
+  /** The server has refused this governor since this time, for another one with its identity. */
+  refusedAt: number | undefined;
   /** Of the last registration, ms; undefined before the first. */
   leaseMs: number | undefined;
   /** The server has heard of this governor at this time, or later. */

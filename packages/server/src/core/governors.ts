@@ -67,11 +67,14 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   const known = k.durable.governorByIdentity.get(message.identity);
   const before = known && k.live.governors.get(known.id);
   if (before?.connection !== undefined && before.incarnation !== message.incarnation) {
-    if (k.now - before.lastHeard < 3 * k.config.heartbeatMs) {
+    // Its process may be dead, and the network not know it yet: the new one may ask again once this time is over.
+    const silentAfterMs = 3 * k.config.heartbeatMs;
+    if (k.now - before.lastHeard < silentAfterMs) {
       const error = new RainError(
         "identity-in-use",
         `another governor with the identity of this work folder is connected as ${before.hello?.name ?? before.id}; ` +
           "give each governor a work folder of its own",
+        { silentAfterMs },
       );
       k.effect({ type: "send", connection, message: { type: "refused", error: toWireError(error) } });
       k.effect({ type: "close", connection });

@@ -86,14 +86,18 @@ export class ArrayState {
   /** Runs of tasks that are not expanded, with what became of them. */
   *folded(): Generator<FoldedRun> {
     let run: FoldedRun | undefined;
+    let last: number | undefined;
     for (let index = 0; index < this.count; index++) {
       const isEmpty = index % PAGE === 0 && this.#pages[index / PAGE] === undefined;
       const size = isEmpty ? Math.min(PAGE, this.count - index) : 1;
-      const is = this.kindAt(index);
+      const code = this.#codeAt(index);
+      // Most are as the one before.
+      const is = run && code === last ? run : this.kindAt(index);
+      last = code;
       if (run && is?.kind === run.kind && is.isReplaced === run.isReplaced) run.count += size;
       else {
         if (run) yield run;
-        run = is && { ...is, from: index, count: size };
+        run = is && { kind: is.kind, isReplaced: is.isReplaced, from: index, count: size };
       }
       index += size - 1;
     }
