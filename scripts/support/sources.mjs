@@ -1,18 +1,21 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { build } from "vite";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** A file of the sources knows its place by this, and the bundle lies elsewhere. */
-const keepUrls = {
-  name: "keep-urls",
+/** A file of the sources knows its place by these, and the bundle lies elsewhere. */
+const keepPlaces = {
+  name: "keep-places",
   enforce: /** @type {const} */ ("pre"),
-  transform: (/** @type {string} */ code, /** @type {string} */ id) =>
-    code.includes("import.meta.url")
-      ? { code: code.replaceAll("import.meta.url", JSON.stringify(pathToFileURL(id).href)), map: null }
-      : null,
+  transform(/** @type {string} */ code, /** @type {string} */ id) {
+    if (!code.includes("import.meta.")) return null;
+    const placed = code
+      .replaceAll("import.meta.url", JSON.stringify(pathToFileURL(id).href))
+      .replaceAll("import.meta.dirname", JSON.stringify(dirname(id)));
+    return { code: placed, map: null };
+  },
 };
 
 /**
@@ -30,7 +33,7 @@ export async function loadSources(path) {
     root,
     configFile: false,
     logLevel: "error",
-    plugins: [keepUrls],
+    plugins: [keepPlaces],
     resolve: { conditions },
     ssr: { resolve: { conditions } },
     build: {
