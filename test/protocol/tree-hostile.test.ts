@@ -5,8 +5,14 @@ import { join } from "node:path";
 import seedrandom from "seedrandom";
 import { describe, expect, test } from "vitest";
 import { RainError } from "@rain/protocol";
-import { treeLimits } from "../../packages/protocol/src/tree/types.ts";
-import { extractTree, listTree, packToFile, sliceTree, type TreeOptions } from "@rain/protocol/tree";
+import {
+  extractTree,
+  listTree,
+  packToFile,
+  sliceTree,
+  treeLimits,
+  type TreeOptions,
+} from "@rain/protocol/tree";
 import {
   canaries,
   collect,
