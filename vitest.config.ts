@@ -15,7 +15,9 @@ class LongestFirst extends BaseSequencer {
       const at = long.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`));
       return at < 0 ? long.length : at;
     };
-    return (await super.sort(files)).toSorted((a, b) => place(a) - place(b));
+    // oxlint-disable-next-line unicorn/no-array-sort -- not an array's
+    const sorted = await super.sort(files);
+    return sorted.toSorted((a, b) => place(a) - place(b));
   }
 }
 
