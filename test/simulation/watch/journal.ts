@@ -1,3 +1,4 @@
+import { encode } from "@rain/protocol/codec";
 import { DurableState } from "@rain/server/core";
 import { recover } from "../../../packages/server/src/journal/recover.ts";
 import { openCount } from "../../../packages/server/src/core/state.ts";
@@ -11,16 +12,18 @@ const RULE = "replay-equals-live";
 export function checkJournal(world: World, disk: Disk, live: DurableState): void {
   const replayed = new DurableState();
   recover(disk, CLUSTER_ID, replayed);
-  const a = lines(live);
-  const b = lines(replayed);
-  for (let at = 0; at < Math.max(a.length, b.length); at++) {
-    world.check(a[at] === b[at], RULE, () => `live ${a[at] ?? "nothing"}, journal ${b[at] ?? "nothing"}`);
+  const [there, here] = [[...snapshotItems(live)], [...snapshotItems(replayed)]];
+  for (let at = 0; at < Math.max(there.length, here.length); at++) {
+    const [a, b] = [there[at], here[at]];
+    // Bytes are made faster than texts; where they differ, the texts decide, which do not know undefined from nothing.
+    if (a !== undefined && b !== undefined && Buffer.compare(encode(a), encode(b)) === 0) continue;
+    world.check(textOf(a) === textOf(b), RULE, () => `live ${textOf(a)}, journal ${textOf(b)}`);
   }
   checkCounts(world, live, replayed);
 }
 
-const lines = (state: DurableState): string[] =>
-  [...snapshotItems(state)].map((item) => JSON.stringify(item, plain));
+const textOf = (item: object | undefined): string =>
+  item === undefined ? "nothing" : JSON.stringify(item, plain);
 
 function plain(_key: string, value: unknown): unknown {
   return value instanceof Uint8Array ? Buffer.from(value).toString("base64") : value;

@@ -33,7 +33,7 @@ export class WatchedCore extends ServerCore {
 }
 
 /** How often the journal is read back and compared, in steps of the server. */
-const REPLAY_EVERY = 150;
+const REPLAY_EVERY = 300;
 
 /** Checks everything that must hold, at every step of the server and at what its governors do. */
 export class Watch {
