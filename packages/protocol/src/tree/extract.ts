@@ -5,7 +5,7 @@ import type { Readable } from "node:stream";
 import { RainError } from "../errors.ts";
 import { EnvelopeTap } from "./envelope.ts";
 import { keepErrors, readEntries } from "./read.ts";
-import { treeLimits, type TreeEnvelope, type TreeOptions } from "./types.ts";
+import { treeLimits, type ExpectedTree, type TreeOptions } from "./types.ts";
 import { TreeWriter } from "./unpack.ts";
 
 export interface ExtractedTree {
@@ -26,7 +26,7 @@ export interface ExtractedTree {
 export async function extractTree(
   source: Readable,
   into: string,
-  expected?: TreeEnvelope,
+  expected?: ExpectedTree,
   options: TreeOptions = {},
 ): Promise<ExtractedTree> {
   const target = resolve(into);
@@ -54,7 +54,7 @@ export async function extractTree(
 async function fill(
   source: Readable,
   folder: string,
-  expected: TreeEnvelope | undefined,
+  expected: ExpectedTree | undefined,
   options: TreeOptions,
 ): Promise<ExtractedTree> {
   const bytes = Math.min(options.bytes ?? treeLimits.bytes, expected?.size ?? Number.POSITIVE_INFINITY);

@@ -34,6 +34,12 @@ export interface TreeEnvelope {
   readonly sha256: string;
 }
 
+/** What a tar must be: without `sha256` when somebody has checked its digest already. */
+export interface ExpectedTree {
+  readonly size: number;
+  readonly sha256?: string | undefined;
+}
+
 /** Bounds of packing and reading a tree. Sizes are bytes. */
 export interface TreeLimits {
   readonly entries: number;
