@@ -15,7 +15,7 @@ import { mayStart } from "./schedule.ts";
  */
 
 /** Most attempts ahead for each that can run at once: enough for some rounds of messages. */
-const AHEAD_PER_PLACE = 16;
+const AHEAD_PER_PLACE = 128;
 /** Most attempts ahead on one governor. */
 const AHEAD_PER_GOVERNOR = 2_048;
 /** A run is never taken for shorter than this: starting it takes as long. */
