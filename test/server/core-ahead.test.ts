@@ -84,9 +84,9 @@ describe("work ahead", () => {
   it("is bounded, and does not come for long runs, without knowledge of runs, or to older governors", () => {
     bench.join(1);
     bench.add(500);
-    // Of the shortest runs 100 for each of two places, and one for the place that is free.
-    expect(assigned(bench.finish(1, 0)).length).toBe(201);
-    expect(bench.waiting(1)).toBe(200);
+    // Of runs of 2 ms 50 for each of two places, and one for the place that is free.
+    expect(assigned(bench.finish(1, 0, 0.002)).length).toBe(101);
+    expect(bench.waiting(1)).toBe(100);
 
     bench = new Bench();
     bench.join(1);

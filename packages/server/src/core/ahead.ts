@@ -14,11 +14,9 @@ import { mayStart } from "./schedule.ts";
  * behind something large.
  */
 
-/** Most attempts ahead for each that can run at once: enough for some rounds of messages. */
-const AHEAD_PER_PLACE = 128;
 /** Most attempts ahead on one governor. */
 const AHEAD_PER_GOVERNOR = 2_048;
-/** A run is never taken for shorter than this: starting it takes as long. */
+/** A run is never taken for shorter than this, so that there are at most 100 ahead for each that runs. */
 const SHORTEST_RUN_MS = 1;
 /** Of many governors with work ahead, those with too little priority are looked for no more often than this. */
 const LOOK_AGAIN_MS = 50;
@@ -170,7 +168,7 @@ function choose(
   const { least } = ordersOf(k, room);
   if (runMs === undefined || runMs > k.config.aheadMs)
     return k.config.aheadMs === 0 ? undefined : readAhead(k, head, room, least.some(READERS), isOpen);
-  const each = Math.min(AHEAD_PER_PLACE, Math.ceil(k.config.aheadMs / runMs));
+  const each = Math.ceil(k.config.aheadMs / runMs);
   const governor = least.first(isOpen);
   if (!governor || loadOf(room, governor) >= each) return undefined;
   return { governor, ahead: true, missing: 0, stayMs: 0 };
