@@ -43,8 +43,8 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
       break;
     case "finish.batch": {
       const { session } = message;
-      for (const finish of unpackFinishes(message))
-        report(k, governor, { type: "finish", session, ...finish });
+      for (const { task, attempt, outputs, info } of unpackFinishes(message))
+        report(k, governor, { type: "finish", session, task, attempt, outputs, info });
       break;
     }
     case "uncopied":

@@ -85,18 +85,23 @@ export class Kernel {
         else for (const object of outputsOf(task)) this.copies.update(object);
       },
       mayFold: (task) => {
-        if (task.spec.outputs.some(({ object }) => this.#isFetched(task.session, object))) return false;
+        const { session, spec, array } = task;
+        if (this.live.fetches.size > 0)
+          for (const { object } of spec.outputs) if (this.#isFetched(session, object)) return false;
+        if (task.state.kind !== "open") return !this.live.tasks.has(task);
         const live = this.live.tasks.get(task);
-        const array = task.array && this.live.arrays.get(task.array);
+        const ready = array && this.live.arrays.get(array);
         // Without its array's live side, which comes later, it is as good as virtual.
-        if (!live) return task.state.kind !== "open" || !array;
-        return live.inArray === true && array?.isHead(live) !== true;
+        if (!live) return !ready;
+        return live.inArray && ready?.isHead(live) !== true;
       },
       folding: (task) => {
-        const live = this.live.tasks.get(task);
-        if (live) live.class.tasks--;
-        this.live.tasks.delete(task);
-        if (task.state.kind === "open") return;
+        if (task.state.kind === "open") {
+          const live = this.live.tasks.get(task);
+          if (live) live.class.tasks--;
+          this.live.tasks.delete(task);
+          return;
+        }
         // The server has the bytes itself: nobody else needs to.
         for (const object of outputsOf(task)) {
           this.copies.dropEverywhere(object);
@@ -170,6 +175,10 @@ export class Kernel {
 
   commit(record: ServerRecord): void {
     this.#records.push(record);
+    if (record.type === "assigned") {
+      this.durable.assign(record); // nothing follows from it
+      return;
+    }
     const changes = this.#spare.pop() ?? noChanges();
     this.durable.apply(record, changes);
     this.#react(changes);
@@ -291,6 +300,8 @@ export class Kernel {
         level: 0,
         order: this.live.order++,
         entry: 0,
+        hasWaited: false,
+        inArray: false,
       };
       this.live.tasks.set(task, entry);
       entry.class.tasks++;
@@ -365,6 +376,7 @@ export class Kernel {
       level: LAST_LEVEL,
       order: ready.order + (task.spec.id - ready.array.first),
       entry: 0,
+      hasWaited: false,
       inArray: true,
     });
     ready.class.tasks++;

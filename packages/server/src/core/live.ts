@@ -55,9 +55,9 @@ export interface LiveTask {
   /** Place in the ready queue: see `ReadyQueue`. */
   entry: number;
   /** It waited for a governor that has its inputs: not again. */
-  hasWaited?: boolean | undefined;
+  hasWaited: boolean;
   /** It is ready as one of its array's, and has not left the queue since. */
-  inArray?: boolean | undefined;
+  inArray: boolean;
 }
 
 /** Changes the phase of a task and keeps its class's queue and its row right. The only place that does. */

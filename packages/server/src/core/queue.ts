@@ -66,13 +66,13 @@ export class ReadyArray {
 
   /** The first of them; undefined when there is none. */
   head(): LiveTask | undefined {
-    if (this.#head?.inArray === true) return this.#head;
+    if (this.#head?.inArray) return this.#head;
     this.#head = undefined;
     for (; this.#next < this.array.count; this.#next++) {
       const form = this.array.formAt(this.#next);
       if (form !== "virtual" && form !== "expanded") continue;
       const live = this.#liveOf(this.#next);
-      if (live?.inArray !== true) continue;
+      if (!live?.inArray) continue;
       this.#head = live;
       return live;
     }
@@ -129,7 +129,7 @@ export class ReadyQueue {
   /** The task leaves the queue for a state other than ready. */
   leave(live: LiveTask): void {
     live.entry++;
-    live.inArray = undefined;
+    live.inArray = false;
     this.#size--;
   }
   /** So many virtual tasks of an array are ready no more. */
