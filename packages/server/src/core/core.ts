@@ -205,6 +205,7 @@ export class ServerCore {
       task: spec.id,
       attempt,
       spec,
+      array: task.array?.spec,
       inputs: spec.inputs.length === 0 ? NO_INPUTS : this.#inputsFor(task, governor),
     });
   }

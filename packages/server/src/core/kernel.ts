@@ -460,10 +460,13 @@ export class Kernel {
       staysUntil: this.now + stayMs,
       started: false,
       retracted: false,
+      isAhead: false,
+      before: undefined,
+      behind: undefined,
     };
     governor.attempts.set(key, held);
     governor.held.set(room, (governor.held.get(room) ?? 0) + 1);
-    if (ahead) putAhead(governor, key, held);
+    if (ahead) putAhead(governor, held);
     else governor.free = minus(governor.free, request);
     this.openSession(task.session).held++;
     this.places.touch(governor);
@@ -477,7 +480,7 @@ export class Kernel {
     const left = (governor.held.get(held.room) ?? 0) - 1;
     if (left > 0) governor.held.set(held.room, left);
     else governor.held.delete(held.room);
-    if (!governor.ahead.delete(key)) {
+    if (!governor.ahead.delete(held)) {
       governor.free = plus(governor.free, held.request);
       promote(governor, this.now);
     }

@@ -118,6 +118,7 @@ const numbersOf = (list: Numbered): ObjectId[] => list.map(({ object }) => objec
 /** The same objects, in whatever order; nearly always it is the same order. */
 function areThese(list: Numbered, others: Numbered): boolean {
   if (list.length !== others.length) return false;
+  if (list.length === 0) return true;
   if (list.every(({ object }, place) => object === others[place]?.object)) return true;
   const sorted = numbersOf(others);
   return numbersOf(list).every((object, place) => object === sorted[place]);
