@@ -98,6 +98,7 @@ interface Place extends Ranked {
 /** The place of the first ready task of an array, or of one that was before it. */
 interface ArrayPlace extends Ranked {
   readonly array: ReadyArray;
+  order: number;
 }
 
 /**
@@ -142,8 +143,10 @@ export class ReadyQueue {
       if (top.array) {
         const head = top.array.head();
         if (head?.order === top.order) return head;
-        this.#heap.removeTop();
-        if (head) this.#heap.push({ ...top, order: head.order });
+        if (head) {
+          top.order = head.order;
+          this.#heap.topMoved();
+        } else this.#heap.removeTop();
       } else {
         if (top.entry === top.live.entry) return top.live;
         this.#heap.removeTop();
