@@ -134,7 +134,11 @@ describe("many attempts in one message", () => {
         fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 5 }),
         (first, isNamed, attempts) => {
           const { id: _id, outputs, ...rest } = first;
-          const template = { ...rest, inputs: [], outputs: outputs.map(({ object: _, ...each }) => each) };
+          const template = {
+            ...rest,
+            inputs: [],
+            outputs: outputs.map(({ object: _object, ...each }) => each),
+          };
           const task = isNamed ? { ...template, name: "n0" } : template;
           const vary = isNamed ? [{ at: ["name"] as const, range: { from: 0, step: 1, prefix: "n" } }] : [];
           const count = attempts.length;

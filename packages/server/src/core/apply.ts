@@ -176,10 +176,7 @@ export class DurableState {
   }
   #assign({ session, task: id, attempt, governor, ahead, adopted }: AssignedRecord): void {
     const task = this.task(session, id);
-    moveTask(
-      task,
-      ahead ? { kind: "open", attempt, governor, ahead } : { kind: "open", attempt, governor },
-    );
+    moveTask(task, ahead ? { kind: "open", attempt, governor, ahead } : { kind: "open", attempt, governor });
     task.curves = undefined;
     task.inputsChanged = adopted === true;
   }

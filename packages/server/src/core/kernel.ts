@@ -251,7 +251,7 @@ export class Kernel {
       this.openSession(session).rows.showNew(first, count, "ready");
     if (changes.arrays.length > 0 || changes.opened.some(({ array }) => array))
       this.#enterByNumber(changes.opened, changes.arrays);
-    else this.#enter(changes.opened);
+    else if (changes.opened.length > 0) this.#enter(changes.opened);
     for (const task of changes.released) this.#backToQueue(task);
     for (const object of changes.unneeded) this.copies.dropEverywhere(object);
     for (const object of changes.failedObjects) {
