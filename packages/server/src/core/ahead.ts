@@ -126,7 +126,7 @@ export function assignAhead(
   const classes = [...k.live.classes.values()].filter(({ queue }) => queue.size > 0);
   const before: Room[] = [];
   const isOpen = (governor: LiveGovernor): boolean =>
-    !reserved.has(governor) && !before.some((room) => room.able.has(governor));
+    !reserved.has(governor) && (before.length === 0 || !before.some((room) => room.able.has(governor)));
   for (let placed = 0; placed < limit;) {
     const of = bestClass(classes);
     const head = of?.queue.peek();
