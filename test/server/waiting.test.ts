@@ -13,10 +13,12 @@ test("attempts that wait keep the order of their coming, from wherever others ar
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-      const items = Array.from(
-        { length: 8 },
-        (_, name): Item => ({ name, isAhead: false, before: undefined, behind: undefined }),
-      );
+      const items = Array.from({ length: 8 }, (_, name): Item => ({
+        name,
+        isAhead: false,
+        before: undefined,
+        behind: undefined,
+      }));
       const list = new Waiting<Item>();
       let model: Item[] = [];
       for (const { what, at } of steps) {
