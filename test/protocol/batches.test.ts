@@ -8,11 +8,13 @@ import {
   packAssignments,
   packRefs,
   serverToGovernor,
+  taskOfArray,
   unpackAssignments,
   unpackFinishes,
   unpackRefs,
   type Assignment,
   type Finish,
+  type TaskArray,
   type TaskInfo,
   type TaskSpec,
 } from "@rain/protocol";
@@ -124,6 +126,37 @@ describe("many attempts in one message", () => {
     expect(packAssignments(session, [one(1), one(2), one(3)]).groups).toHaveLength(1);
   });
 
+  test("tasks of an array, which are not compared, are said as if they were", () => {
+    fc.assert(
+      fc.property(
+        spec,
+        fc.boolean(),
+        fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 5 }),
+        (first, isNamed, attempts) => {
+          const { id: _id, outputs, ...rest } = first;
+          const template = {
+            ...rest,
+            inputs: [],
+            outputs: outputs.map(({ object: _object, ...each }) => each),
+          };
+          const task = isNamed ? { ...template, name: "n0" } : template;
+          const vary = isNamed ? [{ at: ["name"] as const, range: { from: 0, step: 1, prefix: "n" } }] : [];
+          const count = attempts.length;
+          const array: TaskArray = { first: asTaskId(7), count, objects: asObjectId(20), task, vary };
+          const list = attempts.map((attempt, index) => ({
+            attempt,
+            spec: taskOfArray(array, index),
+            inputs: [],
+          }));
+          const known = list.map((one) => ({ ...one, array }));
+          expect(packAssignments(session, known)).toEqual(packAssignments(session, list));
+          const alone = list.slice(0, 1);
+          const mixed = packAssignments(session, [...known, ...alone]);
+          expect([...unpackAssignments(mixed)]).toEqual([...list, ...alone]);
+        },
+      ),
+    );
+  });
   test("finishes come out as they went in", () => {
     fc.assert(
       fc.property(fc.array(finish, { minLength: 1, maxLength: 30 }), (finishes) => {

@@ -47,7 +47,17 @@ function assign(
   const session = asSessionId(options.session ?? 1);
   const work = { type: "execute", args: ["run", options.arg ?? String(task)] } as const;
   const spec = { id, work, inputs: [], outputs: [], request: { cpus: 1, gpus: 0, memory: 0, named: {} } };
-  return { type: "assign", connection, governor, session, task: id, attempt: 1, spec, inputs: [] };
+  return {
+    type: "assign",
+    connection,
+    governor,
+    session,
+    task: id,
+    attempt: 1,
+    spec,
+    inputs: [],
+    array: undefined,
+  };
 }
 const ack = (connection: number, task: number): void =>
   mail.send(connection, {

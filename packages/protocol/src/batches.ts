@@ -12,6 +12,7 @@ import {
 } from "./numbers.ts";
 import { assignedInput, outputReport, type AssignedInput, type OutputReport } from "./data-parts.ts";
 import { asObjectId, asTaskId, sessionId, type Attempt, type SessionId, type TaskId } from "./ids.ts";
+import type { TaskArray } from "./arrays.ts";
 import { limits } from "./limits.ts";
 import {
   nameText,
@@ -192,6 +193,8 @@ export interface Assignment {
   readonly attempt: Attempt;
   readonly spec: TaskSpec;
   readonly inputs: readonly AssignedInput[];
+  /** The array that it is of, where that is known: its tasks need not be compared. */
+  readonly array?: TaskArray | undefined;
 }
 /** What tasks that are alike may have each for itself. */
 interface Own {
@@ -258,8 +261,7 @@ export function isSmall({ work: what, inputs, outputs }: TaskSpec): boolean {
       return (
         what.args.length <= FEW &&
         what.args.every((arg) => typeof arg !== "string" || arg.length <= SHORT) &&
-        Object.entries(what.env ?? {}).length <= FEW &&
-        Object.values(what.env ?? {}).every((value) => typeof value !== "string" || value.length <= SHORT)
+        (what.env === undefined || isSmallEnv(Object.values(what.env)))
       );
     case "custom":
       return (what.config?.length ?? 0) <= SHORT;
@@ -274,21 +276,32 @@ export function isSmall({ work: what, inputs, outputs }: TaskSpec): boolean {
   }
 }
 
+const isSmallEnv = (values: readonly unknown[]): boolean =>
+  values.length <= FEW && values.every((value) => typeof value !== "string" || value.length <= SHORT);
+
 /** Throws when an assignment has not as many inputs as its task. */
 export function packAssignments(session: SessionId, list: readonly Assignment[]): AssignBatch {
   const groups: AssignGroup[] = [];
   let from = 0;
   for (let to = 1; to <= list.length; to++) {
     const [first, next] = [list[from], list[to]];
-    if (first === undefined || (next !== undefined && areAlike(first.spec, next.spec))) continue;
+    if (first === undefined || (next !== undefined && goTogether(first, next))) continue;
     groups.push(packGroup(first.spec, list.slice(from, to)));
     from = to;
   }
   return { session, groups };
 }
 
+/** All tasks of an array are alike; the same task twice is not in one group. */
+const goTogether = (a: Assignment, b: Assignment): boolean =>
+  a.array !== undefined && a.array === b.array ? a.spec.id !== b.spec.id : areAlike(a.spec, b.spec);
+
 function packGroup(spec: TaskSpec, list: readonly Assignment[]): AssignGroup {
-  const each = list.map((one): Own => (one.spec === spec ? {} : differences(spec, one.spec)));
+  const array = list[0]?.array;
+  const isOneArray = array?.vary.length === 0 && list.every((one) => one.array === array);
+  const each = isOneArray
+    ? []
+    : list.map((one): Own => (one.spec === spec ? {} : differences(spec, one.spec)));
   const isAnyOwn = each.some((one) => Object.keys(one).length > 0);
   for (const one of list)
     if (one.inputs.length !== spec.inputs.length)
@@ -319,20 +332,20 @@ function differences(first: TaskSpec, spec: TaskSpec): Own {
 /** Can a group say all of `b` with `a` as its first? */
 function areAlike(a: TaskSpec, b: TaskSpec): boolean {
   if (a === b) return false; // the same task twice
-  for (const name of keysOf(a)) {
-    if (name === "id" || name === "work") continue;
+  for (const key in a) {
+    const name = key as keyof TaskSpec;
+    if (a[name] === undefined || name === "id" || name === "work") continue;
     if (name === "name" || name === "user" || name === "origin") {
       if (b[name] === undefined) return false;
     } else if (name === "inputs" || name === "outputs") {
       if (!sameButObjects(a[name], b[name])) return false;
     } else if (!isSame(a[name], b[name])) return false;
   }
-  for (const name of keysOf(b)) if (a[name] === undefined) return false;
+  for (const key in b) {
+    const name = key as keyof TaskSpec;
+    if (b[name] !== undefined && a[name] === undefined) return false;
+  }
   return true;
-}
-
-function* keysOf(spec: TaskSpec): Generator<keyof TaskSpec, void> {
-  for (const name in spec) if (spec[name as keyof TaskSpec] !== undefined) yield name as keyof TaskSpec;
 }
 
 function sameButObjects(a: readonly { readonly object: number }[], b: typeof a): boolean {

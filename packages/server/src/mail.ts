@@ -72,14 +72,18 @@ export class GovernorMail {
   }
 
   assign(effect: AssignEffect): void {
-    const { connection, session, governor, attempt, spec } = effect;
-    const inputs = effect.inputs.map((input) => this.#options.address(input, session, governor));
-    const assignment = { attempt, spec, inputs };
+    const { connection, session, governor, attempt, spec, array } = effect;
+    let inputs = NO_INPUTS;
+    let bytes = 0;
+    if (effect.inputs.length > 0) {
+      inputs = effect.inputs.map((input) => this.#options.address(input, session, governor));
+      for (const { data } of inputs) bytes += data?.length ?? 0;
+    }
+    const assignment = { attempt, spec, inputs, array };
     if (!this.#batching.has(connection) || !isSmall(spec)) {
       this.#close(connection);
       return this.#sendOne(effect, assignment);
     }
-    const bytes = inputs.reduce((sum, { data }) => sum + (data?.length ?? 0), 0);
     let open = this.#open.get(connection);
     if (open?.kind !== "assign" || open.session !== session || isFull(open.list) || open.room < bytes) {
       this.#close(connection);
@@ -143,6 +147,7 @@ export class GovernorMail {
   }
 }
 
+const NO_INPUTS: readonly AssignedInput[] = [];
 const isFull = (list: readonly unknown[]): boolean => list.length >= limits.batchItems;
 const isTooLarge = (error: unknown): error is RainError =>
   error instanceof RainError && error.code === "limit-exceeded";

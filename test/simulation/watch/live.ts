@@ -232,15 +232,22 @@ function checkGovernor(k: Kernel, governor: LiveGovernor, check: Check): void {
   const name = governor.hello?.name ?? `governor ${governor.id}`;
   const held = { cpus: 0, gpus: 0, memory: 0 };
   const named = new Map<string, number>();
-  for (const [key, { request }] of governor.attempts) {
-    if (governor.ahead.has(key)) continue; // it waits
+  for (const { request, isAhead } of governor.attempts.values()) {
+    if (isAhead) continue; // it waits
     held.cpus += request.cpus;
     held.gpus += request.gpus;
     held.memory += request.memory;
     for (const [each, amount] of request.named) named.set(each, (named.get(each) ?? 0) + amount);
   }
-  for (const key of governor.ahead.keys())
-    check(governor.attempts.has(key), "ahead", () => `${name}: ${key} waits there and is not there`);
+  const isThere = [...governor.ahead].filter(
+    (held) => held.isAhead && governor.attempts.get(attemptKey(held)) === held,
+  ).length;
+  check(
+    isThere === governor.ahead.size &&
+      isThere === [...governor.attempts.values()].filter(({ isAhead }) => isAhead).length,
+    "ahead",
+    () => `${name} has ${governor.ahead.size} attempts ahead, of which ${isThere} are there`,
+  );
   const count = [...governor.held.values()].reduce((sum, each) => sum + each, 0);
   check(
     count === governor.attempts.size,

@@ -56,8 +56,11 @@ class Plain {
     this.#count(list.length);
     let copy: unknown[] | undefined;
     for (let i = 0; i < list.length; i++) {
-      const made = this.#at(i, list[i]);
-      if (made !== list[i] && !Number.isNaN(made)) (copy ??= [...list])[i] = made;
+      const item = list[i];
+      // Long lists are columns of small numbers, which are what they are.
+      if (typeof item === "number" && item >>> 0 === item) continue;
+      const made = this.#at(i, item);
+      if (made !== item && !Number.isNaN(made)) (copy ??= [...list])[i] = made;
     }
     return copy ?? list;
   }

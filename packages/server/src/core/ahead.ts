@@ -41,13 +41,13 @@ export function learn(k: Kernel, held: HeldAttempt, seconds: number | undefined)
   of.runMs = (runMs ?? 0) * (1 - weight) + Math.max(SHORTEST_RUN_MS, ms) * weight;
 }
 
-export function putAhead(governor: LiveGovernor, key: string, held: HeldAttempt): void {
+export function putAhead(governor: LiveGovernor, held: HeldAttempt): void {
   const { ahead } = governor;
   if (ahead.size === 0) governor.leastAhead = Infinity;
   governor.aheadRoom = ahead.size === 0 || governor.aheadRoom === held.room ? held.room : undefined;
   if (!held.retracted) governor.leastAhead = Math.min(governor.leastAhead, held.priority);
   if (held.room) held.room.hasWaited = true;
-  ahead.set(key, held);
+  ahead.add(held);
 }
 export function clearAhead(governor: LiveGovernor): void {
   governor.ahead.clear();
@@ -57,37 +57,35 @@ export function clearAhead(governor: LiveGovernor): void {
 
 /** Room became free: attempts that waited have it before anything else, as on the governor itself. */
 export function promote(governor: LiveGovernor, now: number): void {
-  for (const [key, held] of governor.ahead) {
-    if (!fits(held.request, governor.free)) {
-      if (governor.aheadRoom) return; // so are all others
-      continue;
-    }
-    governor.ahead.delete(key);
-    governor.free = minus(governor.free, held.request);
-    held.since = now;
-    held.missing = 0; // it had time to read
+  for (let held = governor.ahead.first; held;) {
+    const { behind } = held;
+    if (fits(held.request, governor.free)) {
+      governor.ahead.delete(held);
+      governor.free = minus(governor.free, held.request);
+      held.since = now;
+      held.missing = 0; // it had time to read
+    } else if (governor.aheadRoom) return; // so are all others
+    held = behind;
   }
 }
 
 /** The governor started an attempt that was thought to wait: then another of its kind does. */
 export function startedAhead(k: Kernel, governor: LiveGovernor, ref: AttemptRef): void {
-  const key = attemptKey(ref);
-  const held = governor.attempts.get(key);
+  const held = governor.attempts.get(attemptKey(ref));
   if (!held) return;
   held.started = true;
-  if (!governor.ahead.has(key)) return;
-  for (const [otherKey, other] of governor.attempts) {
-    if (other.started || other.room !== held.room || governor.ahead.has(otherKey)) continue;
-    governor.ahead.delete(key);
-    putAhead(governor, otherKey, other);
+  if (!held.isAhead) return;
+  for (const other of governor.attempts.values()) {
+    if (other.started || other.room !== held.room || other.isAhead) continue;
+    governor.ahead.delete(held);
+    putAhead(governor, other);
     k.places.touch(governor);
     return;
   }
 }
 
 /** Did this attempt run, as far as can be known? */
-export const mayHaveRun = (governor: LiveGovernor, held: HeldAttempt): boolean =>
-  held.started || !governor.ahead.has(attemptKey(held));
+export const mayHaveRun = ({ started, isAhead }: HeldAttempt): boolean => started || !isAhead;
 
 /** Governors by the work of a class that waits there for each task of it that runs: least first, most first. */
 export interface AheadOrders {
@@ -126,7 +124,7 @@ export function assignAhead(
   const classes = [...k.live.classes.values()].filter(({ queue }) => queue.size > 0);
   const before: Room[] = [];
   const isOpen = (governor: LiveGovernor): boolean =>
-    !reserved.has(governor) && !before.some((room) => room.able.has(governor));
+    !reserved.has(governor) && (before.length === 0 || !before.some((room) => room.able.has(governor)));
   for (let placed = 0; placed < limit;) {
     const of = bestClass(classes);
     const head = of?.queue.peek();
@@ -184,7 +182,7 @@ function retractBelow(k: Kernel, room: Room, priority: number): void {
   for (const governor of loaded) {
     if (governor.leastAhead < priority && governor.hello?.ahead === true && room.able.has(governor)) {
       let least = Infinity;
-      for (const held of governor.ahead.values()) {
+      for (const held of governor.ahead) {
         if (held.priority < priority) retract(k, governor, held);
         else if (!held.retracted) least = Math.min(least, held.priority);
       }
@@ -205,7 +203,7 @@ function retract(k: Kernel, governor: LiveGovernor, held: HeldAttempt): void {
 }
 
 export function retractAll(k: Kernel, governor: LiveGovernor): void {
-  for (const held of governor.ahead.values()) retract(k, governor, held);
+  for (const held of governor.ahead) retract(k, governor, held);
 }
 
 /** Work that waits on one governor goes to another that has room and nothing else to do. */
@@ -232,7 +230,7 @@ export function rebalance(k: Kernel, reserved: ReadonlySet<LiveGovernor>): void 
 function takeBack(k: Kernel, governors: readonly LiveGovernor[], count: number): void {
   const waiting = governors.map((governor) => ({
     governor,
-    left: [...governor.ahead.values()].filter((held) => !held.retracted && held.staysUntil <= k.now),
+    left: [...governor.ahead].filter((held) => !held.retracted && held.staysUntil <= k.now),
   }));
   for (let taken = 0, some = true; some && taken < count;) {
     some = false;

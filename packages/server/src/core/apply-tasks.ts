@@ -240,6 +240,7 @@ function takeOutputs(
   originOf: (id: ObjectId) => GovernorId | undefined,
   changes: Changes,
 ): void {
+  if (task.spec.outputs.length === 0) return settle(task, changes);
   const reports = new Map<number, OutputReport>(list.map((report) => [report.object, report]));
   for (const output of outputsOf(task)) {
     const report = reports.get(output.id);
@@ -452,9 +453,13 @@ export function dropIfUnneeded(object: DataObject, changes: Changes): void {
   changes.unneeded.push(object);
 }
 
-export function* outputsOf(task: Task): Iterable<DataObject> {
-  for (const { object: id } of task.spec.outputs) {
-    const object = task.session.objects.get(id);
-    if (object) yield object;
+const NO_OBJECTS: readonly DataObject[] = [];
+export function outputsOf({ spec, session }: Task): readonly DataObject[] {
+  if (spec.outputs.length === 0) return NO_OBJECTS;
+  const outputs: DataObject[] = [];
+  for (const { object: id } of spec.outputs) {
+    const object = session.objects.get(id);
+    if (object) outputs.push(object);
   }
+  return outputs;
 }

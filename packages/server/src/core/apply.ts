@@ -14,7 +14,7 @@ import { loadItem, snapshotItems } from "./snapshot.ts";
 import { moveTask, type KnownGovernor, type Session, type Task } from "./state.ts";
 import { SettledLog } from "./settled-log.ts";
 import { Folding, ObjectTable, TaskTable } from "./tables.ts";
-import type { ServerRecord } from "./types.ts";
+import type { AssignedRecord, ServerRecord } from "./types.ts";
 import {
   applySubmit,
   addMetrics,
@@ -100,14 +100,9 @@ export class DurableState {
         this.addGovernor({ ...known, draining: true });
         break;
       }
-      case "assigned": {
-        const task = this.task(record.session, record.task);
-        const { attempt, governor } = record;
-        moveTask(task, { kind: "open", attempt, governor, ...(record.ahead ? { ahead: true } : {}) });
-        task.curves = undefined;
-        task.inputsChanged = record.adopted === true;
+      case "assigned":
+        this.#assign(record);
         break;
-      }
       case "finished":
         applyFinished(this.task(record.session, record.task), record, changes, this.cache);
         break;
@@ -167,9 +162,23 @@ export class DurableState {
         changes.unstored.push(...this.datastores.delete(record.name, record.versions));
         break;
     }
-    for (const list of [changes.unneeded, changes.lost, changes.failedObjects])
-      for (const object of list) this.cache.objectGone(object);
+    const { unneeded, lost, failedObjects } = changes;
+    for (const object of unneeded) this.cache.objectGone(object);
+    for (const object of lost) this.cache.objectGone(object);
+    for (const object of failedObjects) this.cache.objectGone(object);
     return changes;
+  }
+
+  /** As `apply` of this record, which changes nothing that others follow. */
+  assign(record: AssignedRecord): void {
+    if (!this.folding.hooks) this.folding.fold();
+    this.#assign(record);
+  }
+  #assign({ session, task: id, attempt, governor, ahead, adopted }: AssignedRecord): void {
+    const task = this.task(session, id);
+    moveTask(task, ahead ? { kind: "open", attempt, governor, ahead } : { kind: "open", attempt, governor });
+    task.curves = undefined;
+    task.inputsChanged = adopted === true;
   }
 
   emptySession(): Pick<Session, "tasks" | "objects" | "submitKeys" | "settled" | "open"> {

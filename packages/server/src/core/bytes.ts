@@ -104,9 +104,13 @@ export class ByteWriter {
   }
   #record(value: object): void {
     this.#tag(RECORD);
-    const entries = Object.entries(value).filter(([, each]) => each !== undefined);
-    this.#whole(entries.length);
-    for (const [name, each] of entries) {
+    const record = value as Readonly<Record<string, unknown>>;
+    let count = 0;
+    for (const name in record) if (record[name] !== undefined) count++;
+    this.#whole(count);
+    for (const name in record) {
+      const each = record[name];
+      if (each === undefined) continue;
       this.#whole(this.#fields.numberOf(name));
       this.#value(each);
     }
@@ -241,52 +245,65 @@ const SLAB_BYTES = 1_048_576;
 /** Before each piece: how long it is, and how much room it has. */
 const HEAD_BYTES = 8;
 
+interface Slab {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+}
+
 /** Many small pieces of bytes in a few large buffers. */
 export class Slabs {
-  readonly #slabs: Uint8Array[] = [];
+  readonly #slabs: Slab[] = [];
   #used = SLAB_BYTES;
 
   /** Keeps a copy; answers where it is, from 1. `at`: the place of the piece that it takes the place of. */
   put(piece: Uint8Array, at?: number): number {
     if (at !== undefined) {
-      const { view, offset } = this.#place(at);
-      if (view.getUint32(offset + 4) >= piece.length) return this.#write(at, piece);
+      const offset = offsetOf(at);
+      const slab = this.#slabOf(at);
+      if (slab.view.getUint32(offset + 4) >= piece.length) {
+        write(slab, offset, piece);
+        return at;
+      }
     }
     const size = HEAD_BYTES + piece.length;
     if (this.#used + size > SLAB_BYTES) {
       // A piece that is too large for a slab has one of its own.
-      this.#slabs.push(new Uint8Array(Math.max(SLAB_BYTES, size)));
+      const bytes = new Uint8Array(Math.max(SLAB_BYTES, size));
+      this.#slabs.push({ bytes, view: new DataView(bytes.buffer) });
       this.#used = 0;
     }
     const place = (this.#slabs.length - 1) * SLAB_BYTES + this.#used + 1;
+    const offset = this.#used;
     this.#used += size;
-    const { view, offset } = this.#place(place);
-    view.setUint32(offset + 4, piece.length);
-    return this.#write(place, piece);
+    const slab = this.#slabOf(place);
+    slab.view.setUint32(offset + 4, piece.length);
+    write(slab, offset, piece);
+    return place;
   }
 
   /** The first byte of a piece. */
   head(at: number): number {
-    const slab = this.#slabs[Math.floor((at - 1) / SLAB_BYTES)];
-    return slab?.[((at - 1) % SLAB_BYTES) + HEAD_BYTES] ?? 0;
+    return this.#slabOf(at).bytes[offsetOf(at) + HEAD_BYTES] ?? 0;
   }
 
   /** The bytes themselves: to be read before the next `put`. */
   get(at: number): Uint8Array {
-    const { slab, view, offset } = this.#place(at);
+    const { bytes, view } = this.#slabOf(at);
+    const offset = offsetOf(at);
     const start = offset + HEAD_BYTES;
-    return slab.subarray(start, start + view.getUint32(offset));
+    return bytes.subarray(start, start + view.getUint32(offset));
   }
 
-  #write(at: number, piece: Uint8Array): number {
-    const { slab, view, offset } = this.#place(at);
-    view.setUint32(offset, piece.length);
-    slab.set(piece, offset + HEAD_BYTES);
-    return at;
-  }
-  #place(at: number): { slab: Uint8Array; view: DataView; offset: number } {
+  #slabOf(at: number): Slab {
     const slab = this.#slabs[Math.floor((at - 1) / SLAB_BYTES)];
     if (!slab) throw new Error(`nothing is kept at ${at}`);
-    return { slab, view: new DataView(slab.buffer), offset: (at - 1) % SLAB_BYTES };
+    return slab;
   }
+}
+
+const offsetOf = (at: number): number => (at - 1) % SLAB_BYTES;
+
+function write({ bytes, view }: Slab, offset: number, piece: Uint8Array): void {
+  view.setUint32(offset, piece.length);
+  bytes.set(piece, offset + HEAD_BYTES);
 }

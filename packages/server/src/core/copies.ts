@@ -141,6 +141,7 @@ export class Copies {
 
   /** Tells the governors what they need not keep. */
   sendDrops(): void {
+    if (this.#drops.size === 0) return;
     for (const [governor, objects] of this.#drops) this.#k.send(governor, { type: "drop", objects });
     this.#drops.clear();
   }

@@ -5,12 +5,12 @@ import { stopDrained } from "./drain.ts";
 import { expireGovernors, governorGone, handleGovernorMessage } from "./governors.ts";
 import { EarlyBytes } from "./early.ts";
 import { Kernel } from "./kernel.ts";
-import { movePhase, type LiveTask } from "./live.ts";
+import { movePhase, type LiveGovernor, type LiveTask } from "./live.ts";
 import { nearest, type Spot } from "./locality.ts";
 import { answerFetch, answerNext, handleRequest } from "./requests.ts";
 import { schedule, type Snapshot } from "./schedule.ts";
-import { openCount, type DataObject, type Session } from "./state.ts";
-import type { DraftInput, ServerConfig, ServerInput, ServerStep } from "./types.ts";
+import { openCount, type DataObject, type Session, type Task } from "./state.ts";
+import type { AssignedRecord, DraftInput, ServerConfig, ServerInput, ServerStep } from "./types.ts";
 
 /** How often the core looks at leases, milliseconds. */
 const TICK_MS = 500;
@@ -21,6 +21,17 @@ const ROUND = 500;
 const RESERVE_AFTER_MS = 5_000;
 /** Inline bytes that one assignment may carry. */
 const INLINE_PER_ASSIGNMENT = 1_048_576;
+const NO_INPUTS: readonly DraftInput[] = [];
+
+const assignedRecord = (
+  { session: { id: session }, spec: { id: task } }: Task,
+  attempt: number,
+  { id: governor }: LiveGovernor,
+  ahead: boolean,
+): AssignedRecord =>
+  ahead
+    ? { type: "assigned", session, task, attempt, governor, ahead }
+    : { type: "assigned", session, task, attempt, governor };
 
 /** Where the bytes of an object can be read. */
 export type Location =
@@ -182,11 +193,26 @@ export class ServerCore {
     if (spot.stayMs > 0) live.hasWaited = true;
     const { session, spec } = task;
     const attempt = task.state.attempt + 1;
-    const place = { session: session.id, task: spec.id, attempt, governor: governor.id };
-    k.commit({ type: "assigned", ...place, ...(ahead ? { ahead } : {}) });
+    k.commit(assignedRecord(task, attempt, governor, ahead));
     movePhase(live, { kind: "assigned", governor, since: k.now });
     k.hold(governor, task, attempt, ahead, spot);
     if (governor.connection === undefined) return;
+    k.effect({
+      type: "assign",
+      connection: governor.connection,
+      governor: governor.id,
+      session: session.id,
+      task: spec.id,
+      attempt,
+      spec,
+      array: task.array?.spec,
+      inputs: spec.inputs.length === 0 ? NO_INPUTS : this.#inputsFor(task, governor),
+    });
+  }
+
+  /** The inputs of an assignment; what goes before it is sent. */
+  #inputsFor({ session, spec }: Task, governor: LiveGovernor): readonly DraftInput[] {
+    const k = this.#k;
     let inline = 0;
     const early = new EarlyBytes(k, governor);
     const inputs: DraftInput[] = [];
@@ -201,16 +227,7 @@ export class ServerCore {
       inputs.push(isEarly ? { ...draft, holders: [], onServer: false } : draft);
     }
     early.send();
-    k.effect({
-      type: "assign",
-      connection: governor.connection,
-      governor: governor.id,
-      session: session.id,
-      task: spec.id,
-      attempt,
-      spec,
-      inputs,
-    });
+    return inputs;
   }
 
   #draft(

@@ -43,8 +43,8 @@ export function handleGovernorMessage(k: Kernel, connection: ConnectionId, messa
       break;
     case "finish.batch": {
       const { session } = message;
-      for (const finish of unpackFinishes(message))
-        report(k, governor, { type: "finish", session, ...finish });
+      for (const { task, attempt, outputs, info } of unpackFinishes(message))
+        report(k, governor, { type: "finish", session, task, attempt, outputs, info });
       break;
     }
     case "uncopied":
@@ -139,7 +139,7 @@ function countAnew(
     // A word to retract it may be lost.
     if (held.retracted && held.room) held.room.retracted--;
     held.retracted = false;
-    if (waiting.has(key)) putAhead(governor, key, held);
+    if (waiting.has(key)) putAhead(governor, held);
   }
   promote(governor, k.now);
 }
@@ -250,7 +250,7 @@ function loseGovernor(k: Kernel, governor: LiveGovernor, counts: "crash" | "noth
   }
   k.live.governors.delete(governor.id);
   for (const object of governor.replicas) k.copies.remove(object, governor);
-  const ran = new Set([...governor.attempts.values()].filter((each) => mayHaveRun(governor, each)));
+  const ran = new Set([...governor.attempts.values()].filter(mayHaveRun));
   for (const each of k.freeAll(governor)) {
     const task = currentTask(k, governor, each);
     if (!task) continue;

@@ -33,6 +33,18 @@ export class Heap<T> {
     const items = this.#items;
     const last = items.pop();
     if (last === undefined || items.length === 0) return;
+    this.#sink(last);
+  }
+
+  /** The item on top is not before as many others as it was. */
+  topMoved(): void {
+    const top = this.#items[0];
+    if (top !== undefined) this.#sink(top);
+  }
+
+  /** Puts an item into the place of the one on top, and from there as far down as it belongs. */
+  #sink(item: T): void {
+    const items = this.#items;
     let at = 0;
     for (;;) {
       let down = 2 * at + 1;
@@ -43,10 +55,10 @@ export class Heap<T> {
         down++;
         below = right;
       }
-      if (!this.#isBefore(below, last)) break;
+      if (!this.#isBefore(below, item)) break;
       items[at] = below;
       at = down;
     }
-    items[at] = last;
+    items[at] = item;
   }
 }

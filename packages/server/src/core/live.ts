@@ -16,6 +16,7 @@ import type { Rows } from "./rows.ts";
 import type { DataObject, Session, Task } from "./state.ts";
 import type { ArrayState } from "./task-array.ts";
 import type { ConnectionId } from "./types.ts";
+import { Waiting, type Waits } from "./waiting.ts";
 
 /**
  * The volatile state: connections, queues, copies of objects, who waits for what. Never journaled; after a restart it
@@ -55,9 +56,9 @@ export interface LiveTask {
   /** Place in the ready queue: see `ReadyQueue`. */
   entry: number;
   /** It waited for a governor that has its inputs: not again. */
-  hasWaited?: boolean | undefined;
+  hasWaited: boolean;
   /** It is ready as one of its array's, and has not left the queue since. */
-  inArray?: boolean | undefined;
+  inArray: boolean;
 }
 
 /** Changes the phase of a task and keeps its class's queue and its row right. The only place that does. */
@@ -134,7 +135,7 @@ export function expectedMs({ runs, allRuns, soFarMs }: ResourceClass): number {
 }
 
 /** An attempt that a governor has until its report comes; it holds resources there unless it is ahead. */
-export interface HeldAttempt {
+export interface HeldAttempt extends Waits<HeldAttempt> {
   readonly session: SessionId;
   readonly task: TaskId;
   readonly attempt: Attempt;
@@ -173,7 +174,7 @@ export interface LiveGovernor {
   free: Amounts;
   readonly attempts: Map<string, HeldAttempt>;
   /** Those of them that wait for others to end, in the order of their coming: they hold nothing. */
-  readonly ahead: Map<string, HeldAttempt>;
+  readonly ahead: Waiting<HeldAttempt>;
   /** What all of those ask for; undefined when there are none, or they ask for several things. */
   aheadRoom: Room | undefined;
   /** None of those that are not asked for again has less priority than this; Infinity when there are none. */
@@ -222,7 +223,7 @@ export function newGovernor(
     capacity: none,
     free: none,
     attempts: new Map(),
-    ahead: new Map(),
+    ahead: new Waiting(),
     aheadRoom: undefined,
     leastAhead: Infinity,
     change: -1,

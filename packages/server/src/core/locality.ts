@@ -143,9 +143,9 @@ function soonest(
 }
 
 /** Those that have room are not all running yet: what would be read beside them slows them down. */
-function isReading({ attempts, ahead }: LiveGovernor): boolean {
-  for (const [key, { missing, started }] of attempts)
-    if (missing > 0 && !started && !ahead.has(key)) return true;
+function isReading({ attempts }: LiveGovernor): boolean {
+  for (const { missing, started, isAhead } of attempts.values())
+    if (missing > 0 && !started && !isAhead) return true;
   return false;
 }
 
@@ -156,9 +156,9 @@ function waitMs(k: Kernel, { ahead, aheadRoom, attempts, held }: LiveGovernor, r
     return Infinity;
   const ends: number[] = [];
   const waiting: number[] = [];
-  for (const [key, each] of attempts) {
+  for (const each of attempts.values()) {
     const ms = each.of ? expectedMs(each.of) : 0;
-    if (ahead.has(key)) waiting.push(ms);
+    if (each.isAhead) waiting.push(ms);
     else if (each.room === room)
       ends.push(Math.max(each.since + k.reading.msFor(each.missing) + ms - k.now, ms * LEAST_LEFT));
   }

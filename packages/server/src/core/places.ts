@@ -172,6 +172,8 @@ export class Order {
   }
 
   protected see(governor: LiveGovernor): void {
+    // What it has of this governor is out of date; where few governors change all the time, that is the top.
+    if (this.#heap.top?.governor === governor) this.#heap.removeTop();
     const rank = this.#rankOf(governor);
     if (rank !== undefined) this.#heap.push({ governor, change: governor.change, rank });
   }

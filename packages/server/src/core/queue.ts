@@ -66,13 +66,13 @@ export class ReadyArray {
 
   /** The first of them; undefined when there is none. */
   head(): LiveTask | undefined {
-    if (this.#head?.inArray === true) return this.#head;
+    if (this.#head?.inArray) return this.#head;
     this.#head = undefined;
     for (; this.#next < this.array.count; this.#next++) {
       const form = this.array.formAt(this.#next);
       if (form !== "virtual" && form !== "expanded") continue;
       const live = this.#liveOf(this.#next);
-      if (live?.inArray !== true) continue;
+      if (!live?.inArray) continue;
       this.#head = live;
       return live;
     }
@@ -98,6 +98,7 @@ interface Place extends Ranked {
 /** The place of the first ready task of an array, or of one that was before it. */
 interface ArrayPlace extends Ranked {
   readonly array: ReadyArray;
+  order: number;
 }
 
 /**
@@ -129,7 +130,7 @@ export class ReadyQueue {
   /** The task leaves the queue for a state other than ready. */
   leave(live: LiveTask): void {
     live.entry++;
-    live.inArray = undefined;
+    live.inArray = false;
     this.#size--;
   }
   /** So many virtual tasks of an array are ready no more. */
@@ -142,8 +143,10 @@ export class ReadyQueue {
       if (top.array) {
         const head = top.array.head();
         if (head?.order === top.order) return head;
-        this.#heap.removeTop();
-        if (head) this.#heap.push({ ...top, order: head.order });
+        if (head) {
+          top.order = head.order;
+          this.#heap.topMoved();
+        } else this.#heap.removeTop();
       } else {
         if (top.entry === top.live.entry) return top.live;
         this.#heap.removeTop();

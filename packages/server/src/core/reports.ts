@@ -84,17 +84,15 @@ export function report(k: Kernel, governor: LiveGovernor, message: Report): void
   }
   if (message.type === "finish") takeOrDrop(k, governor, message);
   // Released only when the records above are durable.
-  k.send(governor, { type: "ack", attempts: [ref] });
+  k.ack(governor, ref);
 }
 
 function finish(k: Kernel, governor: LiveGovernor, task: Task, message: GovernorMessageOf<"finish">): void {
   const { session, task: id, attempt, outputs, info } = message;
-  const expected = task.spec.outputs.map((output) => output.object).toSorted((a, b) => a - b);
-  const reported = outputs.map((output) => output.object).toSorted((a, b) => a - b);
-  if (expected.length !== reported.length || expected.some((object, place) => object !== reported[place])) {
+  if (!areThese(outputs, task.spec.outputs)) {
     const failure: TaskFailure = {
       reason: "internal",
-      message: `the governor reported the outputs ${reported.join(", ")}, but the task has ${expected.join(", ")}`,
+      message: `the governor reported the outputs ${numbersOf(outputs).join(", ")}, but the task has ${numbersOf(task.spec.outputs).join(", ")}`,
     };
     k.commit({ type: "failed", session, task: id, failure: complete(failure, governor, attempt), info });
     return;
@@ -106,17 +104,24 @@ function finish(k: Kernel, governor: LiveGovernor, task: Task, message: Governor
     return;
   }
   giveUpDisplaced(k, governor, task, outputs);
-  const news = newsOf(task, message.metrics);
-  k.commit({
-    type: "finished",
-    session,
-    task: id,
-    attempt,
-    governor: governor.id,
-    outputs,
-    info,
-    ...(news ? { metrics: news } : {}),
-  });
+  const metrics = newsOf(task, message.metrics);
+  k.commit(
+    metrics
+      ? { type: "finished", session, task: id, attempt, governor: governor.id, outputs, info, metrics }
+      : { type: "finished", session, task: id, attempt, governor: governor.id, outputs, info },
+  );
+}
+
+type Numbered = readonly { readonly object: ObjectId }[];
+const numbersOf = (list: Numbered): ObjectId[] => list.map(({ object }) => object).toSorted((a, b) => a - b);
+
+/** The same objects, in whatever order; nearly always it is the same order. */
+function areThese(list: Numbered, others: Numbered): boolean {
+  if (list.length !== others.length) return false;
+  if (list.length === 0) return true;
+  if (list.every(({ object }, place) => object === others[place]?.object)) return true;
+  const sorted = numbersOf(others);
+  return numbersOf(list).every((object, place) => object === sorted[place]);
 }
 
 /** A measured content type must be a subtype of the declared one. */
@@ -145,6 +150,7 @@ function giveUpDisplaced(
   task: Task,
   outputs: GovernorMessageOf<"finish">["outputs"],
 ): void {
+  if (outputs.length === 0) return;
   const displaced: ObjectId[] = [];
   for (const { object: id, sha256 } of outputs) {
     const object = task.session.objects.get(id);

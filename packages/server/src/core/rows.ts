@@ -40,7 +40,8 @@ interface Block {
  * takes no object here, only its place in a few columns.
  */
 export class Rows {
-  readonly counts: Record<TaskState, number>;
+  /** How many are counted as each state, by its code. */
+  readonly #counts: number[] = [0, ...taskStates.map(() => 0)];
   /** The last revision given. */
   revision = 0;
   readonly #pages: Map<number, Page> = new Map();
@@ -49,9 +50,12 @@ export class Rows {
   /** By the number of the first revision, in chunks. */
   readonly #chunks: (Chunk | undefined)[] = [];
 
-  constructor() {
-    const none = taskStates.map((state): [TaskState, number] => [state, 0]);
-    this.counts = Object.fromEntries(none) as Record<TaskState, number>;
+  get counts(): Readonly<Record<TaskState, number>> {
+    const counts = taskStates.map((state, at): [TaskState, number] => [state, this.#counts[at + 1] ?? 0]);
+    return Object.fromEntries(counts) as Record<TaskState, number>;
+  }
+  #count(code: number, by: number): void {
+    if (code > 0) this.#counts[code] = (this.#counts[code] ?? 0) + by;
   }
 
   /** The row of this task changed. A task that was replaced has a row, and counts no more. */
@@ -62,7 +66,7 @@ export class Rows {
   /** New rows of many tasks, all in this state; undefined: they are not counted. */
   showNew(first: TaskId, count: number, state: TaskState | undefined): void {
     const counted = state === undefined ? 0 : codeOf(state);
-    if (state !== undefined) this.counts[state] += count;
+    this.#count(counted, count);
     const block = { task: first, count, revision: this.revision + 1, counted };
     this.#blocks.splice(this.#blockBefore(first) + 1, 0, block);
     for (let done = 0; done < count;) {
@@ -109,8 +113,7 @@ export class Rows {
     if (behind > 0)
       parts.push({ task: first + count, count: behind, revision: revision + before + count, counted });
     this.#blocks.splice(at, 1, ...parts);
-    const was = taskStates[counted - 1];
-    if (was !== undefined) this.counts[was] -= count;
+    this.#count(counted, -count);
     this.#retireMany(revision + before, count);
     this.showNew(first, count, state);
   }
@@ -122,9 +125,8 @@ export class Rows {
     const block = known === 0 ? this.#blockOf(id) : undefined;
     const before = block ? block.counted : (page.counted[at] ?? 0);
     if (before !== counted) {
-      const [was, is] = [taskStates[before - 1], taskStates[counted - 1]];
-      if (was !== undefined) this.counts[was]--;
-      if (is !== undefined) this.counts[is]++;
+      this.#count(before, -1);
+      this.#count(counted, 1);
     }
     const old = block ? block.revision + (id - block.task) : known;
     if (old > 0) this.#retire(old);
@@ -214,7 +216,7 @@ export class Rows {
   }
 
   copyCounts(): TaskCounts {
-    return { ...this.counts };
+    return this.counts;
   }
 
   /** Tasks with a revision above `since`, by rising revision. */
@@ -238,6 +240,7 @@ export class Rows {
   }
 }
 
-const codeOf = (state: TaskState): number => taskStates.indexOf(state) + 1;
+const codes: ReadonlyMap<TaskState, number> = new Map(taskStates.map((state, at) => [state, at + 1]));
+const codeOf = (state: TaskState): number => codes.get(state) ?? 0;
 
 const idsOf = ({ from, count }: Chunk): number[] => Array.from({ length: count }, (_, at) => from + at);

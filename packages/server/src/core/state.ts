@@ -88,6 +88,8 @@ export class Task {
   excused: boolean = false;
   /** An input was made again since its attempt was assigned: what comes of it may be of the bytes before. */
   inputsChanged: boolean = false;
+  /** It is among those that may be folded at the end of the step. */
+  isTouched: boolean = false;
   /** What its array has kept of it, and where. */
   folded: { readonly at: number; readonly past: Past } | undefined = undefined;
   #inputs: readonly DataObject[] | undefined;

@@ -14,21 +14,31 @@ export interface FoldHooks {
 
 /** Tasks that something was done with, which may be folded: for all sessions of a state. */
 export class Folding {
-  readonly touched: Set<Task> = new Set();
+  readonly #touched: Task[] = [];
   /** Undefined while a journal is read. */
   hooks: FoldHooks | undefined;
 
   /** Folds what was touched and can be folded. Nobody may hold on to one of these tasks meanwhile. */
   fold(): void {
-    for (const task of this.touched) {
-      const { array } = task;
-      if (array === undefined || this.hooks?.mayFold(task) === false) continue;
-      if (array.canFold(task)) {
-        this.hooks?.folding(task);
-        array.fold(task);
+    const touched = this.#touched;
+    const { hooks } = this;
+    for (let at = 0; at < touched.length; at++) {
+      const task = touched[at];
+      if (task?.array === undefined || hooks?.mayFold(task) === false) continue;
+      if (task.array.canFold(task)) {
+        hooks?.folding(task);
+        task.array.fold(task);
       }
     }
-    this.touched.clear();
+    for (const task of touched) task.isTouched = false;
+    touched.length = 0;
+  }
+
+  /** It may be folded at the next `fold`. */
+  touch(task: Task): void {
+    if (task.isTouched) return;
+    task.isTouched = true;
+    this.#touched.push(task);
   }
 }
 
@@ -155,8 +165,7 @@ export class TaskTable {
 
   /** It may be folded at the end of this step. */
   touch(task: Task): void {
-    if (task.array === undefined) return;
-    this.#folding.touched.add(task);
+    if (task.array !== undefined) this.#folding.touch(task);
   }
   /** A task of an array was expanded. */
   expanded(task: Task): void {

@@ -135,7 +135,10 @@ export class ArrayState {
       // Where it was is remembered, so that it is written again only when it has changed.
       if (code > 0) task.folded = { at: code, past: { ...past, state: task.state } };
     }
-    for (const [k, output] of task.spec.outputs.entries()) {
+    const { outputs } = task.spec;
+    for (let k = 0; k < outputs.length; k++) {
+      const output = outputs[k];
+      if (output === undefined) break;
       const was = past?.outputs[k];
       const object = newObject(this.session, output.object, output, id, was?.state ?? { kind: "pending" });
       object.keep = was?.keep ?? output.keep;
@@ -366,22 +369,23 @@ const sweptPast = (id: TaskId, width: number): Past => ({
 
 function pastOf(task: Task, outputs: readonly DataObject[]): Past {
   const { state, crashes, failures, starved, curves } = task;
-  return {
-    state,
-    ...(crashes > 0 && { crashes }),
-    ...(failures > 0 && { failures }),
-    ...(starved > 0 && { starved }),
-    ...(task.logged && { logged: true }),
-    ...(task.mustRun && { mustRun: true }),
-    ...(task.excused && { excused: true }),
-    ...(task.inputsChanged && { inputsChanged: true }),
-    ...(curves && { curves: curves.dump() }),
-    outputs: outputs.map((output, k) => ({
-      state: output.state,
-      ...(output.keep !== task.spec.outputs[k]?.keep && { keep: output.keep }),
-    })),
-  };
+  const past: Mutable<Past> = { state, outputs: NO_OUTPUTS };
+  if (crashes > 0) past.crashes = crashes;
+  if (failures > 0) past.failures = failures;
+  if (starved > 0) past.starved = starved;
+  if (task.logged) past.logged = true;
+  if (task.mustRun) past.mustRun = true;
+  if (task.excused) past.excused = true;
+  if (task.inputsChanged) past.inputsChanged = true;
+  if (curves) past.curves = curves.dump();
+  if (outputs.length > 0)
+    past.outputs = outputs.map(({ state: its, keep }, k) =>
+      keep === task.spec.outputs[k]?.keep ? { state: its } : { state: its, keep },
+    );
+  return past;
 }
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+const NO_OUTPUTS: Past["outputs"] = [];
 
 /** States are never changed, but others put in their place. */
 function isAsBefore(task: Task, outputs: readonly DataObject[], past: Past): boolean {
@@ -427,12 +431,15 @@ function isFresh(task: Task, outputs: readonly DataObject[], withConsumers = tru
 const isOver = ({ state, openConsumers }: DataObject): boolean =>
   openConsumers === 0 && (state.kind !== "finished" || state.data !== undefined) && state.kind !== "pending";
 
-const objectsOf = (task: Task): DataObject[] =>
-  task.spec.outputs.map(({ object }) => {
-    const there = task.session.objects.there(object);
-    if (!there) throw new Error(`task ${task.session.id}/${task.spec.id} has no output o${object}`);
+const NO_OBJECTS: readonly DataObject[] = [];
+function objectsOf({ session, spec }: Task): readonly DataObject[] {
+  if (spec.outputs.length === 0) return NO_OBJECTS;
+  return spec.outputs.map(({ object }) => {
+    const there = session.objects.there(object);
+    if (!there) throw new Error(`task ${session.id}/${spec.id} has no output o${object}`);
     return there;
   });
+}
 
 const kinds: readonly DurableTaskState["kind"][] = ["open", "finished", "failed", "cancelled", "aborted"];
 
@@ -444,7 +451,8 @@ export class FoldStore {
 
   put(past: Past, replacedBy: TaskId | undefined, at: number | undefined): number {
     const head = kinds.indexOf(past.state.kind) * 2 + (replacedBy === undefined ? 0 : 1);
-    return this.#slabs.put(this.#writer.write(head, { ...past, replacedBy }), at);
+    const whole = replacedBy === undefined ? past : { ...past, replacedBy };
+    return this.#slabs.put(this.#writer.write(head, whole), at);
   }
   get(at: number): Past {
     return readBytes(this.#slabs.get(at).subarray(1), this.#fields) as Past;

@@ -235,6 +235,8 @@ export type ServerEffect =
       readonly attempt: Attempt;
       readonly spec: TaskSpec;
       readonly inputs: readonly DraftInput[];
+      /** The array that it is of. */
+      readonly array: TaskArray | undefined;
     }
   /** Tell a governor to copy objects; the shell adds the sources. */
   | {
