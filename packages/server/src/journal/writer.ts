@@ -159,8 +159,9 @@ export class JournalWriter {
     };
     const inOne = storage.appendSynced?.bind(storage);
     // What came before and is not synced would be missed by a sync of these bytes alone.
+    const isLone = batch.length <= LONE_COMMITS;
     if (inOne !== undefined && isPromise && !this.#unsynced)
-      return this.#run("append", [[segment.name, (done) => inOne(segment.name, frame, done)]], () => {
+      return this.#run("append", [[segment.name, (done) => inOne(segment.name, frame, isLone, done)]], () => {
         written();
         finish();
       });
@@ -240,4 +241,6 @@ export class JournalWriter {
     done?.(this.#failure);
   }
 }
+/** A request with what is decided because of it; more come in one turn only when much is going on. */
+const LONE_COMMITS = 4;
 type NamedOperation = readonly [file: string, operation: Operation];
