@@ -13,15 +13,17 @@ const SHORT_BYTES = 16_384;
  */
 export class NodeJournalStorage implements JournalStorage {
   readonly #folder: string;
+  readonly #now: () => number;
   readonly #open = new Map<string, number>();
   /** The same files, opened so that a write returns once its bytes survive a loss of power. */
   readonly #synced = new Map<string, number>();
   /** Synced appends in a row that were quick. */
   #quick = 0;
 
-  /** Makes the folder when it is not there. */
-  constructor(folder: string) {
+  /** Makes the folder when it is not there. `now`: milliseconds that never go back. */
+  constructor(folder: string, now: () => number = () => performance.now()) {
     this.#folder = folder;
+    this.#now = now;
     fs.mkdirSync(folder, { recursive: true, mode: 0o700 });
   }
 
@@ -74,9 +76,9 @@ export class NodeJournalStorage implements JournalStorage {
   }
 
   appendSynced(name: string, bytes: Uint8Array, isLone: boolean, done: Done): void {
-    const begin = performance.now();
+    const begin = this.#now();
     const written: Done = (error) => {
-      this.#quick = performance.now() - begin <= QUICK_MS ? this.#quick + 1 : 0;
+      this.#quick = this.#now() - begin <= QUICK_MS ? this.#quick + 1 : 0;
       done(error);
     };
     const known = this.#synced.get(name);
