@@ -142,12 +142,12 @@ it("a snapshot whose name is not on disk yet takes nothing away at the next open
   /** What a server leaves that is killed when its snapshot has its name, and the folder is not synced yet. */
   const killedServer = (): { bench: Bench; commits: number } => {
     const bench = open(undefined, settings);
-    let renamed = false;
-    bench.storage.fault = ({ kind }) => void (renamed ||= kind === "rename");
+    const renames: string[] = [];
+    bench.storage.fault = ({ kind, name }) => void (kind === "rename" && renames.push(name));
     let commits = 0;
-    for (; !renamed; commits += 1) {
+    for (; renames.length === 0; commits += 1) {
       bench.commit(promise(commits, padding(commits, 100)));
-      while (!renamed && bench.queue.step());
+      while (renames.length === 0 && bench.queue.step());
     }
     return { bench, commits };
   };
