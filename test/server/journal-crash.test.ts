@@ -137,6 +137,33 @@ describe("a crash", () => {
   });
 });
 
+it("a snapshot whose name is not on disk yet takes nothing away at the next opening", () => {
+  const settings = { segmentBytes: 500, compactAfterBytes: 1_000 };
+  /** What a server leaves that is killed when its snapshot has its name, and the folder is not synced yet. */
+  const killedServer = (): { bench: Bench; commits: number } => {
+    const bench = open(undefined, settings);
+    const renames: string[] = [];
+    bench.storage.fault = ({ kind, name }) => void (kind === "rename" && renames.push(name));
+    let commits = 0;
+    for (; renames.length === 0; commits += 1) {
+      bench.commit(promise(commits, padding(commits, 100)));
+      while (renames.length === 0 && bench.queue.step());
+    }
+    return { bench, commits };
+  };
+  // The power fails at every step of the next opening: of all changes to names, only removals get to the disk.
+  for (let steps = 0; steps < 20; steps += 1) {
+    const { bench, commits } = killedServer();
+    const disk = newDisk();
+    const left = bench.storage.crash(() => 0.1, "kill", disk.queue.schedule);
+    expect(left.list().some((name) => name.endsWith(".snap"))).toBe(true);
+    beginOpen({ queue: disk.queue, storage: left }, settings);
+    for (let step = 0; step < steps; step += 1) disk.queue.step();
+    const found = recordsIn(left.crash(() => 0.1).files());
+    expect(found.length).toBeGreaterThanOrEqual(commits - 1);
+  }
+});
+
 describe("cases 6 and 7: a failing disk", () => {
   const faults: readonly Fault[] = [
     { code: "ENOSPC", written: 0 },
@@ -229,7 +256,7 @@ describe("cases 6 and 7: a failing disk", () => {
       expect(after).toBe(0);
       syncs += 1;
     }
-    expect(syncs).toBeGreaterThan(20);
+    expect(syncs).toBeGreaterThan(15);
   });
 
   it("that was full goes on after a restart, with all that was acknowledged", () => {

@@ -163,6 +163,7 @@ describe("case 5: one flipped bit", () => {
 it("hints that were not synced go with the tail, promises before them stay", () => {
   const bench = open();
   bench.commit(promise(1));
+  bench.queue.drain();
   bench.commit(hint(2));
   bench.queue.drain();
   const crashed = bench.storage.crash(() => 0);

@@ -60,6 +60,53 @@ describe("journal in a folder", () => {
     await close(again.journal);
   });
 
+  describe("synced appends", () => {
+    const MANY = 30;
+    /** Appends so often; which of them were done inside the call, and the errors. */
+    async function appendAll(storage: NodeJournalStorage, name: string, isLone: boolean) {
+      const inside: number[] = [];
+      const errors: (string | undefined)[] = [];
+      for (let n = 0; n < MANY; n += 1) {
+        let isInside = true;
+        await new Promise<void>((resolve) => {
+          storage.appendSynced(name, Buffer.from(`${n}\n`), isLone, (error) => {
+            if (isInside) inside.push(n);
+            errors.push(error === undefined ? undefined : String(Reflect.get(error, "code")));
+            resolve();
+          });
+          isInside = false;
+        });
+      }
+      return { inside, errors };
+    }
+    const lines = Array.from({ length: MANY }, (_, n) => `${n}\n`).join("");
+    const create = (storage: NodeJournalStorage, name: string): Promise<void> =>
+      new Promise((resolve, reject) => storage.create(name, (error) => (error ? reject(error) : resolve())));
+
+    it("need no thread when they are lone and the disk was quick, and say the same when the disk is full", async () => {
+      const storage = new NodeJournalStorage(folder, () => 0);
+      await create(storage, "quick");
+      const quick = await appendAll(storage, "quick", true);
+      expect(quick.inside.length).toBeGreaterThan(MANY / 3);
+      expect(await fs.readFile(join(folder, "quick"), "utf8")).toBe(lines);
+      expect((await appendAll(storage, "quick", false)).inside).toEqual([]);
+      await fs.symlink("/dev/full", join(folder, "full"));
+      const full = await appendAll(storage, "full", true);
+      expect(full.inside.length).toBeGreaterThan(MANY / 3);
+      expect(full.errors).toEqual(Array.from({ length: MANY }, () => "ENOSPC"));
+      storage.close();
+    });
+
+    it("go through a thread when the disk is slow", async () => {
+      let time = 0;
+      const storage = new NodeJournalStorage(folder, () => (time += 5));
+      await create(storage, "slow");
+      expect((await appendAll(storage, "slow", true)).inside).toEqual([]);
+      expect(await fs.readFile(join(folder, "slow"), "utf8")).toBe(lines);
+      storage.close();
+    });
+  });
+
   it("case 4: cuts a torn tail on the disk and goes on", async () => {
     const first = await openFolder();
     for (let n = 0; n < 3; n += 1) await commit(first.journal, n);

@@ -51,11 +51,14 @@ describe("journal", () => {
     bench.queue.drain();
     expect([bench.released, syncs()]).toEqual([[0], 0]);
     bench.commit(promise(2));
+    bench.queue.step(); // the end of the turn
     bench.commit();
     bench.commit(hint(3));
     bench.queue.step(); // the append
     expect(bench.released).toEqual([0]);
     bench.queue.step(); // the sync
+    expect([bench.released, syncs()]).toEqual([[0, 1], 1]);
+    bench.queue.step(); // the end of the turn: what needs no disk is released
     expect([bench.released, syncs()]).toEqual([[0, 1, 2], 1]);
     bench.queue.drain();
     expect([bench.released, syncs()]).toEqual([[0, 1, 2, 3], 1]);
@@ -67,13 +70,17 @@ describe("journal", () => {
     expect(bench.released).toEqual([0]);
   });
 
-  it("puts commits that come during a sync into one append and one sync", () => {
+  it("puts commits of one turn into one append and one sync, and those that come during a sync into the next", () => {
     const bench = open();
-    for (let n = 0; n < 1_000; n += 1) bench.commit(promise(n));
     const before = bench.storage.changes;
+    for (let n = 0; n < 500; n += 1) bench.commit(promise(n));
+    bench.commit(hint(500));
+    bench.queue.step(); // the end of the turn
+    bench.queue.step(); // the append
+    expect(bench.storage.changes - before).toBe(2);
+    for (let n = 501; n < 1_000; n += 1) bench.commit(promise(n));
     bench.queue.drain();
-    // The first went alone; its sync, then one append and one sync for the other 999.
-    expect(bench.storage.changes - before).toBe(3);
+    expect(bench.storage.changes - before).toBe(4);
     expect(bench.released).toEqual(Array.from({ length: 1_000 }, (_, n) => n));
   });
 

@@ -10,6 +10,7 @@ import {
   type ServerToClient,
   type SessionId,
 } from "@rain/protocol";
+import { check } from "@rain/protocol/codec";
 import { connectLink, type Closed, type Link } from "@rain/protocol/link";
 import type { Address } from "./address.ts";
 import { backoff, delay } from "./delay.ts";
@@ -287,7 +288,7 @@ function asConnectionError(error: unknown): ConnectionError {
 }
 
 function readReply<T extends RequestType>(type: T, ok: unknown): ReplyOf<T> {
-  const parsed = replySchemas[type].safeParse(ok);
+  const parsed = check(replySchemas[type], ok);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw new RainError(

@@ -14,6 +14,7 @@ export class Uploads {
 
   /** Until the server has all of them. True when some were believed to be there from an earlier submit. */
   async ensure(objects: readonly DataObject[]): Promise<boolean> {
+    if (objects.length === 0) return false;
     const before = new Set(this.#done.keys());
     await Promise.all(objects.map((object) => this.#ensureOne(object)));
     return objects.some((object) => before.has(contentOf(object).sha256));

@@ -87,6 +87,9 @@ export class Shell implements Governor {
   readonly #inputs: (readonly GovernorInput[])[] = [];
   #isHandling = false;
   #timer: NodeJS.Timeout | undefined;
+  /** When it ends, and when the core wants to be woken. */
+  #timerAt = 0;
+  #wakeAt: number | undefined;
   #isEnding = false;
 
   constructor(
@@ -259,11 +262,24 @@ export class Shell implements Governor {
     if (!this.#core) throw new Error(`${inputs[0]?.type} before the core was there`);
     const { effects, wakeAt } = this.#core.handleAll(inputs, this.#clock.now());
     for (const effect of effects) this.#perform(effect);
+    this.#wakeAt = wakeAt;
+    this.#setTimer();
+  }
+
+  /** There is another time with every input: a timer that ends before it stays, and is set again then. */
+  #setTimer(): void {
+    const at = this.#wakeAt;
+    if (at === undefined || this.#isEnding) return;
+    if (this.#timer !== undefined && this.#timerAt <= at) return;
     clearTimeout(this.#timer);
-    if (wakeAt === undefined || this.#isEnding) return;
+    this.#timerAt = at;
     // A timer may fire a little early; the core asks again then.
-    const wait = Math.min(Math.max(1, Math.ceil(wakeAt - this.#clock.now())), LONGEST_TIMER_MS);
-    this.#timer = setTimeout(() => this.#input({ type: "tick", loopDelayMs: this.#takeLoopDelay() }), wait);
+    const wait = Math.min(Math.max(1, Math.ceil(at - this.#clock.now())), LONGEST_TIMER_MS);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#wakeAt === undefined || this.#wakeAt > this.#clock.now() + 1) return this.#setTimer();
+      this.#input({ type: "tick", loopDelayMs: this.#takeLoopDelay() });
+    }, wait);
   }
 
   #takeLoopDelay(): number {

@@ -100,10 +100,25 @@ export function isSubtype(actual: ContentType, wanted: ContentType): boolean {
 
 /** A JSON value, as attributes have them. */
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [name: string]: Json };
+/**
+ * Not zod's own schema of JSON: it goes in a circle, and whatever has it in it, as nearly every message has, is then
+ * checked with much care for circles. What is checked here came out of a message, or is written into one: it has none.
+ */
+export const json: z.ZodType<Json> = z.custom<Json>(isJsonValue, "not a JSON value");
+
+function isJsonValue(value: unknown): boolean {
+  if (typeof value === "number") return Number.isFinite(value);
+  if (typeof value !== "object" || value === null)
+    return typeof value === "string" || typeof value === "boolean" || value === null;
+  if (Array.isArray(value)) return value.every(isJsonValue);
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return (prototype === Object.prototype || prototype === null) && Object.values(value).every(isJsonValue);
+}
+
 /** Attributes of the user's own: names and JSON values. */
 export type UserAttributes = Readonly<Record<string, Json>>;
 export const userAttributes: z.ZodType<UserAttributes> = z
-  .record(z.string(), z.json())
+  .record(z.string(), json)
   .refine(
     (value) => JSON.stringify(value).length <= limits.userBytes,
     `at most ${limits.userBytes} characters as JSON`,

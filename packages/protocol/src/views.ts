@@ -19,6 +19,7 @@ import {
   byteSize,
   contentType,
   environmentLabel,
+  json,
   labels,
   metricSummaries,
   nameText,
@@ -184,7 +185,7 @@ export const sessionLimits: {
   created: z.number().min(0).optional(),
 };
 export const sessionUser: z.ZodType<UserAttributes> = z
-  .record(z.string(), z.json())
+  .record(z.string(), json)
   .refine(
     (value) => JSON.stringify(value).length <= limits.sessionUserBytes,
     `at most ${limits.sessionUserBytes} characters as JSON`,

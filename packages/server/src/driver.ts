@@ -42,13 +42,14 @@ export class ServerDriver {
     if (this.#stopped) return;
     const step = this.#core.handle(input, this.#clock.now());
     const { effects } = step;
+    // First, so that a tick at the end of this turn comes before the journal's write: they share it.
+    if (step.wakeAt !== undefined) this.#clock.wakeAt(step.wakeAt, () => this.input({ type: "tick" }));
     if (step.records.length > 0 || effects.length > 0) {
       this.#sink.commit(step.records, () => {
         for (const effect of effects) this.#performer.perform(effect);
         this.#performer.performed();
       });
     }
-    if (step.wakeAt !== undefined) this.#clock.wakeAt(step.wakeAt, () => this.input({ type: "tick" }));
   }
 
   /** Takes no more inputs; what is on its way to the disk still gets there. */

@@ -2,7 +2,14 @@ import type { IncomingMessage, Server as HttpServer, ServerResponse } from "node
 import type { Socket } from "node:net";
 import { lstat } from "node:fs/promises";
 import { join } from "node:path";
-import { DEFAULT_PORT, limits, RainError, timing, type GovernorMessageOf } from "@rain/protocol";
+import {
+  DEFAULT_PORT,
+  limits,
+  RainError,
+  timing,
+  type GovernorMessageOf,
+  type ServerToGovernor,
+} from "@rain/protocol";
 import { accessFileName, createAccess, saveAccessPlace, type Access } from "@rain/protocol/access";
 import { AuditLog } from "@rain/protocol/audit";
 import { Gate, type ClientPeer, type GovernorPeer, type ServerLink } from "@rain/protocol/link";
@@ -128,10 +135,12 @@ class Server implements RunningServer {
   readonly #links: Map<ConnectionId, ServerLink> = new Map();
   readonly #ports = new DataPorts();
   readonly #mail = new GovernorMail({
-    send: (connection, message) => this.#governor(connection)?.send(message),
+    send: (connection, message) => this.#tell(connection, message),
     address: (input, session, reader) => this.#ports.address(input, session, reader),
     onTooLarge: (effect, error) => this.#tooLarge(effect, error),
   });
+  /** Links with assignments that are not sent yet. */
+  readonly #hurried: Set<GovernorPeer> = new Set();
   readonly #viewing = new ViewerRequests();
   readonly #agents = new Agents({ keepAlive: true });
   readonly #heartbeatMs: number;
@@ -367,6 +376,26 @@ class Server implements RunningServer {
   #governor(id: ConnectionId): GovernorPeer | undefined {
     const link = this.#links.get(id);
     return link?.role === "governor" ? link : undefined;
+  }
+
+  #tell(connection: ConnectionId, message: ServerToGovernor): void {
+    const link = this.#governor(connection);
+    link?.send(message);
+    if (link !== undefined && (message.type === "assign" || message.type === "assign.batch"))
+      this.#hurry(link);
+  }
+
+  /**
+   * Assignments leave before what is said to others in this turn: a write wakes its reader, which may take the cpu, and
+   * there are tasks to begin.
+   */
+  #hurry(link: GovernorPeer): void {
+    if (this.#hurried.size === 0)
+      queueMicrotask(() => {
+        for (const hurried of this.#hurried) hurried.flush();
+        this.#hurried.clear();
+      });
+    this.#hurried.add(link);
   }
 
   #register(effect: Extract<ServerEffect, { type: "registered" }>): void {

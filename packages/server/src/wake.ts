@@ -10,6 +10,8 @@ const MAX_TIMER_MS = 2 ** 31 - 1;
 export class NodeClock implements Clock {
   #wish: { readonly at: number; readonly wake: () => void } | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** When it ends. */
+  #timerAt = 0;
   #immediate: NodeJS.Immediate | undefined;
 
   now(): number {
@@ -25,8 +27,15 @@ export class NodeClock implements Clock {
       });
       return;
     }
+    // There is a wish with every input: a timer that ends before it is good enough, and asks then.
+    if (this.#timer !== undefined && this.#timerAt <= at) return;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#fire(), Math.min(at - this.now() + 1, MAX_TIMER_MS));
+    this.#timerAt = at;
+    const wait = Math.min(at - this.now() + 1, MAX_TIMER_MS);
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#fire();
+    }, wait);
   }
 
   stop(): void {

@@ -5,6 +5,7 @@ import { toPlain } from "./plain.ts";
 import { prescan } from "./prescan.ts";
 
 export { forbiddenKeys, messageBounds, type Bounds } from "./bounds.ts";
+export { check } from "./check.ts";
 export { parse } from "./parse.ts";
 export { prescan } from "./prescan.ts";
 

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { RainError } from "../errors.ts";
+import { check } from "./check.ts";
 import { formatPlace } from "./place.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -9,7 +10,7 @@ type Issue = z.core.$ZodIssue;
  * Throws RainError("bad-message") with the place of the first problem: `submit: tasks[3].outputs[0].path: ...`.
  */
 export function parse<T>(schema: z.ZodType<T>, value: unknown, what: string): T {
-  const result = schema.safeParse(value);
+  const result = check(schema, value);
   if (result.success) return result.data;
   const { path, message } = locate(result.error.issues[0], []);
   throw new RainError("bad-message", `${what}: ${formatPlace(path)}${message}`, {

@@ -68,7 +68,8 @@ export function openJournal<State extends DurableState>(
 
 /**
  * The last segment is synced even when nothing was cut: a server killed between write and sync leaves records that are
- * read back now and acted upon, so they must not vanish with the power after that.
+ * read back now and acted upon, so they must not vanish with the power after that. For the same reason the folder is
+ * synced before anything is removed: the name of the snapshot that makes it useless may not be on disk yet.
  */
 function tidy(storage: JournalStorage, recovered: Recovered): Operation[] {
   const { segment, cutTo, useless } = recovered;
@@ -77,6 +78,7 @@ function tidy(storage: JournalStorage, recovered: Recovered): Operation[] {
     if (cutTo !== undefined) operations.push((next) => storage.truncate(segment.name, cutTo, next));
     operations.push((next) => storage.sync(segment.name, next));
   }
+  if (useless.length > 0) operations.push((next) => storage.syncFolder(next));
   for (const name of useless) operations.push((next) => storage.remove(name, next));
   if (operations.length > 0) operations.push((next) => storage.syncFolder(next));
   return operations;

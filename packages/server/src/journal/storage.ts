@@ -2,7 +2,7 @@
  * The only way in which the journal touches a disk: one flat folder of files. The server gives it a real folder,
  * the simulator one in memory.
  *
- * Every `done` is called exactly once, later, never inside the call that got it. Errors carry `code` ("ENOSPC") and
+ * Every `done` is called exactly once, later, never inside the call that got it, but for `appendSynced`. Errors carry `code` ("ENOSPC") and
  * `path` as the errors of node:fs do. The journal has at most one operation in flight for each file.
  */
 export interface JournalStorage {
@@ -20,9 +20,10 @@ export interface JournalStorage {
   sync(name: string, done: Done): void;
   /**
    * `append` and `sync` as one operation, for a file of which everything before is synced: a disk may do the two with
-   * one errand of a helper thread. Absent: they are done one after the other.
+   * one errand of a helper thread, or, when little else is going on (`isLone`), without one. Then `done` is called inside
+   * the call. Absent: they are done one after the other.
    */
-  appendSynced?(name: string, bytes: Uint8Array, done: Done): void;
+  appendSynced?(name: string, bytes: Uint8Array, isLone: boolean, done: Done): void;
   rename(from: string, to: string, done: Done): void;
   remove(name: string, done: Done): void;
   /** Returns once creations, renames and removals survive a loss of power. */

@@ -38,9 +38,9 @@ interface Commit {
 }
 
 /**
- * Appends commits and releases them in order. At most one operation is under way; what comes meanwhile makes the next
- * batch: one frame, one append, one sync (none when it holds hints only). So a frame is never acknowledged in part,
- * and an unsynced frame is never followed by a promise that is released.
+ * Appends commits and releases them in order. What comes in one turn of the event loop makes a batch: one frame, one
+ * append, one sync (none when it holds hints only). At most one is under way; what comes meanwhile makes the next. So a
+ * frame is never acknowledged in part, and an unsynced frame is never followed by a promise that is released.
  */
 export class JournalWriter {
   readonly #options: WriterOptions;
@@ -48,6 +48,8 @@ export class JournalWriter {
   #nextSequence: number;
   #queue: Commit[] = [];
   #busy = false;
+  /** The next batch begins at the end of this turn. */
+  #isGathering = false;
   #failure: RainError | undefined;
   #dead = false;
   /** Hints were written to the segment that are not synced. */
@@ -75,7 +77,8 @@ export class JournalWriter {
     const packed = joinRecords(records).map(pack);
     const bytes = packed.reduce((sum, part) => sum + part.length, 0);
     this.#queue.push({ packed, bytes, isPromise: records.some((record) => !isHint(record)), release });
-    this.#pump();
+    if (packed.length === 0 && this.#queue.length === 1) this.#pump();
+    else this.#gather();
   }
 
   /** Waits for what was committed and syncs the hints too. No commit may follow. `done` gets the failure, if one came. */
@@ -97,6 +100,16 @@ export class JournalWriter {
     this.#rotate(() => {
       this.#busy = false;
       done();
+      this.#pump();
+    });
+  }
+
+  /** A submit and what is assigned because of it, a few turns of the core, are one append and one sync. */
+  #gather(): void {
+    if (this.#busy || this.#isGathering) return;
+    this.#isGathering = true;
+    this.#options.storage.later(() => {
+      this.#isGathering = false;
       this.#pump();
     });
   }
@@ -146,8 +159,9 @@ export class JournalWriter {
     };
     const inOne = storage.appendSynced?.bind(storage);
     // What came before and is not synced would be missed by a sync of these bytes alone.
+    const isLone = batch.length <= LONE_COMMITS;
     if (inOne !== undefined && isPromise && !this.#unsynced)
-      return this.#run("append", [[segment.name, (done) => inOne(segment.name, frame, done)]], () => {
+      return this.#run("append", [[segment.name, (done) => inOne(segment.name, frame, isLone, done)]], () => {
         written();
         finish();
       });
@@ -166,7 +180,8 @@ export class JournalWriter {
       commit.release();
     }
     this.#busy = false;
-    this.#pump();
+    if (this.#queue.length > 0) this.#gather();
+    else this.#pump();
   }
 
   /** Seals the segment (wholly synced: only the last one may have a torn tail), makes the next and enters it. */
@@ -226,4 +241,6 @@ export class JournalWriter {
     done?.(this.#failure);
   }
 }
+/** A request with what is decided because of it; more come in one turn only when much is going on. */
+const LONE_COMMITS = 4;
 type NamedOperation = readonly [file: string, operation: Operation];
