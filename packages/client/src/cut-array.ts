@@ -8,7 +8,7 @@ import {
 } from "@rain/protocol";
 
 /** Values of one array, and their bytes: the server reads an array in one go, and one has to fit into a message. */
-export const MOST_VALUES: number = limits.messageItems / 8;
+export const MOST_VALUES: number = limits.messageItems / 16;
 export const MOST_BYTES: number = limits.messageBytes / 4;
 
 /** Bytes of a value in a message; never less. */

@@ -317,6 +317,6 @@ export class SettledLog {
 
 /** With more open tasks than this nobody is kept waiting when news of many of them come together, and cheaply so. */
 const CROWD = 10_000;
-const CROWD_PAUSE_MS = 10;
+const CROWD_PAUSE_MS = 25;
 /** A server should not answer with nothing; should it, it is not asked in a circle. */
 const EMPTY_PAUSE_MS = 50;
