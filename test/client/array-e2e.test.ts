@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { blob, Client, each, index, RainError, TaskError, type Session } from "@rain/client";
 import { startGovernor, type Governor } from "@rain/governor";
+import { asTaskId } from "@rain/protocol";
 import { loadAccess } from "@rain/protocol/access";
 import { startServer, type RunningServer } from "@rain/server";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
@@ -170,8 +171,8 @@ test("values by the hundred thousand are what they were", WAIT, async () => {
   await session.submit();
   for (const at of [0, 62_499, 62_500, count - 1]) {
     const { tasks } = await client.request("task.get", {
-      session: session.id as never,
-      tasks: [at as never],
+      session: session.id,
+      tasks: [asTaskId(at)],
     });
     expect(tasks[0]?.spec).toEqual(array.at(at).spec);
     expect(array.at(at).spec.work).toMatchObject({ args: ["echo", values[at]] });

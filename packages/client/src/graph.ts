@@ -4,12 +4,8 @@ import {
   asTaskId,
   limits,
   RainError,
-  type ArrayColumn,
-  type ConstantSpec,
-  type InputSpec,
   type ObjectId,
   type ObjectView,
-  type OutputSpec,
   type SettledState,
   type TaskFailure,
   type TaskId,
@@ -31,7 +27,8 @@ import {
   type ArrayRecord,
   type Settled,
 } from "./task-array.ts";
-import { messageBudget, weigh, type Weight } from "./weight.ts";
+import { ArrayTable } from "./array-table.ts";
+import { arraySpecOf, checkWeight, MAX_ID, specOf } from "./describe.ts";
 
 /** What a submit takes: the tasks, arrays and constants that are not sent yet. */
 export interface Batch {
@@ -46,8 +43,7 @@ export class Graph {
   readonly #settled: Settled;
   readonly #tasks: Map<TaskId, Task> = new Map<TaskId, Task>();
   readonly #objects: Map<ObjectId, DataObject> = new Map<ObjectId, DataObject>();
-  /** By the number of their first task, which is also the order of their outputs. */
-  readonly #arrays: ArrayRecord[] = [];
+  readonly #arrays: ArrayTable = new ArrayTable();
   #newTasks: Task[] = [];
   #newArrays: ArrayRecord[] = [];
   #newConstants: DataObject[] = [];
@@ -60,27 +56,20 @@ export class Graph {
   }
 
   task(id: TaskId): Task | undefined {
-    const array = this.#arrayOf(id);
+    const array = this.#arrays.of(id);
     return array ? handleAt(array, id - array.first) : this.#tasks.get(id);
   }
   object(id: ObjectId): DataObject | undefined {
-    const known = this.#objects.get(id);
-    if (known) return known;
-    const array = lastBefore(this.#arrays, (each) => each.objects <= id);
-    const [index, output] = array ? placeOf(array, id) : [];
-    return array && index !== undefined && index < array.count
-      ? handleAt(array, index).outputs.at(output ?? 0)
-      : undefined;
+    return this.#objects.get(id) ?? this.#arrays.object(id);
   }
   /** All tasks by number; the handles of those in arrays are made for it. */
   *tasks(): Generator<Task, void> {
-    let at = 0;
+    const arrays = [...this.#arrays];
     for (const [id, task] of this.#tasks) {
-      for (let array = this.#arrays[at]; array && array.first < id; array = this.#arrays[++at])
-        yield* new TaskArray(array);
+      while (arrays[0] && arrays[0].first < id) yield* handlesOf(arrays.shift());
       yield task;
     }
-    for (const array of this.#arrays.slice(at)) yield* new TaskArray(array);
+    for (const array of arrays) yield* handlesOf(array);
   }
   /** Numbers of all tasks that are of no array. */
   get ownIds(): Iterable<TaskId> {
@@ -89,16 +78,11 @@ export class Graph {
   /** Tasks whose handles are there: what was learned of others would have no place. */
   *handles(): Generator<Task, void> {
     yield* this.#tasks.values();
-    for (const array of this.#arrays) yield* liveHandles(array);
+    yield* this.#arrays.handles();
   }
   *objects(): Generator<DataObject, void> {
     yield* this.#objects.values();
     for (const array of this.#arrays) yield* new TaskArray(array).outputs;
-  }
-
-  #arrayOf(id: TaskId): ArrayRecord | undefined {
-    const array = lastBefore(this.#arrays, ({ first }) => first <= id);
-    return array && id < array.first + array.count ? array : undefined;
   }
 
   /** Makes a task of a pattern whose slots are filled. Nothing is changed when it throws. */
@@ -125,7 +109,8 @@ export class Graph {
   }
 
   /** Makes an array. Nothing is changed when it throws. */
-  addArray({ pattern, count, vary, inputs: own }: ArrayPattern, origin: Origin): TaskArray {
+  addArray(given: ArrayPattern, origin: Origin): TaskArray {
+    const { pattern, count, inputs: own } = given;
     const objects = this.#checkPattern(pattern);
     const size = count * pattern.outputs.length;
     if (this.#nextTask + count > MAX_ID || this.#nextObject + size + MAX_INPUTS > MAX_ID)
@@ -138,7 +123,6 @@ export class Graph {
     this.#nextTask += count;
     this.#nextObject += size;
     const inputs = objects.map((object) => object.id ?? MAX_ID);
-    const columns = vary.concat(own.map(inputColumn));
     const record: ArrayRecord = newArray({
       session: this.#session,
       first,
@@ -148,23 +132,9 @@ export class Graph {
       settled: this.#settled,
       inputs: own.map(({ of }) => of),
       origin: () => originText(origin),
-      describe: () => {
-        const from = originText(origin);
-        const { id: _id, outputs, ...task } = specOf(pattern, first, inputs, []);
-        return {
-          first,
-          count,
-          objects: start,
-          task: {
-            ...task,
-            outputs: outputs.map(({ object: _object, ...output }) => ({ ...output, keep: record.keep })),
-            ...(from !== undefined && { origin: from }),
-          },
-          vary: columns,
-        };
-      },
+      describe: () => arraySpecOf(given, { first, objects: start }, inputs, originText(origin), record.keep),
     });
-    this.#arrays.push(record);
+    this.#arrays.add(record);
     this.#newArrays.push(record);
     return new TaskArray(record);
   }
@@ -180,9 +150,7 @@ export class Graph {
       checkUsable(slot.object, this.#session);
       return slot.object;
     });
-    // Estimated with the largest numbers, before any is taken.
-    const numbers = objects.map(() => MAX_ID);
-    checkWeight(pattern, weigh(specOf(pattern, MAX_ID, numbers, [])));
+    checkWeight(pattern);
     return objects;
   }
 
@@ -273,7 +241,7 @@ export class Graph {
     record.phase = "unkept";
     const { id, producer } = record;
     if (id === undefined) return [];
-    const array = producer && this.#arrayOf(taskRecordOf(producer).id);
+    const array = producer && this.#arrays.of(taskRecordOf(producer).id);
     if (array && array.unkept !== "all") array.unkept.add(id);
     return [id];
   }
@@ -300,7 +268,7 @@ export class Graph {
   noteReplaced(task: Task, by: Task): void {
     const record = taskRecordOf(task);
     record.replacedBy = taskRecordOf(by).id;
-    this.#arrayOf(record.id)?.replaced.set(record.id, record.replacedBy);
+    this.#arrays.of(record.id)?.replaced.set(record.id, record.replacedBy);
   }
 
   /** Takes up tasks and objects that the server has; later ones are numbered behind them. */
@@ -360,9 +328,8 @@ export class Graph {
 
   /** The handle of a task, if it is there. */
   #there(id: TaskId): Task | undefined {
-    const array = this.#arrayOf(id);
-    if (!array) return this.#tasks.get(id);
-    return array.handles.size === 0 ? undefined : array.handles.get(id - array.first)?.deref();
+    const array = this.#arrays.of(id);
+    return array ? this.#arrays.handle(array, id) : this.#tasks.get(id);
   }
 
   updateTask(view: TaskView): void {
@@ -386,85 +353,16 @@ export class Graph {
   }
 }
 
-const MAX_ID = 2 ** 31 - 1;
 /** Constants that one task may bring along. */
 const MAX_INPUTS = limits.inputsPerTask;
 
-/** The last one of a sorted list for which this is still true. */
-function lastBefore<T>(list: readonly T[], isBefore: (each: T) => boolean): T | undefined {
-  let low = 0;
-  for (let high = list.length; low < high;) {
-    const middle = (low + high) >> 1;
-    const each = list[middle];
-    if (each !== undefined && isBefore(each)) low = middle + 1;
-    else high = middle;
-  }
-  return list[low - 1];
-}
-
-/** Which output of which task of the array this is. */
-function placeOf({ objects, outputs }: ArrayRecord, id: ObjectId): [index?: number, output?: number] {
-  const width = outputs.length;
-  return width === 0 ? [] : [Math.floor((id - objects) / width), (id - objects) % width];
+function* handlesOf(array: ArrayRecord | undefined): Generator<Task, void> {
+  if (array) yield* new TaskArray(array);
 }
 
 /** What has to be looked at of the inputs that the tasks of an array have each for itself. */
 const each = (of: OwnInput["of"]): readonly DataObject[] =>
   of instanceof TaskArray ? [of.at(0).output] : of;
-
-/** Output numbers of another array count on; other objects are listed. */
-function inputColumn({ slot, of }: OwnInput): ArrayColumn {
-  const at = ["input", slot] as const;
-  if (!(of instanceof TaskArray)) return { at, values: of.map(({ id }) => id ?? MAX_ID) };
-  return { at, range: { from: arrayRecordOf(of).objects, step: 1 } };
-}
-
-/** Outputs may still be missing when only the size counts. */
-function specOf(
-  pattern: Pattern,
-  id: number,
-  inputs: readonly number[],
-  outputs: readonly DataObject[],
-): TaskSpec {
-  return {
-    id: asTaskId(id),
-    work: pattern.work,
-    inputs: pattern.inputs.map((slot, index): InputSpec => ({
-      object: asObjectId(inputs[index] ?? MAX_ID),
-      ...(slot.label !== undefined && { label: slot.label }),
-      ...(slot.path !== undefined && { path: slot.path }),
-      ...(slot.write && { write: true }),
-      ...(slot.shared && { shared: true }),
-      ...(slot.contentType !== "" && { contentType: slot.contentType }),
-    })),
-    outputs: pattern.outputs.map((slot, index): OutputSpec => {
-      const object = outputs[index];
-      return {
-        object: asObjectId(object?.id ?? MAX_ID),
-        label: slot.label,
-        kind: slot.kind,
-        contentType: slot.contentType,
-        keep: object?.isKept ?? false,
-        ...(slot.path !== undefined && { path: slot.path }),
-        ...(slot.capture !== undefined && { capture: slot.capture }),
-        ...(slot.user !== undefined && { user: slot.user }),
-      };
-    }),
-    ...pattern.common,
-  };
-}
-
-const ORIGIN_BYTES = 4_500; // the longest origin, with its key
-
-function checkWeight(pattern: Pattern, weight: Weight): void {
-  const full = { bytes: weight.bytes + ORIGIN_BYTES, items: weight.items + 2 };
-  if (full.bytes <= messageBudget.bytes && full.items <= messageBudget.items) return;
-  throw new RainError(
-    "limit-exceeded",
-    `${pattern.what}: its description has about ${full.bytes} bytes and ${full.items} values; the limits are ` +
-      `${messageBudget.bytes} and ${messageBudget.items}. Pass large texts in a blob, and join inputs by concat`,
-  );
-}
 
 const emptyTask = (
   session: Session,
@@ -493,13 +391,3 @@ const objectsOf = (batch: Batch): DataObject[] => [
   ...batch.constants,
   ...tasksOf(batch).flatMap((task) => [...task.outputs]),
 ];
-
-/** The constant as it is submitted; `inline` says whether its bytes go along. */
-export function constantSpec(object: DataObject, inline: boolean): ConstantSpec {
-  const { id, kind, label, contentType, keep, content, info, user, stored } = recordOf(object);
-  if (id === undefined || !info || (!content && !stored))
-    throw new Error(`${label} is no constant with a number`);
-  const { size, sha256 } = info;
-  const spec = { id, kind, label, contentType, keep, size, sha256, ...(user !== undefined && { user }) };
-  return inline && content instanceof Uint8Array ? { ...spec, data: content } : spec;
-}

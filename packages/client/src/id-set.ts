@@ -62,7 +62,7 @@ export class IdSet {
   /** Adds many at once, in any order. */
   addAll(ids: readonly number[]): void {
     const isSorted = ids.every((id, at) => at === 0 || id > (ids[at - 1] ?? 0));
-    const sorted = isSorted ? ids : Float64Array.from(ids).sort();
+    const sorted = isSorted ? ids : Float64Array.from(ids).toSorted();
     let [first, count] = [0, 0];
     for (const id of sorted) {
       if (count > 0 && id <= first + count) {

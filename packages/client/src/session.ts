@@ -10,7 +10,6 @@ import {
   type RequestType,
   type SessionId,
   type SessionView,
-  type TaskRange,
   type TaskId,
   type UserAttributes,
 } from "@rain/protocol";
@@ -27,6 +26,7 @@ import {
 import { badRequest, checkOptions, show, wrongType } from "./check.ts";
 import type { Connection, RequestOptions } from "./connection.ts";
 import { customPattern, pythonPattern, type CustomOptions, type PythonOptions } from "./custom.ts";
+import { cancelParts, numbersOf } from "./cancel-parts.ts";
 import { checkOwnKeep, DataObject, nameObject, recordOf } from "./data-object.ts";
 import { SessionError } from "./errors.ts";
 import { executePattern, type Argument, type ExecuteOptions } from "./execute.ts";
@@ -632,30 +632,4 @@ type BuildMethod =
 /** Numbers in one request. */
 const MANY = limits.submitChunk * 10;
 
-/** Tasks for requests that cancel them: as many in each as a server takes that knows no ranges. */
-function* cancelParts(ids: IdSet): Generator<CancelPart, void> {
-  let part: CancelPart = { tasks: [], ranges: [] };
-  let size = 0;
-  for (let range = 0; range < ids.ranges; range++) {
-    for (let first = ids.start(range); first < ids.end(range); first += MANY / 2) {
-      const count = Math.min(MANY / 2, ids.end(range) - first);
-      if (count === 1) part.tasks.push(asTaskId(first));
-      else part.ranges.push([asTaskId(first), count]);
-      size += count;
-      if (size < MANY / 2 && part.ranges.length < limits.submitChunk) continue;
-      yield part;
-      part = { tasks: [], ranges: [] };
-      size = 0;
-    }
-  }
-  if (size > 0) yield part;
-}
-interface CancelPart {
-  readonly tasks: TaskId[];
-  readonly ranges: TaskRange[];
-}
-const numbersOf = ({ tasks, ranges }: CancelPart): TaskId[] => [
-  ...tasks,
-  ...ranges.flatMap(([first, count]) => Array.from({ length: count }, (_, k) => asTaskId(first + k))),
-];
 const DESCRIBE_MAX = 200;
