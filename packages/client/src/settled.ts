@@ -251,13 +251,19 @@ export class SettledLog {
         if (count > 0) this.#wakeReaders();
         if (failure) this.fail(failure);
         else if (count === 0) await delay(EMPTY_PAUSE_MS);
-        else if (this.states.open > CROWD) await delay(CROWD_PAUSE_MS);
+        else await this.#rest();
       }
     } catch (error) {
       this.fail(error);
     } finally {
       this.#polling = false;
     }
+  }
+
+  /** A question has its price for both sides, whatever comes of it. */
+  async #rest(): Promise<void> {
+    const { open } = this.states;
+    if (open >= CROWD) await delay(Math.min(LONGEST_PAUSE_MS, open / CROWD_A_MS));
   }
 
   /** Applies the entries of a reply; their number. */
@@ -315,8 +321,10 @@ export class SettledLog {
   }
 }
 
-/** With more open tasks than this nobody is kept waiting when news of many of them come together, and cheaply so. */
-const CROWD = 10_000;
-const CROWD_PAUSE_MS = 25;
+/** With at least so many open tasks, news of many of them are better asked for together. */
+const CROWD = 1_000;
+/** Open tasks for each millisecond that is waited, so that it is no time beside what they take. */
+const CROWD_A_MS = 400;
+const LONGEST_PAUSE_MS = 25;
 /** A server should not answer with nothing; should it, it is not asked in a circle. */
 const EMPTY_PAUSE_MS = 50;
