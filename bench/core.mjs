@@ -102,10 +102,13 @@ class Machine {
   }
 }
 
-/** As they come from the network: no text or list is shared between two tasks. */
-function makeSpecs() {
+/**
+ * As they come from the network: no text or list is shared between two tasks.
+ * @param {number} tasks
+ */
+function makeSpecs(tasks) {
   const request = { cpus: 1, gpus: 0, memory: 0, named: {} };
-  return Array.from({ length: TASKS }, (_, id) => {
+  return Array.from({ length: tasks }, (_, id) => {
     const output = {
       object: id,
       label: "stdout",
@@ -128,9 +131,10 @@ function heapBytes() {
   return process.memoryUsage().heapUsed;
 }
 
-function measureMemory() {
+/** @param {number} tasks */
+function measureMemory(tasks) {
   const start = heapBytes();
-  const specs = makeSpecs();
+  const specs = makeSpecs(tasks);
   const withSpecs = heapBytes();
   const machine = new Machine();
   machine.begin();
@@ -140,21 +144,22 @@ function measureMemory() {
   const withFinished = heapBytes();
   // The core keeps the specs, so they count as its own; the list itself is small.
   return {
-    specs: (withSpecs - start) / TASKS,
-    queued: (withQueue - start) / TASKS,
-    finished: (withFinished - start) / TASKS,
+    specs: (withSpecs - start) / tasks,
+    queued: (withQueue - start) / tasks,
+    finished: (withFinished - start) / tasks,
   };
 }
 
-function cyclesASecond() {
+/** @param {number} tasks */
+function cyclesASecond(tasks) {
   const machine = new Machine();
   machine.begin();
-  machine.submit(makeSpecs());
+  machine.submit(makeSpecs(tasks));
   const begin = performance.now();
   const finished = machine.drain();
   const seconds = (performance.now() - begin) / 1000;
-  if (finished !== TASKS) throw new Error(`${finished} of ${TASKS} tasks finished`);
-  return TASKS / seconds;
+  if (finished !== tasks) throw new Error(`${finished} of ${tasks} tasks finished`);
+  return tasks / seconds;
 }
 
 /**
@@ -174,12 +179,15 @@ export function arrayCyclesASecond(count) {
   return count / ((performance.now() - begin) / 1000);
 }
 
-/** The durable half of the same cycles, which is also what a restart does. */
-function replaysASecond() {
+/**
+ * The durable half of the same cycles, which is also what a restart does.
+ * @param {number} tasks
+ */
+function replaysASecond(tasks) {
   const machine = new Machine();
   machine.keepRecords = true;
   machine.begin();
-  machine.submit(makeSpecs());
+  machine.submit(makeSpecs(tasks));
   const submitted = machine.records;
   machine.records = [];
   machine.drain();
@@ -187,20 +195,24 @@ function replaysASecond() {
   for (const record of submitted) durable.apply(record);
   const begin = performance.now();
   for (const record of machine.records) durable.apply(record);
-  return TASKS / ((performance.now() - begin) / 1000);
+  return tasks / ((performance.now() - begin) / 1000);
 }
 
 /** @type {import("./support/child.mjs").Benchmark} */
 const benchmark = {
   name: "core",
   what: "the server's core alone: dispatch and finish of 100,000 tasks, bytes a task",
-  run: async () => {
-    cyclesASecond(); // warms up
-    const { cycles, replays } = await alternate(ROUNDS, { cycles: cyclesASecond, replays: replaysASecond });
-    const bytes = measureMemory();
+  run: async ({ quick }) => {
+    const tasks = quick ? TASKS / 100 : TASKS;
+    cyclesASecond(tasks); // warms up
+    const { cycles, replays } = await alternate(quick ? 1 : ROUNDS, {
+      cycles: () => cyclesASecond(tasks),
+      replays: () => replaysASecond(tasks),
+    });
+    const bytes = measureMemory(tasks);
     const limit = { name: "its records applied only", value: median(replays) };
     const specs = { name: "the bare specs", value: bytes.specs };
-    const note = `${TASKS.toLocaleString("en-US")} independent tasks, one governor of ${CPUS} cpus, no sockets and no disk`;
+    const note = `${tasks.toLocaleString("en-US")} independent tasks, one governor of ${CPUS} cpus, no sockets and no disk`;
     return [
       {
         figure: "dispatch + finish",

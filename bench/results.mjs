@@ -13,8 +13,9 @@ const run = promisify(execFile);
 /**
  * A run with trials of two metrics and four parameters, all of them finished.
  * @param {import("@rain/client").Client} client
+ * @param {number} count
  */
-async function makeRun(client) {
+async function makeRun(client, count) {
   const parameters = ["lr", "layers", "dropout", "size"];
   const manifest = {
     v: 1,
@@ -28,7 +29,7 @@ async function makeRun(client) {
     swept: parameters,
     metric: { name: "accuracy" },
     config: "",
-    count: TRIALS,
+    count,
   };
   const session = await client.newSession(manifest.name, {
     onError: "continue",
@@ -36,11 +37,11 @@ async function makeRun(client) {
     unique: true,
     user: { run: manifest },
   });
-  for (let index = 0; index < TRIALS; index += 1) {
-    const values = [index / TRIALS, index % 8, (index % 10) / 10, 2 ** (index % 6)];
+  for (let index = 0; index < count; index += 1) {
+    const values = [index / count, index % 8, (index % 10) / 10, 2 ** (index % 6)];
     const params = Object.fromEntries(parameters.map((name, at) => [name, values[at] ?? 0]));
     const texts = Object.fromEntries(Object.entries(params).map(([name, value]) => [name, String(value)]));
-    session.execute(["/bin/echo", `accuracy=${(index * 7919) % TRIALS} loss=${TRIALS / (index + 1)}`], {
+    session.execute(["/bin/echo", `accuracy=${(index * 7919) % count} loss=${count / (index + 1)}`], {
       name: `${manifest.name}-exp${index}`,
       metrics: true,
       user: { trial: { index, params, texts } },
@@ -55,12 +56,13 @@ async function makeRun(client) {
 const benchmark = {
   name: "results",
   what: "rain results of a run with 5,000 trials",
-  run: async ({ newInstance }) => {
+  run: async ({ newInstance, quick }) => {
+    const count = quick ? TRIALS / 50 : TRIALS;
     const instance = newInstance();
     await instance.startServer();
     await instance.startGovernor();
     const client = await instance.connect();
-    const name = await makeRun(client);
+    const name = await makeRun(client, count);
     await client.close();
     /** @param {string[]} args */
     const call = async (...args) => {
@@ -68,14 +70,14 @@ const benchmark = {
       return (await run(process.execPath, [rain, "--instance", "bench", ...args], options)).stdout;
     };
     const lines = (await call("results", name)).split("\n").filter((line) => line.includes("finished"));
-    if (lines.length !== TRIALS) throw new Error(`${lines.length} of ${TRIALS} trials are in the table`);
-    const seconds = await alternate(ROUNDS, {
+    if (lines.length !== count) throw new Error(`${lines.length} of ${count} trials are in the table`);
+    const seconds = await alternate(quick ? 1 : ROUNDS, {
       table: async () => (await time(() => call("results", name))) / 1000,
       csv: async () => (await time(() => call("results", name, "--csv"))) / 1000,
       nothing: async () => (await time(() => call("list"))) / 1000,
     });
     const peer = { name: "rain list", value: median(seconds.nothing) };
-    const trials = TRIALS.toLocaleString("en-US");
+    const trials = count.toLocaleString("en-US");
     return [
       {
         figure: `rain results, ${trials} trials`,

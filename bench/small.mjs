@@ -8,10 +8,14 @@ import { alternate, median, time } from "./support/figures.mjs";
 // files of that size from a plain file server to one curl, which asks for one after the other over one connection.
 
 const OBJECTS = 20_000;
+const QUICK_OBJECTS = 2_000;
 const BYTES = 1_024;
 const A_TASK = 1_000;
 const ROUNDS = 2;
 const PEER_FILES = 10_000;
+/** How many there are; set before anything is measured. */
+let count = OBJECTS;
+let peerFiles = PEER_FILES;
 
 const makeFiles = `i=0; while [ $i -lt ${A_TASK} ]; do printf "%-${BYTES}s" "$0 $i" > $i; i=$((i+1)); done`;
 
@@ -22,7 +26,7 @@ const makeFiles = `i=0; while [ $i -lt ${A_TASK} ]; do printf "%-${BYTES}s" "$0 
 async function withObjects(client) {
   const session = await client.newSession("bench small");
   const outputPaths = Array.from({ length: A_TASK }, (_, i) => String(i));
-  const makers = Array.from({ length: OBJECTS / A_TASK }, (_, i) =>
+  const makers = Array.from({ length: count / A_TASK }, (_, i) =>
     session.execute(["sh", "-c", makeFiles, String(i)], { outputPaths, labels: { side: "a" } }),
   );
   const objects = makers.map(({ outputs }) => outputPaths.map((_, i) => outputs.at(i).keep()));
@@ -51,7 +55,7 @@ async function intoTasks(client) {
     if (!texts.every((text) => Number(text) === A_TASK * BYTES)) throw new Error("bytes are missing");
   });
   await session.close();
-  return OBJECTS / (took / 1000);
+  return count / (took / 1000);
 }
 
 /** @param {import("@rain/client").Client} client */
@@ -62,37 +66,38 @@ async function toClient(client) {
     if (!sizes.every((size) => size === BYTES)) throw new Error("bytes are missing");
   });
   await session.close();
-  return OBJECTS / (took / 1000);
+  return count / (took / 1000);
 }
 
 /** @type {import("./support/child.mjs").Benchmark} */
 const benchmark = {
   name: "small",
   what: "20,000 objects of 1 KiB into tasks on another governor, and to the client",
-  run: async ({ dir, newInstance }) => {
+  run: async ({ dir, newInstance, quick }) => {
+    if (quick) [count, peerFiles] = [QUICK_OBJECTS, QUICK_OBJECTS / 2];
     const instance = newInstance();
     await instance.startServer();
     for (const side of ["a", "b"]) await instance.startGovernor({ cpus: 1, labels: { side } });
     const client = await instance.connect();
-    fillFolder(join(dir, "files"), PEER_FILES, BYTES);
+    fillFolder(join(dir, "files"), peerFiles, BYTES);
     const files = await startFileServer(join(dir, "files"));
-    const range = `[0-${PEER_FILES - 1}]`;
+    const range = `[0-${peerFiles - 1}]`;
     const toFiles = async () => {
       const copies = join(dir, "copies");
       mkdirSync(copies);
       const took = await time(() => files.curlMany(range, join(copies, "#1")));
       rmSync(copies, { recursive: true });
-      return PEER_FILES / (took / 1000);
+      return peerFiles / (took / 1000);
     };
-    const rates = await alternate(ROUNDS, {
+    const rates = await alternate(quick ? 1 : ROUNDS, {
       tasks: () => intoTasks(client),
       files: toFiles,
       client: () => toClient(client),
-      nowhere: async () => PEER_FILES / ((await time(() => files.curlMany(range, "/dev/null"))) / 1000),
+      nowhere: async () => peerFiles / ((await time(() => files.curlMany(range, "/dev/null"))) / 1000),
     });
     files.stop();
     await client.close();
-    const objects = OBJECTS.toLocaleString("en-US");
+    const objects = count.toLocaleString("en-US");
     return [
       {
         figure: `${objects} objects to another governor`,

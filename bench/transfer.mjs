@@ -6,12 +6,16 @@ import { alternate, median, time } from "./support/figures.mjs";
 // One large object that a governor made: into a task on another governor, and to the client. Beside it the same number
 // of bytes from a plain file server to curl.
 
-const MIB = 1024;
+const MIB = 1_024;
+const QUICK_MIB = 16;
 const ROUNDS = 3;
-const BYTES = MIB * 1_048_576;
+/** Of the object; set before anything is measured. */
+let mib = MIB;
+const size = () => (mib === MIB ? "1 GiB" : `${mib} MiB`);
+const bytes = () => mib * 1_048_576;
 
 /** @param {number} took milliseconds */
-const rate = (took) => MIB / (took / 1000);
+const rate = (took) => mib / (took / 1000);
 
 /**
  * @param {import("@rain/client").Client} client
@@ -19,7 +23,7 @@ const rate = (took) => MIB / (took / 1000);
  */
 async function withObject(client, use) {
   const session = await client.newSession("bench transfer");
-  const made = session.execute(["sh", "-c", `head -c ${BYTES} /dev/urandom > out`], {
+  const made = session.execute(["sh", "-c", `head -c ${bytes()} /dev/urandom > out`], {
     outputPaths: ["out"],
     labels: { side: "a" },
   });
@@ -39,14 +43,15 @@ const intoTask = (client) =>
     count.output.keep();
     await session.submit();
     const text = (await count.output.fetch()).text();
-    if (!text.startsWith(`${BYTES} `)) throw new Error(`${BYTES} bytes went in, the task counted ${text}`);
+    if (!text.startsWith(`${bytes()} `))
+      throw new Error(`${bytes()} bytes went in, the task counted ${text}`);
   });
 
 /** @param {import("@rain/client").Client} client */
 const toClient = (client) =>
   withObject(client, async (_session, made) => {
     const instance = await made.output.fetch();
-    if (instance.size !== BYTES) throw new Error(`${BYTES} bytes were made, ${instance.size} came`);
+    if (instance.size !== bytes()) throw new Error(`${bytes()} bytes were made, ${instance.size} came`);
     await instance.close();
   });
 
@@ -54,14 +59,15 @@ const toClient = (client) =>
 const benchmark = {
   name: "transfer",
   what: "1 GiB from one governor into a task on another, and to the client",
-  run: async ({ dir, newInstance }) => {
+  run: async ({ dir, newInstance, quick }) => {
+    if (quick) mib = QUICK_MIB;
     const instance = newInstance();
     await instance.startServer();
     for (const side of ["a", "b"]) await instance.startGovernor({ cpus: 1, labels: { side } });
     const client = await instance.connect();
-    fillFile(join(dir, "big"), BYTES);
+    fillFile(join(dir, "big"), bytes());
     const files = await startFileServer(dir);
-    const rates = await alternate(ROUNDS, {
+    const rates = await alternate(quick ? 1 : ROUNDS, {
       task: () => intoTask(client),
       file: async () => rate(await time(() => files.curl("big", join(dir, "copy")))),
       client: () => toClient(client),
@@ -72,14 +78,14 @@ const benchmark = {
     const file = { name: "node:http to curl, a file", value: median(rates.file) };
     const nowhere = { name: "node:http to curl, /dev/null", value: median(rates.nowhere) };
     const task = {
-      figure: "1 GiB to another governor",
+      figure: `${size()} to another governor`,
       value: median(rates.task),
       unit: "MiB/s",
       rounds: rates.task,
       note: "random bytes, checked by their SHA-256, until the task's output is fetched",
     };
     const fetched = {
-      figure: "1 GiB to the client",
+      figure: `${size()} to the client`,
       value: median(rates.client),
       unit: "MiB/s",
       rounds: rates.client,

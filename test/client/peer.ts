@@ -8,6 +8,7 @@ import { Client, type ConnectOptions } from "@rain/client";
 import {
   asSessionId,
   asTaskId,
+  SettledPage,
   taskStates,
   toWireError,
   type ClientRequest,
@@ -191,7 +192,11 @@ export class Peer {
       this.#parked.push({ link, request });
       return undefined;
     }
-    return { from: request.from, items, outstanding: 0, failure: this.failure };
+    const { from, columns } = request;
+    if (columns !== true) return { from, items, outstanding: 0, failure: this.failure };
+    const page = new SettledPage(items.length);
+    for (const item of items) page.add(item.task, item.state, item.failure, item.cause);
+    return { from, items: [], columns: page.pack(), outstanding: 0, failure: this.failure };
   }
   #answerNext(): void {
     const parked = this.#parked;

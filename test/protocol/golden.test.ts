@@ -14,6 +14,7 @@ import {
   governorMessages,
   laterFields,
   laterMessages,
+  laterReplies,
   replies,
   requests,
   toGovernor,
@@ -52,6 +53,9 @@ for (const type of requestTypes)
     schema: serverToClient,
   });
 
+for (const [name, ok] of Object.entries(laterReplies))
+  cases.set(`reply ${name}`, { message: { type: "reply", req: 1, ok }, schema: serverToClient });
+
 describe("golden bytes", () => {
   test("there is a vector for each message and a message for each vector", () => {
     expect([...golden.keys()].toSorted()).toEqual([...cases.keys()].toSorted());
@@ -67,5 +71,9 @@ describe("golden bytes", () => {
     const bytes = encode({ type: "reply", req: 1, ok: replies[type] });
     const { ok } = decode(bytes) as { ok: unknown };
     expect(parse<object>(replySchemas[type], ok, type)).toEqual(replies[type]);
+  });
+  test.each(Object.entries(laterReplies))("reply to %s is of its schema", (name, reply) => {
+    const { ok } = decode(encode({ ok: reply })) as { ok: unknown };
+    expect(parse(replySchemas.next, ok, name)).toEqual(reply);
   });
 });

@@ -1,12 +1,18 @@
 import {
   asObjectId,
   asTaskId,
+  eachSettled,
+  limits,
+  replySchemas,
   taskOfArray,
   type ReplyOf,
   type SessionId,
+  type SettledColumns,
+  type SettledItem,
   type TaskArray,
   type TaskTemplate,
 } from "@rain/protocol";
+import { decode, encode } from "@rain/protocol/codec";
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
@@ -35,13 +41,26 @@ const array = (first: number, count: number, more: Partial<TaskTemplate> = {}): 
   vary: [{ at: ["args", 1], range: { from: 0, step: 1 } }],
 });
 
+/** Columns as the entries that they stand for, over the wire and its schema. */
+function itemsOf(columns: SettledColumns): SettledItem[] {
+  const page = decode(encode({ from: 0, items: [], outstanding: 0, columns }));
+  const items: SettledItem[] = [];
+  eachSettled(replySchemas.next.parse(page).columns ?? columns, (task, state, failure, cause) =>
+    items.push({ task, state, ...(failure && { failure }), ...(cause !== undefined && { cause }) }),
+  );
+  return items;
+}
+
 /** A core of which the tests see what clients and governors do; arrays are sent as such, or as single tasks. */
 class Bench extends CoreKit {
   readonly session: SessionId;
   readonly #asArrays: boolean;
   #submits = 0;
 
-  constructor(asArrays: boolean, limits: { parallelism?: number; maxFails?: number } = {}) {
+  constructor(
+    asArrays: boolean,
+    limits: { parallelism?: number; maxFails?: number; onError?: "continue" } = {},
+  ) {
     super();
     this.#asArrays = asArrays;
     this.session = this.open(limits);
@@ -93,10 +112,14 @@ class Bench extends CoreKit {
     const { counts, rows } = okOf(
       this.request({ type: "results", session: this.session, since: 0, max: 1_000 }),
     ) as ReplyOf<"results">;
+    const next = this.asks("next", { from: 0 });
+    const { columns } = (this.asks("next", { from: 0, columns: true }) as { ok?: ReplyOf<"next"> }).ok ?? {};
+    const { items } = (next as { ok?: ReplyOf<"next"> }).ok ?? {};
+    expect(columns && itemsOf(columns)).toEqual(items);
     return {
       views: this.asks("task.get", { tasks }),
       log: [...this.core.durable.session(this.session).settled],
-      outstanding: this.asks("next", { from: 0 }),
+      outstanding: next,
       counts,
       rows: rows.toSorted((a, b) => a.task - b.task),
       running: this.running(),
@@ -142,6 +165,65 @@ describe("task arrays", () => {
       ready: 0,
       cancelled: 100_000,
     });
+  });
+
+  it("are cancelled in part by ranges, which may reach over several and over single tasks", () => {
+    const bench = new Bench(true);
+    bench.send([array(0, 1_000), array(1_002, 500)], [taskSpec(1_000), taskSpec(1_001)]);
+    bench.asks("cancel", { ranges: [[asTaskId(990), 20]] });
+    expect(bench.records.at(-1)).toMatchObject({
+      type: "cancelled",
+      tasks: [1_000, 1_001],
+      ranges: [
+        [990, 10],
+        [1_002, 8],
+      ],
+    });
+    const cancelled = Array.from({ length: 20 }, (_, k) => 990 + k);
+    expect([...bench.core.durable.session(bench.session).settled]).toEqual(cancelled);
+    const before = bench.records.length;
+    bench.asks("cancel", { ranges: [[asTaskId(1_000), 2]] });
+    expect(bench.records.length).toBe(before); // all of them are settled
+    const gone = bench.request({ type: "cancel", session: bench.session, ranges: [[asTaskId(1_500), 4]] });
+    expect(errorOf(gone)?.code).toBe("unknown-task");
+  });
+
+  it("that have ended come in columns, many in a page and few when their failures are large", () => {
+    const bench = new Bench(true);
+    bench.send([array(0, 100_000)]);
+    bench.asks("cancel", { ranges: [[asTaskId(0), 50_000]] });
+    const page = (from: number): SettledItem[] => {
+      const { ok } = bench.asks("next", { from, columns: true }) as { ok: ReplyOf<"next"> };
+      expect(ok).toMatchObject({ from, items: [], outstanding: 50_000 });
+      return ok.columns ? itemsOf(ok.columns) : [];
+    };
+    const pages = [page(0), page(20_000), page(40_000)];
+    expect(pages.map(({ length }) => length)).toEqual([limits.nextColumns, limits.nextColumns, 10_000]);
+    expect(pages.flat().every(({ task, state }, at) => task === at && state === "cancelled")).toBe(true);
+
+    const failing = new Bench(true, { onError: "continue" });
+    failing.send([array(0, 500)]);
+    failing.register(100, cpus(500));
+    const failure = { reason: "exit", message: "x".repeat(2_000), stderr: "y".repeat(8_000) } as const;
+    for (let task = 0; task < 500; task++)
+      failing.says({
+        type: "fail",
+        session: failing.session,
+        task: asTaskId(task),
+        attempt: 1,
+        failure,
+        info: {},
+      });
+    for (const how of [{}, { columns: true }] as const) {
+      let from = 0;
+      for (let pages = 0; from < 500; pages++) {
+        const { ok } = failing.asks("next", { from, ...how }) as { ok: ReplyOf<"next"> };
+        expect(encode(ok).length).toBeLessThan(limits.messageBytes);
+        from += ok.columns ? itemsOf(ok.columns).length : ok.items.length;
+        expect(pages).toBeLessThan(100);
+      }
+      expect(from).toBe(500);
+    }
   });
 
   it.each<[string, TaskArray[], RegExp]>([
@@ -198,6 +280,10 @@ describe("task arrays", () => {
         arbitrary: fc.record({ type: fc.constant("end"), which: fc.nat(7), isWell: fc.boolean() }),
       },
       fc.record({ type: fc.constant("cancel"), task: fc.option(fc.nat(39)) }),
+      fc.record({
+        type: fc.constant("cancel range"),
+        range: fc.tuple(fc.nat(42), fc.integer({ min: 1, max: 6 })),
+      }),
       fc.record({ type: fc.constant("unkeep"), task: fc.nat(39) }),
       fc.record({ type: fc.constant("look"), task: fc.nat(39) }),
       fc.record({ type: fc.constant("restart"), isSnapshot: fc.boolean() }),
@@ -256,6 +342,9 @@ describe("task arrays", () => {
                   each.task === null ? {} : { tasks: [each.task].filter((id) => id < 15 || id >= 20) },
                 ),
               );
+            } else if (each.type === "cancel range" && "range" in each) {
+              // Some reach over the end of an array, into single tasks, and to numbers that nobody has.
+              both((bench) => bench.asks("cancel", { ranges: [each.range], tasks: [] }));
             } else if (each.type === "unkeep" && "task" in each && each.task !== null) {
               both((bench) => bench.asks("unkeep", { objects: [1_000 + (each.task ?? 0)] }));
             } else if (each.type === "look" && "task" in each) {

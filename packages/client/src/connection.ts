@@ -137,6 +137,18 @@ export class Connection {
     }
   }
 
+  /** The same for fields that depend on what the server knows: they are made anew for each link. */
+  async requestAnew<T extends RequestType>(type: T, fields: () => Requests[T]): Promise<ReplyOf<T>> {
+    for (;;) {
+      const onlyOn = await this.linked();
+      try {
+        return await this.request(type, fields(), { onlyOn });
+      } catch (error) {
+        if (!(error instanceof LinkLost)) throw error;
+      }
+    }
+  }
+
   /** Attaches the session to every later link; `onLost` is told when the server does not have it any more. */
   hold(session: SessionId, onLost: (error: RainError) => void): void {
     this.#sessions.set(session, onLost);

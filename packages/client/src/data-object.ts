@@ -35,6 +35,8 @@ export interface ObjectRecord {
   session: Session | undefined;
   id: ObjectId | undefined;
   producer: Task | undefined;
+  /** An output of a task of an array: all of them are kept, or none. */
+  readonly ofArray: boolean;
   keep: boolean;
   /** "sent": a submit with it is under way or done, so that its description is fixed. "unkept": let go since. */
   phase: "new" | "sent" | "unkept";
@@ -119,6 +121,7 @@ export class DataObject {
     if (this.#record.phase !== "new") {
       throw badRequest(`${nameObject(this)} is submitted: keep() it before the submit that makes it`);
     }
+    if (this.#record.ofArray && !this.#record.keep) throw keptWithArray(this);
     this.#record.keep = true;
     return this;
   }
@@ -126,6 +129,7 @@ export class DataObject {
   /** Let go of it: it is removed everywhere once no task needs it. At any time; the promise tells when it is agreed. */
   async unkeep(): Promise<void> {
     const record = this.#record;
+    checkOwnKeep(this);
     if (record.phase === "new") record.keep = false;
     else await this.#sessionOr("unkeep").unkeep([this]);
   }
@@ -160,6 +164,16 @@ export function nameObject(object: DataObject): string {
   return `data object${number}${label === "" ? "" : ` (${label})`}`;
 }
 
+/** Throws when whether to keep it is not for it alone to say: before the submit of its array. */
+export function checkOwnKeep(object: DataObject): void {
+  const { ofArray, phase, keep } = recordOf(object);
+  if (ofArray && phase === "new" && keep) throw keptWithArray(object);
+}
+const keptWithArray = (object: DataObject): RainError =>
+  badRequest(
+    `${nameObject(object)} is of a task array, of which all outputs are kept or none: array.keepOutputs()`,
+  );
+
 /** Throws unless a new task of `session` may use the object. */
 export function checkUsable(object: DataObject, session: Session): void {
   const record = recordOf(object);
@@ -193,6 +207,7 @@ export const newRecord = (
   session: undefined,
   id: undefined,
   producer: undefined,
+  ofArray: false,
   keep: false,
   phase: "new",
   state: undefined,

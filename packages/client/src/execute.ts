@@ -62,12 +62,16 @@ const ownNames = [
 const optionNames: ReadonlySet<string> = new Set(ownNames.concat(taskOptionNames));
 
 /**
- * Checks what a program is to be run with. The order of the outputs: stdout, stderr, files, those among the arguments,
+ * Checks what a program is to be run with, for the method that errors name. The order of the outputs: stdout, stderr, files, those among the arguments,
  * `outputPaths`.
  */
-export function executePattern(args: string | readonly Argument[], options: ExecuteOptions): Pattern {
-  checkOptions("execute", options, optionNames);
-  const what = typeof options.name === "string" ? `execute (${show(options.name)})` : "execute";
+export function executePattern(
+  args: string | readonly Argument[],
+  options: ExecuteOptions,
+  method = "execute",
+): Pattern {
+  checkOptions(method, options, optionNames);
+  const what = typeof options.name === "string" ? `${method} (${show(options.name)})` : method;
   const common = readTaskOptions(what, options);
   const slots = new Slots(what);
   for (const stream of ["stdout", "stderr", "files"] as const)

@@ -2,7 +2,8 @@ import type { RainError, SessionFailure, SettledItem, TaskId } from "@rain/proto
 import { SessionError, TaskError } from "./errors.ts";
 import type { Graph } from "./graph.ts";
 import type { Session } from "./session.ts";
-import { describeTask, taskRecordOf } from "./task.ts";
+import type { IdSet } from "./id-set.ts";
+import { describeTask } from "./task.ts";
 
 /** How a session and its tasks ended, and the errors that say so. */
 export class Fate {
@@ -10,10 +11,13 @@ export class Fate {
   ended: SessionError | undefined;
   readonly #session: Session;
   readonly #graph: Graph;
+  readonly #failed: (tasks: IdSet) => SettledItem | undefined;
 
-  constructor(session: Session, graph: Graph) {
+  /** `failed`: one of these tasks that has failed. */
+  constructor(session: Session, graph: Graph, failed: (tasks: IdSet) => SettledItem | undefined) {
     this.#session = session;
     this.#graph = graph;
+    this.#failed = failed;
   }
 
   /** The session as people read it: `session 3 (digits)`. */
@@ -23,17 +27,16 @@ export class Fate {
   }
 
   nameTask(task: TaskId): string {
-    const known = this.#graph.tasks.get(task);
+    const known = this.#graph.task(task);
     return known ? describeTask(known) : `task ${this.#session.id}/${task}`;
   }
 
   /** Throws for a failed task. It is told as itself also when its failure has failed the session meanwhile. */
-  checkTask(id: TaskId): void {
-    const task = this.#graph.tasks.get(id);
-    const item = task && taskRecordOf(task).settled;
-    if (item?.state === "failed") throw this.#taskError(item);
+  checkTasks(tasks: IdSet): void {
+    const item = this.#failed(tasks);
+    if (item) throw this.#taskError(item);
     const cause = this.ended?.cause;
-    if (cause instanceof TaskError && cause.taskId === id) throw cause;
+    if (cause instanceof TaskError && tasks.has(cause.taskId)) throw cause;
   }
 
   /** What a wait for the task throws; undefined when it is finished. */
@@ -52,7 +55,7 @@ export class Fate {
   /** The server says which task has failed the session. */
   noteFailure(found: SessionFailure): SessionError {
     if (this.ended) return this.ended;
-    const task = this.#graph.tasks.get(found.task);
+    const task = this.#graph.task(found.task);
     const cause = new TaskError({
       session: this.#session.id,
       taskId: found.task,
@@ -77,7 +80,7 @@ export class Fate {
 
   #taskError(item: SettledItem): TaskError | undefined {
     if (item.state === "finished") return undefined;
-    const task = this.#graph.tasks.get(item.task);
+    const task = this.#graph.task(item.task);
     return new TaskError({
       session: this.#session.id,
       taskId: item.task,

@@ -7,14 +7,11 @@ import {
   type TaskSpec,
 } from "@rain/protocol";
 
+import { MOST_BYTES, MOST_VALUES, valueBytes } from "./cut-array.ts";
 import { weigh } from "./weight.ts";
 
 /** Fewer tasks than this are not worth an array. */
 const FEWEST = 4;
-/** Values of one array, and their bytes: an array has to fit into a message. */
-const MOST_VALUES = limits.messageItems / 4;
-const MOST_BYTES = limits.messageBytes / 4;
-
 /** One of the places in which the tasks of a run differ, with the values so far. */
 interface Varying {
   readonly at: Place;
@@ -70,7 +67,7 @@ class Run {
       const other = found.find((each) => isSame(each.at, at));
       const value = other ? other.is : (values[0] as PlaceValue);
       values.push(value);
-      this.#bytes += typeof value === "string" ? value.length * 3 + 5 : 9;
+      this.#bytes += valueBytes(value);
     }
     this.#values += this.#vary.size;
     this.#count++;

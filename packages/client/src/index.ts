@@ -5,6 +5,8 @@ export {
   type ServerInfo,
   type SessionOptions,
 } from "./client.ts";
+export type { ArrayArgument, ArrayOptions } from "./array-pattern.ts";
+export { Column, each, index, type IndexOptions } from "./column.ts";
 export { blob, cbor, json, type ConstantOptions } from "./constants.ts";
 export type { CustomOptions, PythonOptions } from "./custom.ts";
 export { DataObject, type DataObjectSpec } from "./data-object.ts";
@@ -30,6 +32,7 @@ export {
   type OutputOptions,
 } from "./slots.ts";
 export { Outputs, Task, type TaskInfoView, type TaskMetrics } from "./task.ts";
+export { TaskArray } from "./task-array.ts";
 export type { TaskOptions } from "./task-options.ts";
 export type { WaitOptions } from "./wait-limit.ts";
 export type { DirectoryItems, LoadOptions } from "./built-in.ts";

@@ -31,7 +31,7 @@ export function retryTasks(
   const added = new Map<Task, Task>();
   for (const { task, spec } of ordered) {
     const made = graph.add(patternOf(graph, spec, renewed), origin);
-    taskRecordOf(task).replacedBy = taskRecordOf(made).id;
+    graph.noteReplaced(task, made);
     for (const [index, output] of spec.outputs.entries()) {
       const object = made.outputs.at(index);
       if (output.keep) object.keep();
@@ -49,21 +49,21 @@ interface Replaceable {
 
 function checkReplaceable(session: Session, task: Task): Replaceable {
   if (!(task instanceof Task)) throw wrongType(`retry: must be a task, not ${show(task)}`);
-  const { state, replacedBy, sent, spec } = taskRecordOf(task);
+  const { state, replacedBy, sent } = taskRecordOf(task);
   const what = `retry: ${describeTask(task)}`;
   if (task.session !== session) throw badRequest(`${what} does not belong to session ${session.id}`);
-  if (!sent || !spec) throw badRequest(`${what} is not submitted; submit() comes first`);
+  if (!sent) throw badRequest(`${what} is not submitted; submit() comes first`);
   if (replacedBy !== undefined)
     throw badRequest(`${what} was retried already: task ${session.id}/${replacedBy} is in its place`);
   if (!settledStates.some((settled) => settled === state))
     throw badRequest(
       `${what} is ${state ?? "submitted"}: only a task that has ended can run again; wait() for it`,
     );
-  return { task, spec };
+  return { task, spec: task.spec };
 }
 
 function checkInput(session: Session, graph: Graph, task: Task, id: ObjectId): void {
-  const object = graph.objects.get(id);
+  const object = graph.object(id);
   if (!object) throw badRequest(`retry: ${describeTask(task)}: its input ${id} is not known here`);
   const { producer, state } = recordOf(object);
   if (producer && state === "failed")
@@ -80,7 +80,7 @@ function patternOf(graph: Graph, spec: TaskSpec, renewed: Renewed): Pattern {
     what: "retry",
     work,
     inputs: inputs.map(({ object: read, label, path, write = false, shared = false, contentType = "" }) => {
-      const object = renewed.get(read) ?? graph.objects.get(read);
+      const object = renewed.get(read) ?? graph.object(read);
       return { object, label, path, write, shared, contentType, kind: object?.kind };
     }),
     outputs: outputs.map(({ label, kind, contentType, user, path, capture }) => ({

@@ -2,6 +2,7 @@ import {
   asTaskId,
   limits,
   RainError,
+  type Feature,
   type ObjectId,
   type OnError,
   type ReplyOf,
@@ -9,7 +10,6 @@ import {
   type RequestType,
   type SessionId,
   type SessionView,
-  type SettledItem,
   type TaskId,
   type UserAttributes,
 } from "@rain/protocol";
@@ -26,7 +26,8 @@ import {
 import { badRequest, checkOptions, show, wrongType } from "./check.ts";
 import type { Connection, RequestOptions } from "./connection.ts";
 import { customPattern, pythonPattern, type CustomOptions, type PythonOptions } from "./custom.ts";
-import { DataObject, nameObject, recordOf } from "./data-object.ts";
+import { cancelParts, numbersOf } from "./cancel-parts.ts";
+import { checkOwnKeep, DataObject, nameObject, recordOf } from "./data-object.ts";
 import { SessionError } from "./errors.ts";
 import { executePattern, type Argument, type ExecuteOptions } from "./execute.ts";
 import { Fate } from "./fate.ts";
@@ -34,7 +35,10 @@ import { bringBytes, checkFetchable } from "./fetch.ts";
 import { Graph } from "./graph.ts";
 import type { Http } from "./http.ts";
 import type { DataInstance } from "./instance.ts";
+import { arrayPattern, type ArrayArgument, type ArrayOptions } from "./array-pattern.ts";
+import { arrayRecordOf, liveHandles, TaskArray, type ArrayRecord } from "./task-array.ts";
 import { readLogs, type LogChunk, type LogOptions } from "./logs.ts";
+import { IdSet } from "./id-set.ts";
 import { atCaller, captureOrigin } from "./origin.ts";
 import type { Pattern } from "./pattern.ts";
 import { fillProgram, type Program } from "./program.ts";
@@ -86,8 +90,8 @@ export class Session {
   readonly #settled: SettledLog;
   readonly #submitter: Submitter;
   readonly #updates: Updates;
-  /** Submitted here, or there at the attach, and not yet in the settled log. */
-  readonly #unsettled = new Set<TaskId>();
+  /** Submitted here, or there at the attach. */
+  readonly #submitted = new IdSet();
   #closing: Promise<void> | undefined;
 
   /** Made by the client; not by users. */
@@ -97,14 +101,19 @@ export class Session {
     this.onError = settings.onError;
     this.detached = settings.detached;
     this.#context = context;
-    this.#graph = new Graph(this);
-    this.#fate = new Fate(this, this.#graph);
+    this.#graph = new Graph(this, {
+      get: (task) => this.#settled.get(task),
+      stateOf: (task) => this.#settled.states.get(task),
+    });
+    this.#fate = new Fate(this, this.#graph, (tasks) => this.#settled.failed(tasks));
     this.#settled = new SettledLog({
-      poll: (from) => this.#request("next", { session: this.id, from }),
-      onItem: (item) => {
-        this.#unsettled.delete(item.task);
-        this.#graph.noteSettled(item);
-      },
+      poll: (from) =>
+        this.#requestAnew("next", (knows) => ({
+          session: this.id,
+          from,
+          ...(knows("columns") && { columns: true }),
+        })),
+      onSettled: (task, state, failure) => this.#graph.noteSettled(task, state, failure),
       failureOf: (reply) => reply.failure && this.#fate.noteFailure(reply.failure),
     });
     this.#submitter = new Submitter(context.connection, context.uploads, this.id);
@@ -122,17 +131,17 @@ export class Session {
       session.#graph.restore(page.tasks, page.objects);
       from = page.next;
     }
-    for (const id of session.#graph.tasks.keys()) session.#unsettled.add(id);
+    for (const id of session.#graph.ownIds) session.#expect(id, 1);
     if (view.failure) session.#fate.noteFailure(view.failure);
     return session;
   }
 
-  /** All tasks that are known here, by number. */
+  /** All tasks that are known here, by number; also those of arrays, of which each gets a handle. */
   get tasks(): readonly Task[] {
-    return [...this.#graph.tasks.values()];
+    return [...this.#graph.tasks()];
   }
   get objects(): readonly DataObject[] {
-    return [...this.#graph.objects.values()];
+    return [...this.#graph.objects()];
   }
   /** Why the session cannot be used any more; undefined as long as it can, as far as it is known here. */
   get error(): SessionError | undefined {
@@ -143,8 +152,8 @@ export class Session {
   task(which: number | string): Task {
     const found =
       typeof which === "number"
-        ? [this.#graph.tasks.get(asTaskId(which))].filter((task) => task !== undefined)
-        : this.tasks.filter((task) => task.name === which);
+        ? [this.#graph.task(asTaskId(which))].filter((task) => task !== undefined)
+        : [...this.#graph.tasks()].filter((task) => task.name === which);
     const [only, second] = found;
     if (only && !second) return only;
     const problem = only ? `has ${found.length} tasks named` : "has no task";
@@ -156,6 +165,17 @@ export class Session {
   /** Adds a task that runs a program: a line, split as a shell splits words, or a list of arguments. */
   execute(args: string | readonly Argument[], options: ExecuteOptions = {}): Task {
     return this.#add("execute", () => executePattern(args, options));
+  }
+
+  /**
+   * Adds `count` tasks that are alike but for `index()` and `each([...])` among the arguments, in `env`, `name`, `user`
+   * and `stdin`. They take a few bytes each, here and in the server, where as many calls of `execute` take an object each.
+   */
+  array(count: number, args: string | readonly ArrayArgument[], options: ArrayOptions = {}): TaskArray {
+    return atCaller(this, "array", () => {
+      this.#check();
+      return this.#graph.addArray(arrayPattern(count, args, options), captureOrigin(this, "array"));
+    });
   }
 
   /** Adds a task whose one output has the bytes of all these objects, in order. */
@@ -239,7 +259,7 @@ export class Session {
   async submit(): Promise<void> {
     this.#check();
     const batch = this.#graph.take();
-    if (batch.tasks.length === 0 && batch.constants.length === 0) return;
+    if (batch.tasks.length + batch.arrays.length + batch.constants.length === 0) return;
     try {
       await this.#submitter.send(batch);
     } catch (error) {
@@ -247,31 +267,32 @@ export class Session {
       throw await this.#translate(error);
     }
     this.#graph.markSubmitted(batch);
-    for (const task of batch.tasks) {
-      const { id, settled } = taskRecordOf(task);
-      if (!settled) this.#unsettled.add(id);
-    }
+    for (const task of batch.tasks) this.#expect(taskRecordOf(task).id, 1);
+    for (const { first, count } of batch.arrays) this.#expect(first, count);
   }
 
   // ----------------------------------------------------------------------------------------------------- waiting
 
   /** Until all of these are finished. Throws the `TaskError` of the first that ends otherwise. */
-  async wait(items: readonly (Task | DataObject)[], options: WaitOptions = {}): Promise<void> {
-    await this.#waitFor(this.#tasksOf(items), options);
+  async wait(items: readonly Waitable[], options: WaitOptions = {}): Promise<void> {
+    if (!Array.isArray(items))
+      throw wrongType(`wait: needs a list of tasks, arrays and data objects, not ${show(items)}`);
+    await this.#waitFor(this.#idsOf(items), options);
   }
 
-  /** Until at least one of these has settled; those that have, in the order of the list, whatever became of them. */
-  async waitSome<T extends Task | DataObject>(items: readonly T[], options: WaitOptions = {}): Promise<T[]> {
-    const tasks = items.map((item) => this.#taskOf(item));
+  /**
+   * Until at least one of these has settled; those that have, in the order of the list, whatever became of them. An
+   * array has settled once all its tasks have.
+   */
+  async waitSome<T extends Waitable>(items: readonly T[], options: WaitOptions = {}): Promise<T[]> {
+    const ids = items.map((item) => this.#idsOf([item]));
     this.#check();
-    const isSettled = (task: TaskId | undefined): boolean =>
-      task === undefined || this.#settled.get(task) !== undefined;
-    if (!tasks.some(isSettled)) {
-      const waited = tasks.filter((task) => task !== undefined);
-      await this.#settled.some(`session ${this.id}: waitSome`, waited, options);
+    const isSettled = (of: IdSet | undefined): boolean => of !== undefined && this.#settled.has(of);
+    if (!ids.some(isSettled)) {
+      await this.#settled.someOf(`session ${this.id}: waitSome`, ids, options);
       this.#check();
     }
-    return items.filter((_, index) => isSettled(tasks[index]));
+    return items.filter((_, index) => isSettled(ids[index]));
   }
 
   /**
@@ -280,14 +301,14 @@ export class Session {
    */
   async waitAll(options: WaitOptions = {}): Promise<readonly Task[]> {
     this.#check();
-    const open = [...this.#unsettled];
-    await this.#settled.all(
+    await this.#settled.rest(
       `session ${this.id}: waitAll`,
-      open,
+      new IdSet(this.#submitted),
       (item) => this.#fate.failureOf(item),
       options,
     );
-    return this.tasks.filter((task) => isUnfinished(taskRecordOf(task).settled));
+    const unfinished = [...this.#settled.states.unfinished()].map((id) => this.#graph.task(id));
+    return unfinished.filter((task) => task !== undefined);
   }
 
   /**
@@ -295,17 +316,18 @@ export class Session {
    * that is submitted has settled; throws when the session fails.
    */
   async *finished(): AsyncGenerator<Task, void, undefined> {
+    const { states } = this.#settled;
     for (let index = 0; ;) {
-      const item = this.#settled.items[index];
-      if (item) {
+      const id = states.at(index);
+      if (id !== undefined) {
         index++;
-        const task = this.#graph.tasks.get(item.task);
+        const task = this.#graph.task(id);
         if (task) yield task;
         continue;
       }
       this.#check();
       if (this.#settled.error !== undefined) throw this.#settled.error;
-      if (this.#unsettled.size === 0) return;
+      if (states.open === 0) return;
       await this.#settled.longerThan(index);
     }
   }
@@ -325,28 +347,34 @@ export class Session {
     });
   }
 
-  /** Lets go of objects: they are removed everywhere once no task needs them. */
-  async unkeep(objects: readonly ObjectLike[]): Promise<void> {
-    const records = objects.map((given) => {
+  /** Lets go of objects, or all outputs of an array: they are removed everywhere once no task needs them. */
+  async unkeep(objects: readonly (ObjectLike | TaskArray)[]): Promise<void> {
+    for (const given of objects) {
+      if (given instanceof TaskArray) {
+        if (given.session !== this) throw badRequest(`the array does not belong to ${this.#fate.name}`);
+        continue;
+      }
       const object = given instanceof Task ? given.output : given;
       this.#checkOwn(object);
-      return recordOf(object);
-    });
-    this.#check();
-    const held = records.filter((record) => record.keep && record.phase !== "unkept");
-    for (const record of held) {
-      if (record.phase === "new") record.keep = false;
-      else record.phase = "unkept";
+      checkOwnKeep(object);
     }
-    const ids = held.flatMap(({ phase, id }) => (phase === "unkept" && id !== undefined ? [id] : []));
+    this.#check();
+    const ids = objects.flatMap((given) =>
+      given instanceof TaskArray
+        ? [...this.#graph.unkeepArray(given)]
+        : this.#graph.unkeep(given instanceof Task ? given.output : given),
+    );
     await this.#submitter.idle();
     for (let at = 0; at < ids.length; at += MANY) {
       await this.#request("unkeep", { session: this.id, objects: ids.slice(at, at + MANY) });
     }
   }
 
-  /** Asks the server for the state and info of these, or of everything that is submitted. */
-  async update(items?: readonly (Task | DataObject)[]): Promise<void> {
+  /**
+   * Asks the server for the state and info of these, or of everything that is submitted. Of arrays: of those tasks
+   * whose handles you hold.
+   */
+  async update(items?: readonly Waitable[]): Promise<void> {
     this.#check();
     const tasks: TaskId[] = [];
     const objects: ObjectId[] = [];
@@ -354,12 +382,15 @@ export class Session {
       const { id, phase } = recordOf(object);
       if (id !== undefined && phase !== "new") objects.push(id);
     };
-    for (const item of items ?? this.tasks.filter((task) => taskRecordOf(task).sent)) {
+    const handles = (items ?? [...this.#graph.handles()].filter((task) => taskRecordOf(task).sent)).flatMap(
+      (item) => (item instanceof TaskArray ? [...liveHandles(this.#sentArray(item))] : [item]),
+    );
+    for (const item of handles) {
       if (item instanceof Task) {
         tasks.push(this.#sentTask(item));
         for (const output of item.outputs) addObject(output);
       } else {
-        this.#taskOf(item);
+        this.#idsOf([item]);
         addObject(item);
       }
     }
@@ -388,13 +419,18 @@ export class Session {
   }
 
   /** Cancels these tasks, or all that have not settled. */
-  async cancel(tasks?: readonly Task[]): Promise<void> {
-    const ids = tasks?.map((task) => this.#sentTask(task));
+  async cancel(tasks?: readonly (Task | TaskArray)[]): Promise<void> {
+    const ids = new IdSet();
+    for (const task of tasks ?? [])
+      if (task instanceof TaskArray) ids.add(this.#sentArray(task).first, task.length);
+      else ids.add(this.#sentTask(task));
     this.#check();
-    if (!ids) return void (await this.#request("cancel", { session: this.id }));
-    for (let at = 0; at < ids.length; at += MANY) {
-      await this.#request("cancel", { session: this.id, tasks: ids.slice(at, at + MANY) });
-    }
+    if (!tasks) return void (await this.#request("cancel", { session: this.id }));
+    for (const part of cancelParts(ids))
+      await this.#requestAnew("cancel", (knows) => ({
+        session: this.id,
+        ...(knows("columns") ? part : { tasks: numbersOf(part) }),
+      }));
   }
 
   /** What the task's last attempt wrote. Also after the session failed, as long as it is not closed. */
@@ -453,19 +489,35 @@ export class Session {
       throw badRequest(`${nameObject(object)} does not belong to ${this.#fate.name}`);
   }
 
-  /** The task whose end settles the item; undefined for a constant, which is there from its submit on. */
-  #taskOf(item: Task | DataObject): TaskId | undefined {
-    if (item instanceof Task) return this.#sentTask(item);
-    this.#checkOwn(item);
-    const { producer, phase } = recordOf(item);
-    if (phase === "new") throw badRequest(`${nameObject(item)} is not submitted; submit() comes first`);
-    return producer && this.#sentTask(producer);
+  #expect(first: TaskId, count: number): void {
+    this.#submitted.add(first, count);
+    this.#settled.states.expect(first, count);
   }
 
-  #tasksOf(items: readonly (Task | DataObject)[]): TaskId[] {
-    if (!Array.isArray(items))
-      throw wrongType(`wait: needs a list of tasks and data objects, not ${show(items)}`);
-    return items.map((item) => this.#taskOf(item)).filter((task) => task !== undefined);
+  /** The tasks whose end settles these: none for a constant, which is there from its submit on. */
+  #idsOf(items: readonly Waitable[]): IdSet {
+    const ids = new IdSet();
+    const single: TaskId[] = [];
+    for (const item of items) {
+      if (item instanceof TaskArray) ids.add(this.#sentArray(item).first, item.length);
+      else if (item instanceof Task) single.push(this.#sentTask(item));
+      else {
+        this.#checkOwn(item);
+        const { producer, phase } = recordOf(item);
+        if (phase === "new") throw badRequest(`${nameObject(item)} is not submitted; submit() comes first`);
+        if (producer) single.push(this.#sentTask(producer));
+      }
+    }
+    ids.addAll(single);
+    return ids;
+  }
+
+  #sentArray(array: TaskArray): ArrayRecord {
+    const record = arrayRecordOf(array);
+    if (record.session !== this) throw badRequest(`the array does not belong to ${this.#fate.name}`);
+    if (record.phase === "new")
+      throw badRequest(`the array of ${record.count} tasks is not submitted; submit() comes first`);
+    return record;
   }
 
   #sentTask(task: Task): TaskId {
@@ -476,25 +528,24 @@ export class Session {
     return id;
   }
 
-  async #waitFor(tasks: readonly TaskId[], options: WaitOptions): Promise<void> {
-    for (const task of tasks) this.#fate.checkTask(task);
+  async #waitFor(tasks: IdSet, options: WaitOptions): Promise<void> {
+    this.#fate.checkTasks(tasks);
     this.#check();
-    const [first] = tasks;
     const what =
-      tasks.length === 1 && first !== undefined
-        ? this.#fate.nameTask(first)
-        : `session ${this.id}: wait for ${tasks.length} tasks`;
+      tasks.size === 1
+        ? this.#fate.nameTask(asTaskId(tasks.start(0)))
+        : `session ${this.id}: wait for ${tasks.size} tasks`;
     try {
       await this.#settled.all(what, tasks, (item) => this.#fate.problemOf(item), options);
     } catch (error) {
-      if (error instanceof SessionError) for (const task of tasks) this.#fate.checkTask(task);
+      if (error instanceof SessionError) this.#fate.checkTasks(tasks);
       throw error;
     }
   }
 
   #checkProducer(object: DataObject): void {
     const { producer } = recordOf(object);
-    if (producer) this.#fate.checkTask(taskRecordOf(producer).id);
+    if (producer) this.#fate.checkTasks(this.#idsOf([producer]));
   }
 
   #end(error: SessionError): SessionError {
@@ -515,7 +566,7 @@ export class Session {
       if (!(error instanceof RainError) || !producer) throw error;
       if (error.code === "session-failed") this.#checkProducer(object);
       // The server says that it can never come; the settled log says why.
-      if (error.code === "object-failed") await this.#waitFor([taskRecordOf(producer).id], { signal });
+      if (error.code === "object-failed") await this.#waitFor(this.#idsOf([producer]), { signal });
       throw error;
     }
   }
@@ -527,6 +578,19 @@ export class Session {
   ): Promise<ReplyOf<T>> {
     try {
       return await this.#context.connection.request(type, fields, options);
+    } catch (error) {
+      throw await this.#translate(error);
+    }
+  }
+
+  /** The same for fields that depend on what the server knows. */
+  async #requestAnew<T extends RequestType>(
+    type: T,
+    fields: (knows: (feature: Feature) => boolean) => Requests[T],
+  ): Promise<ReplyOf<T>> {
+    const { connection } = this.#context;
+    try {
+      return await connection.requestAnew(type, () => fields((feature) => connection.knows(feature)));
     } catch (error) {
       throw await this.#translate(error);
     }
@@ -548,8 +612,8 @@ export class Session {
   }
 }
 
-const isUnfinished = (item: SettledItem | undefined): boolean =>
-  item !== undefined && item.state !== "finished";
+/** What a wait may be for. */
+type Waitable = Task | DataObject | TaskArray;
 
 /** Methods that add a task. */
 type BuildMethod =
@@ -567,4 +631,5 @@ type BuildMethod =
 
 /** Numbers in one request. */
 const MANY = limits.submitChunk * 10;
+
 const DESCRIBE_MAX = 200;

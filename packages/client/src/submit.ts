@@ -1,12 +1,27 @@
-import { limits, type ConstantSpec, type SessionId, type TaskArray, type TaskSpec } from "@rain/protocol";
+import {
+  limits,
+  taskOfArray,
+  type ConstantSpec,
+  type SessionId,
+  type TaskArray,
+  type TaskSpec,
+} from "@rain/protocol";
 import { nanoid } from "nanoid";
 import type { Connection } from "./connection.ts";
 import { LinkLost } from "./connection.ts";
 import { recordOf, type DataObject } from "./data-object.ts";
-import { constantSpec, type Batch } from "./graph.ts";
+import { constantSpec } from "./describe.ts";
+import type { Batch } from "./graph.ts";
 import { taskRecordOf } from "./task.ts";
+import { cutArray } from "./cut-array.ts";
 import { groupTasks } from "./group.ts";
-import { messageBudget, weigh } from "./weight.ts";
+import { weigh, type Weight } from "./weight.ts";
+
+/**
+ * What a part of a submit weighs, unless a single task or constant weighs more: much less than a message may, so that
+ * the server does not read at one of them for long.
+ */
+const PART: Weight = { bytes: limits.messageBytes / 2, items: limits.messageItems / 5 };
 
 interface Part {
   readonly tasks: TaskSpec[];
@@ -30,6 +45,24 @@ function* specsOf(batch: Batch): Generator<TaskSpec, void> {
     yield spec;
   }
 }
+function* arraysOf(batch: Batch): Generator<TaskArray, void> {
+  for (const { first, spec } of batch.arrays) {
+    if (!spec) throw new Error(`the array from task ${first} on was not taken`);
+    yield spec;
+  }
+}
+
+/** What is to be done, as the server understands it. */
+function* workOf(batch: Batch, asArrays: boolean): Generator<TaskSpec | TaskArray, void> {
+  if (asArrays) {
+    yield* groupTasks(specsOf(batch));
+    for (const array of arraysOf(batch)) yield* cutArray(array);
+    return;
+  }
+  yield* specsOf(batch);
+  for (const array of arraysOf(batch))
+    for (let index = 0; index < array.count; index++) yield taskOfArray(array, index);
+}
 
 /**
  * The batch in parts that each fit into a message; made one by one, since a batch may be larger than the memory.
@@ -40,8 +73,7 @@ function* partsOf(batch: Batch, asArrays: boolean): Generator<Part, void, undefi
   let bytes = 0;
   let items = 0;
   const isFull = (weight: { bytes: number; items: number }): boolean =>
-    bytes + weight.bytes > messageBudget.bytes ||
-    items + weight.items > messageBudget.items ||
+    (items > 0 && (bytes + weight.bytes > PART.bytes || items + weight.items > PART.items)) ||
     part.tasks.length === limits.submitChunk ||
     part.arrays?.length === limits.submitChunk ||
     part.constants.length === limits.submitChunk;
@@ -64,7 +96,7 @@ function* partsOf(batch: Batch, asArrays: boolean): Generator<Part, void, undefi
     part.constants.push(spec);
     count(weight);
   }
-  for (const each of asArrays ? groupTasks(specsOf(batch)) : specsOf(batch)) {
+  for (const each of workOf(batch, asArrays)) {
     const weight = weigh(each);
     if (isFull(weight)) {
       yield part;

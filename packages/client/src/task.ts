@@ -1,7 +1,6 @@
 import {
   RainError,
   type MetricPoint,
-  type SettledItem,
   type TaskFailure,
   type TaskId,
   type TaskInfo,
@@ -33,7 +32,6 @@ export interface TaskRecord {
   governor: string | undefined;
   measured: TaskInfo | undefined;
   failure: TaskFailure | undefined;
-  settled: SettledItem | undefined;
   /** The task that was added in its place. */
   replacedBy: TaskId | undefined;
 }

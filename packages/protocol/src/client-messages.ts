@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { taskArray, type TaskArray } from "./arrays.ts";
 import { wireError, type WireError } from "./errors.ts";
+import { settledColumns, type SettledColumns } from "./settled.ts";
 import {
   digest,
   governorId,
@@ -71,6 +72,9 @@ import {
 /** A version of a datastore. */
 export type DatastorePlace = Pick<DatastoreVersion, "name" | "version">;
 
+/** Tasks with consecutive numbers. */
+export type TaskRange = readonly [first: TaskId, count: number];
+
 /** The fields of every request, by its type. */
 export interface Requests {
   /** Make a session. `key` is random and makes the request repeatable. */
@@ -114,16 +118,30 @@ export interface Requests {
     /** Tasks that are alike. Only for a server with the feature "arrays". */
     readonly arrays?: readonly TaskArray[] | undefined;
   };
-  /** The settled log from entry `from`; answered as soon as there is one, or the session has failed. */
-  readonly next: { readonly session: SessionId; readonly from: number };
+  /**
+   * The settled log from entry `from`; answered as soon as there is one, or the session has failed. `columns`: in
+   * columns instead of `items`; only for a server with the feature "columns".
+   */
+  readonly next: {
+    readonly session: SessionId;
+    readonly from: number;
+    readonly columns?: true | undefined;
+  };
   /** Let go of objects: they are removed everywhere once no task needs them. */
   readonly unkeep: { readonly session: SessionId; readonly objects: readonly ObjectId[] };
   /** Answered when the object is finished; its bytes come along when they are small. */
   readonly fetch: { readonly session: SessionId; readonly object: ObjectId };
   readonly "task.get": { readonly session: SessionId; readonly tasks: readonly TaskId[] };
   readonly "object.get": { readonly session: SessionId; readonly objects: readonly ObjectId[] };
-  /** Cancel these tasks, or all that are not settled. */
-  readonly cancel: { readonly session: SessionId; readonly tasks?: readonly TaskId[] | undefined };
+  /**
+   * Cancel these tasks, or all that are not settled. `ranges`: further tasks, the first number and how many follow on;
+   * only for a server with the feature "columns".
+   */
+  readonly cancel: {
+    readonly session: SessionId;
+    readonly tasks?: readonly TaskId[] | undefined;
+    readonly ranges?: readonly TaskRange[] | undefined;
+  };
   /**
    * Rows of the tasks of a session that changed after `since` (0: all), in the order of their changes. What a cursor
    * means is known to one process of the server only: with the `instance` of another one, `since` counts as 0.
@@ -192,6 +210,8 @@ export interface Replies {
   readonly next: {
     readonly from: number;
     readonly items: readonly SettledItem[];
+    /** What is asked in columns comes here; there are no `items` then. */
+    readonly columns?: SettledColumns | undefined;
     /** Tasks of the session that are not settled. */
     readonly outstanding: number;
     readonly failure?: SessionFailure | undefined;
@@ -293,7 +313,13 @@ const requestSchemas = {
     constants: z.array(constantSpec).max(limits.submitChunk),
     arrays: z.array(taskArray).max(limits.submitChunk).optional(),
   }),
-  next: z.strictObject({ type: z.literal("next"), req, session: sessionId, from: z.int().min(0) }),
+  next: z.strictObject({
+    type: z.literal("next"),
+    req,
+    session: sessionId,
+    from: z.int().min(0),
+    columns: z.literal(true).optional(),
+  }),
   unkeep: z.strictObject({
     type: z.literal("unkeep"),
     req,
@@ -318,6 +344,10 @@ const requestSchemas = {
     req,
     session: sessionId,
     tasks: z.array(taskId).max(maxObjects).optional(),
+    ranges: z
+      .array(z.tuple([taskId, z.int().min(1).max(limits.submitTasks)]))
+      .max(limits.submitChunk)
+      .optional(),
   }),
   results: z.strictObject({
     type: z.literal("results"),
@@ -390,6 +420,7 @@ export const replySchemas: { readonly [T in RequestType]: z.ZodType<ReplyOf<T>> 
   next: z.strictObject({
     from: z.int().min(0),
     items: z.array(settledItem),
+    columns: settledColumns.optional(),
     outstanding: z.int().min(0),
     failure: sessionFailure.optional(),
   }),

@@ -62,6 +62,7 @@ export {
   type FinishBatch,
   type RefBatch,
 } from "./batches.ts";
+export { countSettled, eachSettled, failureBytes, SettledPage, type SettledColumns } from "./settled.ts";
 export * from "./http.ts";
 export * from "./range.ts";
 export * from "./roles.ts";

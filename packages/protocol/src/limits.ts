@@ -3,9 +3,9 @@ export const PROTOCOL_MIN = 1;
 export const PROTOCOL_MAX = 1;
 export const DEFAULT_PORT = 7210;
 /** What a server of this version understands beside the first one, told in its challenge. */
-export const features: readonly Feature[] = ["arrays"];
-/** "arrays": a submit may have task arrays. */
-export type Feature = "arrays";
+export const features: readonly Feature[] = ["arrays", "columns"];
+/** "arrays": a submit may have task arrays. "columns": `next` may ask for columns, and `cancel` name ranges. */
+export type Feature = "arrays" | "columns";
 
 export const limits = {
   /** One control message. */
@@ -25,6 +25,8 @@ export const limits = {
   arrayColumns: 64,
   /** Settled tasks in one reply to `next`. */
   nextItems: 1_000,
+  /** The same, in columns. */
+  nextColumns: 20_000,
   /** Attempts in one message about many. */
   batchItems: 1_000,
   inputsPerTask: 10_000,

@@ -12,7 +12,8 @@ import {
   type TaskArray,
   type TaskSpec,
 } from "@rain/protocol";
-import type { CoreRequest } from "./core/index.ts";
+import { longestOf, type CoreRequest } from "./core/index.ts";
+import { addPacked } from "./journal/packed-lists.ts";
 
 /** The checks that need more than the core has: digests of inline bytes, uploads, the parts of a large submit. */
 
@@ -88,9 +89,17 @@ export class SubmitAssembly {
     }
     for (const constant of part.constants) this.#checkConstant(constant);
     pending.nextPart++;
-    for (const task of part.tasks) pending.tasks.push(task);
     for (const constant of part.constants) pending.constants.push(constant);
-    for (const array of part.arrays ?? []) pending.arrays.push(array);
+    const { arrays: partArrays = [] } = part;
+    if (part.part === 0 && part.last) {
+      pending.tasks.push(...part.tasks);
+      pending.arrays.push(...partArrays);
+    } else {
+      // What can be done of a large submit before it is whole is done part by part, with other things in between.
+      addPacked(pending.tasks, part.tasks);
+      addPacked(pending.arrays, partArrays);
+      for (const array of partArrays) longestOf(array);
+    }
     pending.count += (part.arrays ?? []).reduce((sum, { count }) => sum + count, part.tasks.length);
     if (pending.count > limits.submitTasks) {
       this.#pending.delete(place);

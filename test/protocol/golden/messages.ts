@@ -478,6 +478,26 @@ export const toGovernor: {
 };
 
 /** Fields that came after the first vectors, which are never changed. */
+/** Answers with what only newer peers understand. */
+export const laterReplies: { readonly [name: string]: ReplyOf<"next"> } = {
+  "next in columns": {
+    from: 70_000,
+    items: [],
+    columns: {
+      tasks: Uint8Array.of(17, 0, 0, 0, 18, 1, 0, 0, 255, 255, 255, 127, 0, 0, 1, 0, 19, 0, 0, 0),
+      states: [
+        ["finished", 2],
+        ["failed", 1],
+        ["aborted", 1],
+        ["cancelled", 1],
+      ],
+      failures: [failure],
+      causes: [task],
+    },
+    outstanding: 3,
+  },
+};
+
 export const laterFields: {
   readonly requests: Readonly<Record<string, ClientRequest>>;
   readonly governor: Readonly<Record<string, GovernorMessage>>;
@@ -503,6 +523,17 @@ export const laterFields: {
       maxFails: 3,
       created: 1_700_000_000_123,
       user: { run: { v: 1, seed: 7 } },
+    },
+    "next in columns": { type: "next", req: 18, session, from: 70_000, columns: true },
+    "cancel of ranges": {
+      type: "cancel",
+      req: 19,
+      session,
+      tasks: [task],
+      ranges: [
+        [asTaskId(70_000), 1_000_000],
+        [asTaskId(2_147_483_640), 7],
+      ],
     },
     "session.get by number": { type: "session.get", req: 12, session },
     "submit of a trial": {

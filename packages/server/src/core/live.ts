@@ -243,12 +243,18 @@ export interface Waiter {
   readonly req: number;
 }
 
+/** Who waits for the settled log from an entry on. */
+export interface NextWaiter extends Waiter {
+  readonly from: number;
+  readonly columns: boolean;
+}
+
 export interface LiveSession {
   readonly connections: Set<ConnectionId>;
   /** Since when no client is connected. */
   orphanSince: number;
   /** Parked `next` requests. */
-  readonly next: (Waiter & { readonly from: number })[];
+  readonly next: NextWaiter[];
   readonly rows: Rows;
   /** How many of its attempts may hold resources at once; undefined: any number. */
   readonly parallelism: number | undefined;

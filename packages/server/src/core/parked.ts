@@ -1,6 +1,6 @@
 import { RainError } from "@rain/protocol";
 import type { Kernel } from "./kernel.ts";
-import type { Waiter } from "./live.ts";
+import type { NextWaiter, Waiter } from "./live.ts";
 import type { DataObject, Session } from "./state.ts";
 import type { ConnectionId } from "./types.ts";
 
@@ -8,7 +8,7 @@ import type { ConnectionId } from "./types.ts";
 export class Parked {
   readonly #k: Kernel;
   /** Set by the request handlers: how a `next` request is answered. */
-  onNext: ((session: Session, waiter: Waiter & { readonly from: number }) => void) | undefined;
+  onNext: ((session: Session, waiter: NextWaiter) => void) | undefined;
   /** Set by the request handlers: answers a `fetch`, or false when it has to wait. */
   onFetch: ((object: DataObject, waiter: Waiter) => boolean) | undefined;
 

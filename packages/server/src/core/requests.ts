@@ -1,13 +1,12 @@
 import {
   asTaskId,
-  limits,
   RainError,
   type ObjectId,
   type ReplyOf,
   type RequestOf,
-  type SettledItem,
   type SessionId,
   type TaskId,
+  type TaskRange,
 } from "@rain/protocol";
 import { outputsOf } from "./apply-tasks.ts";
 import { createDatastore, deleteDatastore, listDatastores } from "./datastore-requests.ts";
@@ -16,8 +15,9 @@ import { drainGovernor, stopGovernor } from "./drain.ts";
 import { explain } from "./explain.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Waiter } from "./live.ts";
+import { next } from "./next.ts";
 import { historyPage, resultsPage } from "./results.ts";
-import { isNeeded, isStopped, openCount, type DataObject, type Session, type Task } from "./state.ts";
+import { isNeeded, isStopped, type DataObject, type Session, type Task } from "./state.ts";
 import { checkSubmit } from "./submit.ts";
 import type { ConnectionId, CoreRequest, Submit } from "./types.ts";
 import { governorView, objectView, sessionView, taskState, taskView } from "./views.ts";
@@ -69,7 +69,7 @@ function dispatch(k: Kernel, waiter: Waiter, request: CoreRequest): void {
       submit(k, waiter, request);
       break;
     case "next":
-      next(k, waiter, request);
+      next(k, theSession(k, request.session), waiter, request);
       break;
     case "unkeep":
       unkeep(k, request);
@@ -246,41 +246,6 @@ function submit(k: Kernel, waiter: Waiter, request: Submit): void {
 
 // ---------------------------------------------------------------------------------------------------- waiting
 
-function next(k: Kernel, waiter: Waiter, request: RequestOf<"next">): void {
-  const session = theSession(k, request.session);
-  if (request.from > session.settled.length) {
-    throw new RainError(
-      "bad-request",
-      `the settled log has ${session.settled.length} entries, not ${request.from}`,
-    );
-  }
-  const parked = { ...waiter, from: request.from };
-  if (session.failure || request.from < session.settled.length) answerNext(k, session, parked);
-  else k.openSession(session).next.push(parked);
-}
-
-export function answerNext(k: Kernel, session: Session, waiter: Waiter & { readonly from: number }): void {
-  const ids = session.settled.slice(waiter.from, waiter.from + limits.nextItems);
-  const items = ids.map((id): SettledItem => {
-    const kind = session.tasks.arrayOf(id)?.kindOf(id);
-    if (kind === "finished" || kind === "cancelled") return { task: id, state: kind };
-    const { state } = theTask(session, id);
-    switch (state.kind) {
-      case "failed":
-        return { task: id, state: "failed", failure: state.failure };
-      case "aborted":
-        return { task: id, state: "aborted", cause: state.cause };
-      case "cancelled":
-        return { task: id, state: "cancelled" };
-      case "finished":
-      case "open": // it finished, and runs again for a lost output
-        return { task: id, state: "finished" };
-    }
-  });
-  const failure = session.failure;
-  k.reply(waiter, "next", { from: waiter.from, items, outstanding: openCount(session), failure });
-}
-
 /** Answers a fetch, or says that it has to wait. */
 export function answerFetch(k: Kernel, object: DataObject, waiter: Waiter): boolean {
   const { session, state } = object;
@@ -330,18 +295,46 @@ function unkeep(k: Kernel, request: RequestOf<"unkeep">): void {
 
 function cancel(k: Kernel, request: RequestOf<"cancel">): void {
   const session = theSession(k, request.session);
-  if (request.tasks) {
-    const wanted = request.tasks.map((id) => theTask(session, id));
-    const tasks = wanted.filter((task) => task.state.kind === "open").map((task) => task.spec.id);
-    if (tasks.length > 0) k.commit({ type: "cancelled", session: session.id, tasks });
-    return;
-  }
-  const tasks = [...session.open].filter(({ array }) => !array).map((task) => task.spec.id);
-  const arrays = [...session.tasks.arrays].filter((array) => array.hasOpen);
-  const ranges = arrays.map(({ first, count }): [TaskId, number] => [first, count]);
+  const asked = request.tasks || request.ranges ? readCancel(session, request) : allOpen(session);
+  const { tasks, ranges } = asked;
   if (tasks.length + ranges.length === 0) return;
   const some = ranges.length > 0 ? { ranges } : {};
   k.commit({ type: "cancelled", session: session.id, tasks, ...some });
+}
+
+/** Open tasks: single ones, and parts of arrays. */
+interface Cancelled {
+  readonly tasks: TaskId[];
+  readonly ranges: TaskRange[];
+}
+
+function allOpen(session: Session): Cancelled {
+  const arrays = [...session.tasks.arrays].filter((array) => array.hasOpen);
+  return {
+    tasks: [...session.open].filter(({ array }) => !array).map((task) => task.spec.id),
+    ranges: arrays.map(({ first, count }): TaskRange => [first, count]),
+  };
+}
+
+function readCancel(session: Session, { tasks = [], ranges = [] }: RequestOf<"cancel">): Cancelled {
+  const wanted = tasks.map((id) => theTask(session, id));
+  const found: Cancelled = {
+    tasks: wanted.filter((task) => task.state.kind === "open").map((task) => task.spec.id),
+    ranges: [],
+  };
+  for (const [first, count] of ranges)
+    for (let id = first; id < first + count;) {
+      const array = session.tasks.arrayOf(id);
+      if (array) {
+        const size = Math.min(first + count, array.first + array.count) - id;
+        if (array.hasOpen) found.ranges.push([id, size]);
+        id = asTaskId(id + size);
+        continue;
+      }
+      if (theTask(session, id).state.kind === "open") found.tasks.push(id);
+      id = asTaskId(id + 1);
+    }
+  return found;
 }
 
 function serverInfo(k: Kernel): ReplyOf<"server.info"> {

@@ -27,6 +27,13 @@ export class SettledLog implements Iterable<TaskId> {
     this.#length++;
   }
 
+  /** The entry at this place, from 0. */
+  at(place: number): TaskId {
+    const task = place < this.#length ? this.#pages[Math.floor(place / PAGE)]?.[place % PAGE] : undefined;
+    if (task === undefined) throw new Error(`the settled log has ${this.#length} entries, none at ${place}`);
+    return asTaskId(task);
+  }
+
   /** Entries from `from` on, up to `to`. */
   slice(from: number, to: number): TaskId[] {
     const tasks: TaskId[] = [];

@@ -143,8 +143,22 @@ function checkArray(
   return undefined;
 }
 
-/** The first task with the longest text of each column: no task of the array is longer. */
-function longestOf(array: TaskArray): TaskSpec {
+const longest = new WeakMap<TaskArray, TaskSpec>();
+
+/**
+ * The first task with the longest text of each column: no task of the array is longer. Looked for once: the shell asks
+ * for it as the array comes, so that a submit of many arrays is not all looked through in one step.
+ */
+export function longestOf(array: TaskArray): TaskSpec {
+  let found = longest.get(array);
+  if (!found) {
+    found = findLongest(array);
+    longest.set(array, found);
+  }
+  return found;
+}
+
+function findLongest(array: TaskArray): TaskSpec {
   const vary = array.vary.map((column): TaskArray["vary"][number] => {
     if (column.at[0] === "input") return column;
     let [longest, length] = [valueAt(column, 0), -1];

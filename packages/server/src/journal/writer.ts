@@ -5,7 +5,8 @@ import { encodeFrame } from "./frame.ts";
 import { encodeHeader } from "./header.ts";
 import { segmentName } from "./names.ts";
 import { joinRecords } from "./join.ts";
-import { arrayHead, pack } from "./records.ts";
+import { packRecord } from "./packed-lists.ts";
+import { arrayHead } from "./records.ts";
 import { inOrder, type Done, type JournalStorage, type Operation } from "./storage.ts";
 
 /** A segment, by the sequence of its first frame. `size` is in bytes. */
@@ -74,7 +75,7 @@ export class JournalWriter {
    */
   commit(records: readonly ServerRecord[], release: () => void): void {
     if (this.#dead) return;
-    const packed = joinRecords(records).map(pack);
+    const packed = joinRecords(records).map(packRecord);
     const bytes = packed.reduce((sum, part) => sum + part.length, 0);
     this.#queue.push({ packed, bytes, isPromise: records.some((record) => !isHint(record)), release });
     if (packed.length === 0 && this.#queue.length === 1) this.#pump();
