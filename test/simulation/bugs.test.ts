@@ -8,7 +8,7 @@ import { runHistory } from "./run-seeds.ts";
  */
 const planted: readonly (readonly [bug: keyof Bugs, rules: readonly string[], from?: number])[] = [
   ["acknowledgeBeforeSync", ["durable-before-visible"]],
-  ["acceptOldAttempt", ["current-attempt"], 30],
+  ["acceptOldAttempt", ["current-attempt"], 175],
   ["forgetToResend", ["liveness", "leftovers", "metrics-lost"]],
   ["startBeforeInput", ["inputs-before-start"]],
   ["freeTwice", ["free-consistent"]],
@@ -16,24 +16,24 @@ const planted: readonly (readonly [bug: keyof Bugs, rules: readonly string[], fr
   ["forgetSubmitKey", ["client-error"]],
   ["dropKept", ["kept-removed"]],
   ["leaseNeverEnds", ["liveness", "leftovers"], 30],
-  ["acceptCorrupt", ["damaged-input"]],
+  ["acceptCorrupt", ["damaged-input"], 90],
   ["ignoreCancel", ["cancel-in-time"]],
   ["registerWithout", ["attempt-wasted"]],
-  ["reuseGpu", ["gpu-twice"], 45],
+  ["reuseGpu", ["gpu-twice"], 290],
   ["retractKills", ["retract-spares-running"], 65],
   ["waitingCrashes", ["crash-within-capacity"], 20],
   ["metricsTwice", ["metrics-once"]],
   ["ignoreParallelism", ["parallelism"]],
   ["forgetDatastoreKey", ["datastore-changed"]],
-  ["shortSnapshot", ["replay-equals-live"]],
+  ["shortSnapshot", ["replay-equals-live", "client-error"]],
   ["forgetGovernorsAtRestart", ["attempt-wasted"]],
   ["cacheIgnoresInputs", ["cached-wrong"]],
-  ["drainAtOnce", ["drained-loses"]],
+  ["drainAtOnce", ["drained-loses"], 38],
   ["arrayGivesTwice", ["phase", "one-attempt", "ready-queue", "exception"]],
   ["foldLosesOutputs", ["replay-equals-live", "client-error"]],
   ["sweepUncounted", ["counts"]],
   ["forgetRoom", ["places"]],
-  ["keepsLost", ["run-twice"], 220],
+  ["keepsLost", ["run-twice"], 244],
 ];
 const MAX_SEEDS = 300;
 
