@@ -101,7 +101,11 @@ async function many() {
   console.log(
     `${histories} histories with ${add((each) => each.faults)} faults and ${add((each) => each.events)} events ` +
       `in ${seconds.toFixed(1)} s, ${(histories / seconds).toFixed(0)} a second; ` +
-      (broken.length > 0 ? `broken rules with seeds ${broken.join(", ")}` : "no rule was broken"),
+      (broken.length > 0
+        ? `broken rules with seeds ${broken.join(", ")}`
+        : failed
+          ? "not run to its end"
+          : "no rule was broken"),
   );
   return broken.length === 0 && !failed;
 }
