@@ -225,17 +225,20 @@ export class ArrayState {
 
   // -------------------------------------------------------------------------------------------------- snapshots
 
+  /** Tasks that are not virtual, with their codes. */
+  *#touched(): Generator<readonly [index: number, code: number]> {
+    for (let index = 0; index < this.count; index++) {
+      const page = this.#pages[Math.floor(index / PAGE)];
+      const code = page?.[index % PAGE] ?? VIRTUAL;
+      if (code !== VIRTUAL) yield [index, code];
+      if (page === undefined) index += PAGE - 1;
+    }
+  }
+
   /** What there is to say of tasks that something has happened to, in lists of at most `max`; for a snapshot. */
   *dump(max: number): Generator<readonly Told[]> {
     let told: Told[] = [];
-    for (let index = 0; index < this.count; index++) {
-      const page = this.#pages[Math.floor(index / PAGE)];
-      if (page === undefined) {
-        index += PAGE - 1;
-        continue;
-      }
-      const code = page[index % PAGE] ?? VIRTUAL;
-      if (code === VIRTUAL) continue;
+    for (const [index, code] of this.#touched()) {
       if (code === SWEPT) continue;
       const past = this.#pastAt(index, code);
       if (past === undefined || this.#isSwept(asTaskId(this.first + index), past)) continue;
@@ -268,14 +271,8 @@ export class ArrayState {
   /** Tasks that were cancelled before anything happened to them: a dump has them in runs. */
   sweptRuns(): [from: number, count: number][] {
     const runs: [number, number][] = [];
-    for (let index = 0; index < this.count; index++) {
-      const page = this.#pages[Math.floor(index / PAGE)];
-      if (page === undefined) {
-        index += PAGE - 1;
-        continue;
-      }
-      const code = page[index % PAGE] ?? VIRTUAL;
-      if (code === VIRTUAL || (code !== SWEPT && !this.#pastIsSwept(index, code))) continue;
+    for (const [index, code] of this.#touched()) {
+      if (code !== SWEPT && !this.#pastIsSwept(index, code)) continue;
       const last = runs.at(-1);
       if (last && last[0] + last[1] === index) last[1]++;
       else runs.push([index, 1]);
