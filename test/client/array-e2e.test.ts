@@ -1,47 +1,24 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { blob, Client, each, index, RainError, TaskError, type Session } from "@rain/client";
-import { startGovernor, type Governor } from "@rain/governor";
 import { asTaskId } from "@rain/protocol";
-import { loadAccess } from "@rain/protocol/access";
-import { startServer, type RunningServer } from "@rain/server";
+import type { RunningServer } from "@rain/server";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { startLocalCluster, type LocalCluster } from "./local-cluster.ts";
 
 // Arrays of the client against the real server and a real governor; programs are real processes.
 
+let cluster: LocalCluster;
 let folder: string;
 let server: RunningServer;
-let governor: Governor;
 let client: Client;
 let session: Session;
-const log = (): void => undefined;
 const WAIT = { timeout: 120_000 };
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "rain-array-e2e-"));
-  const listen = { host: "127.0.0.1", port: 0 };
-  server = await startServer({ instanceDir: join(folder, "instance"), listen, version: "0.0.0-test", log });
-  const { keys, clusterId } = await loadAccess(server.accessFile);
-  governor = await startGovernor({
-    serverUrl: server.url,
-    key: keys.governor ?? "",
-    clusterId,
-    workdir: join(folder, "governor"),
-    name: "g1",
-    capacity: { cpus: 4, gpus: 0, memory: 1024 ** 3, named: {} },
-    labels: {},
-    log,
-  });
-  await governor.registered();
-  client = await Client.connect({ accessFile: server.accessFile });
+  cluster = await startLocalCluster();
+  ({ client, folder, server } = cluster);
 }, 60_000);
-afterAll(async () => {
-  await client.close();
-  await governor.stop();
-  await server.stop();
-  await rm(folder, { recursive: true, force: true });
-}, 60_000);
+afterAll(() => cluster.stop(), 60_000);
 beforeEach(async () => {
   session = await client.newSession("arrays", { onError: "continue" });
 });
