@@ -49,6 +49,22 @@ describe("/proc", () => {
     expect(readStat(2 ** 22 + 1)).toBeUndefined();
     expect(readMemory(2 ** 22 + 1)).toBeUndefined();
   });
+  it("counts nothing for a process that is ending, and does not take it for one that cannot be told", async () => {
+    const filled = "import time\nb = bytearray(b'x') * 314572800\ntime.sleep(1000)";
+    const { pid } = spawn("python3", ["-c", filled], { stdio: "ignore" });
+    if (pid === undefined) throw new Error("python3 did not start");
+    spawned.push(pid);
+    await until(() => (readSharedMemory([pid]) ?? 0) > 300 * 2 ** 20, "its memory");
+    process.kill(pid, "SIGKILL");
+    // The kernel takes its time to free so much; for most of it the process is neither alive nor a zombie.
+    const seen = new Set<string>();
+    let stat;
+    do {
+      seen.add(typeof readSharedMemory([pid]));
+      stat = readStat(pid);
+    } while (stat !== undefined && stat.state !== "Z" && stat.state !== "X");
+    expect([...seen]).toEqual(["number"]);
+  });
 });
 
 describe("the process table", () => {

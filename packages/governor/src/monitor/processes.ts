@@ -108,7 +108,8 @@ export function readSharedMemory(pids: readonly number[]): number | undefined {
       if (!match) return undefined;
       total += Number(match[1]) * 1024;
     } catch (error) {
-      if (gone(error) && isOver(pid)) continue;
+      // A process that ends has given its memory back a while before it is over: the kernel says that it is not there.
+      if (gone(error) && (errorCode(error) === "ESRCH" || isOver(pid))) continue;
       if (gone(error) || forbidden(error)) return undefined; // an old kernel, or another user's
       throw error;
     }
