@@ -205,7 +205,10 @@ async function compare(tasks: readonly Task[], plan: GraphPlan): Promise<string[
     for (let next = left.pop(); next !== undefined; next = left.pop()) {
       const [n, task] = next;
       const text = await task.output.fetch().then((data) => data.text(), String);
-      if (text !== plan.expected[n]) problems.push([n, text.slice(0, 300)]);
+      if (text === plan.expected[n]) continue;
+      // Why it failed, where it did: what was fetched only says that there is nothing.
+      const end = await task.wait().then(() => "finished", String);
+      problems.push([n, `${text.slice(0, 300)}; ${end.slice(0, 1_000)}`]);
     }
   };
   await Promise.all(Array.from({ length: FETCHES }, fetchSome));
