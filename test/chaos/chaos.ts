@@ -1,6 +1,6 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Client, Session, Task } from "@rain/client";
+import type { Session, Task } from "@rain/client";
 import seedrandom, { type PRNG } from "seedrandom";
 import { Cluster, until } from "../e2e/cluster.ts";
 import { addGraph, planGraph, type GraphPlan } from "./graph.ts";
@@ -68,16 +68,13 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
       await watch.reached(after);
       await new Promise((done) => setTimeout(done, random() * PAUSE_MS));
       await watch.note();
-      const hit = victim === "server" ? [] : await assignedTo(client, victim);
       await cluster.kill(victim);
+      const hit = victim === "server" ? [] : await givenOut(session, tasks);
       options.print?.(`${seed}: killed ${victim} with ${after} tasks or more finished`);
       if (victim === "server") await cluster.startServer();
       else await startGovernor(victim, governors[Number(victim.slice(1))] ?? 1);
       // A task is given up when it was there at three losses of governors before it finished: each is hit once only.
-      await untilEnded(
-        session,
-        tasks.filter(({ id }) => hit.includes(id)),
-      );
+      await untilEnded(session, hit);
     }
     await session.waitAll();
     proxy?.behave();
@@ -104,10 +101,13 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   }
 }
 
-/** Numbers of the tasks that a governor was given. */
-async function assignedTo(client: Client, name: string): Promise<number[]> {
-  const { governors } = await client.serverInfo();
-  return governors.filter((each) => each.name === name).flatMap(({ tasks }) => tasks.map(({ task }) => task));
+/**
+ * Tasks that some governor has, or had when it was killed. Of all governors: a server that was started a moment ago
+ * does not tell of one that has not come back yet, and what was killed with it counts all the same.
+ */
+async function givenOut(session: Session, tasks: readonly Task[]): Promise<Task[]> {
+  await session.update(tasks);
+  return tasks.filter(({ state }) => state === "assigned" || state === "running");
 }
 
 /** Until these have ended as they are now: one that finished before may run again for a lost output. */
