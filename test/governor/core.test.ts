@@ -14,6 +14,7 @@ class Bench {
   readonly core: GovernorCore;
   now = 0;
   wakeAt: number | undefined;
+  hasMore = false;
   effects: GovernorEffect[] = [];
 
   constructor(core = new GovernorCore(config)) {
@@ -24,6 +25,7 @@ class Bench {
     const step = this.core.handle(input, this.now);
     this.effects.push(...step.effects);
     this.wakeAt = step.wakeAt;
+    this.hasMore = step.hasMore;
     return this;
   }
   hear(message: ServerToGovernor): this {
@@ -428,6 +430,19 @@ describe("resources", () => {
     expect(bench.ran()).toEqual([4]);
     bench.end(4);
     expect(bench.ran()).toEqual([2]);
+  });
+
+  it("says that there is more while it runs something, and more than its cpus waits for room", () => {
+    const bench = linked();
+    for (let task = 1; task <= 2; task += 1) bench.hear(assignment(task, { cpus: 2 }));
+    for (let task = 3; task <= 6; task += 1) bench.hear(assignment(task, { cpus: 4 }));
+    expect(bench.hasMore).toBe(false);
+    bench.hear(assignment(7, { cpus: 4 }));
+    expect(bench.hasMore).toBe(true);
+    bench.end(1);
+    expect(bench.hasMore).toBe(true);
+    bench.end(2);
+    expect(bench.hasMore).toBe(false); // four wait while the third runs
   });
 
   it("brings the inputs of what has no room yet while others run", () => {

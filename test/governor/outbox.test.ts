@@ -1,6 +1,7 @@
 import { asSessionId, asTaskId, unpackFinishes, type GovernorMessage, type TaskInfo } from "@rain/protocol";
 import { Outbox } from "@rain/governor/core";
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Mouth } from "../../packages/governor/src/mouth.ts";
 
 const finish = (task: number, info: TaskInfo = { durationS: 1 }, session = 1): GovernorMessage => ({
   type: "finish",
@@ -61,5 +62,64 @@ describe("what a governor has to say", () => {
     outbox.clear();
     for (const task of [1, 2]) outbox.add(finish(task));
     expect(said(outbox.take())).toEqual(["finish 1", "finish 2"]);
+  });
+});
+
+describe("when it is said", () => {
+  let heard: string[][];
+  let mouth: Mouth;
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "setImmediate", "clearImmediate"] });
+    heard = [];
+    mouth = new Mouth((messages) => heard.push(said(messages)));
+    mouth.batching = true;
+  });
+  afterEach(() => vi.useRealTimers());
+  const step = (hasMore: boolean, ...messages: GovernorMessage[]): void => {
+    for (const message of messages) mouth.add(message);
+    mouth.saySoon(hasMore);
+  };
+
+  test("at the end of the turn, when nothing more waits to run", () => {
+    step(false, finish(1));
+    step(false, finish(2));
+    expect(heard).toEqual([]);
+    vi.advanceTimersByTime(0);
+    expect(heard).toEqual([["finish.batch 1,2"]]);
+    vi.advanceTimersByTime(1_000);
+    expect(heard).toHaveLength(1);
+  });
+  test("finishes wait for others while more waits to run, 20 ms at most", () => {
+    for (let task = 1; task <= 4; task += 1) {
+      step(true, finish(task));
+      vi.advanceTimersByTime(6);
+    }
+    expect(heard).toEqual([["finish.batch 1,2,3,4"]]);
+    step(true, finish(5));
+    vi.advanceTimersByTime(19);
+    expect(heard).toHaveLength(1);
+    vi.advanceTimersByTime(1);
+    expect(heard[1]).toEqual(["finish 5"]);
+  });
+  test("they go as soon as little is left to run, or with whatever may not wait", () => {
+    step(true, finish(1));
+    step(false);
+    vi.advanceTimersByTime(0);
+    step(true, finish(2));
+    step(true, { type: "heartbeat", loopDelayMs: 0 });
+    vi.advanceTimersByTime(0);
+    step(true, finish(3));
+    mouth.sayNow();
+    expect(heard).toEqual([["finish 1"], ["finish 2", "heartbeat"], ["finish 3"]]);
+    vi.advanceTimersByTime(1_000);
+    expect(heard).toHaveLength(3);
+  });
+  test("what waited is not said on the next connection", () => {
+    step(true, finish(1));
+    mouth.clear();
+    vi.advanceTimersByTime(1_000);
+    step(false, finish(2));
+    vi.advanceTimersByTime(0);
+    expect(heard).toEqual([["finish 2"]]);
   });
 });

@@ -333,7 +333,7 @@ export class GovernorProcess {
     this.#outbox.add(message);
     if (!this.#outbox.batching || message.type !== "finish") return this.#say();
     if (this.#isSaying) return;
-    // A turn of the event loop, and sometimes a long one.
+    // A turn of the event loop, or the time that a finish may wait for others; sometimes longer than either.
     this.#isSaying = true;
     this.#world.loop.after(/[0-5]$/.test(this.incarnation) ? 50 : 0, () => {
       this.#isSaying = false;

@@ -15,17 +15,12 @@ import type { AuditLog } from "@rain/protocol/audit";
 import { pinOf, urlHost, type Certificate } from "@rain/protocol/tls";
 import { nanoid } from "nanoid";
 import { allowedCpus } from "./capacity.ts";
-import {
-  GovernorCore,
-  Outbox,
-  type GovernorEffect,
-  type GovernorInput,
-  type RunOutcome,
-} from "./core/index.ts";
+import { GovernorCore, type GovernorEffect, type GovernorInput, type RunOutcome } from "./core/index.ts";
 import { attemptKey } from "./core/types.ts";
 import { Executor, ZeroExecutor, type EndedRun, type RunEffect, type Runner } from "./executor/index.ts";
 import { SteadyClock } from "./clock.ts";
 import { errorCode } from "./monitor/errno.ts";
+import { Mouth } from "./mouth.ts";
 import { RunStore, type BlobStore, type Trees } from "./store/index.ts";
 import { Acquirer, DataPort, type AcquireEffect } from "./transfer/index.ts";
 import type { Governor, GovernorOptions } from "./options.ts";
@@ -82,8 +77,10 @@ export class Shell implements Governor {
   #rejectRegistered: (error: unknown) => void = () => undefined;
   #resolveExited: (end: { readonly code: number; readonly reason: string }) => void = () => undefined;
   #core: GovernorCore | undefined;
-  readonly #outbox = new Outbox();
-  #isSaying = false;
+  readonly #mouth = new Mouth((messages) => {
+    for (const message of messages) this.#uplink.send(message);
+    this.#uplink.flush();
+  });
   readonly #inputs: (readonly GovernorInput[])[] = [];
   #isHandling = false;
   #timer: NodeJS.Timeout | undefined;
@@ -135,7 +132,7 @@ export class Shell implements Governor {
       clusterId,
       onUp: () => this.#input({ type: "link.up" }),
       onDown: () => {
-        this.#outbox.clear();
+        this.#mouth.clear();
         this.#input({ type: "link.down" });
       },
       onMessage: (message) => {
@@ -225,6 +222,7 @@ export class Shell implements Governor {
   /** Ends every part; the folder is somebody else's then. */
   async dispose(): Promise<void> {
     clearTimeout(this.#timer);
+    this.#mouth.clear();
     this.#loopDelay.disable();
     await this.#uplink.stop();
     await this.#executor.stop();
@@ -260,8 +258,9 @@ export class Shell implements Governor {
 
   #step(inputs: readonly GovernorInput[]): void {
     if (!this.#core) throw new Error(`${inputs[0]?.type} before the core was there`);
-    const { effects, wakeAt } = this.#core.handleAll(inputs, this.#clock.now());
+    const { effects, wakeAt, hasMore } = this.#core.handleAll(inputs, this.#clock.now());
     for (const effect of effects) this.#perform(effect);
+    this.#mouth.saySoon(hasMore);
     this.#wakeAt = wakeAt;
     this.#setTimer();
   }
@@ -289,7 +288,7 @@ export class Shell implements Governor {
   }
 
   #noteRegistration({ governor, batch = false }: Registered): void {
-    this.#outbox.batching = batch;
+    this.#mouth.batching = batch;
     this.#uplink.registered();
     this.#resolveRegistered(governor);
   }
@@ -338,7 +337,7 @@ export class Shell implements Governor {
         this.#send(effect.message);
         break;
       case "reconnect":
-        this.#say();
+        this.#mouth.sayNow();
         this.#uplink.reset(effect.reason);
         break;
       case "acquire":
@@ -369,24 +368,11 @@ export class Shell implements Governor {
   }
 
   #send(message: GovernorMessage): void {
-    this.#outbox.add(message);
-    if (!this.#isSaying) {
-      this.#isSaying = true;
-      setImmediate(() => {
-        this.#isSaying = false;
-        this.#say();
-      });
-    }
+    this.#mouth.add(message);
     if (message.type !== "heartbeat") return;
-    this.#say();
+    this.#mouth.sayNow();
     const since = this.#clock.now();
     this.#uplink.probe(() => this.#input({ type: "server.heard", since }));
-  }
-
-  /** What waits to be said is said. */
-  #say(): void {
-    for (const message of this.#outbox.take()) this.#uplink.send(message);
-    this.#uplink.flush();
   }
 
   async #acquire(effect: AcquireEffect): Promise<void> {
@@ -425,7 +411,7 @@ export class Shell implements Governor {
   #end(code: number, reason: string): void {
     if (this.#isEnding) return;
     this.#isEnding = true;
-    this.#say();
+    this.#mouth.sayNow();
     this.#rejectRegistered(
       new RainError("connection", `the governor ended before it was registered: ${reason}`),
     );

@@ -38,7 +38,7 @@ export class GovernorCore {
   /** The same for all that came at once: what follows from it is looked for only at the end. */
   handleAll(inputs: readonly GovernorInput[], now: number): GovernorStep {
     const m = this.#machine;
-    if (m.exited) return { effects: [], wakeAt: undefined };
+    if (m.exited) return { effects: [], wakeAt: undefined, hasMore: false };
     if (now < m.now) throw new Error(`time went back from ${m.now} ms to ${now} ms`);
     m.now = now;
     m.effects = [];
@@ -55,7 +55,8 @@ export class GovernorCore {
       exitWhenDone(m);
     }
     m.wakeAt = m.exited ? undefined : wakeAt(m);
-    return { effects: m.effects, wakeAt: m.wakeAt };
+    const hasMore = m.running > 0 && m.queue.length > m.config.hello.capacity.cpus;
+    return { effects: m.effects, wakeAt: m.wakeAt, hasMore };
   }
 
   /** Attempts that the server has not acknowledged, in the order they came. */

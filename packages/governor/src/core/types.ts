@@ -124,6 +124,11 @@ export interface GovernorStep {
   readonly effects: readonly GovernorEffect[];
   /** When the core wants a `tick`, monotonic milliseconds; undefined for never. */
   readonly wakeAt: number | undefined;
+  /**
+   * Programs run, and more attempts wait for their room than there are cpus: nothing stands still when the server hears a
+   * little later what has finished.
+   */
+  readonly hasMore: boolean;
 }
 
 export interface GovernorConfig {
