@@ -100,6 +100,24 @@ describe("what is said to governors", () => {
     expect(said(NEW)).toEqual(["assign 1", "ack.batch 2,3", "drop", "assign 4", "assign 5"]);
   });
 
+  test("acknowledgements wait for what is said next; nothing else does", () => {
+    ack(NEW, 1);
+    expect(mail.endTurn()).toBe(true);
+    ack(NEW, 2);
+    expect(mail.endTurn()).toBe(true);
+    expect(said(NEW)).toEqual([]);
+    mail.assign(assign(NEW, 3));
+    expect(mail.endTurn()).toBe(false);
+    expect(said(NEW)).toEqual(["ack.batch 1,2", "assign 3"]);
+    mail.assign(assign(NEW, 4));
+    ack(NEW, 5);
+    expect(mail.endTurn()).toBe(true);
+    expect(said(NEW).slice(2)).toEqual(["assign 4"]);
+    mail.flush();
+    expect(said(NEW).slice(3)).toEqual(["ack 5"]);
+    expect(mail.endTurn()).toBe(false);
+  });
+
   test("goes one by one to a governor that does not know batches", () => {
     for (const task of [1, 2]) mail.assign(assign(OLD, task));
     for (const task of [3, 4]) ack(OLD, task);

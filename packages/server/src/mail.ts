@@ -40,7 +40,7 @@ interface Acks {
 
 /**
  * What is said to governors: in order, but many assignments or acknowledgements in a row become one message, for a
- * governor that understands it. Whoever uses it calls `flush` when all that belongs together was said.
+ * governor that understands it. Whoever uses it calls `endTurn` or `flush` when all that belongs together was said.
  */
 export class GovernorMail {
   readonly #options: MailOptions;
@@ -48,6 +48,8 @@ export class GovernorMail {
   readonly #batching: Set<ConnectionId> = new Set();
   /** The last message to each, while more may go into it. */
   readonly #open: Map<ConnectionId, Assignments | Acks> = new Map();
+  /** Who has assignments among them. */
+  readonly #awaited: Set<ConnectionId> = new Set();
 
   constructor(options: MailOptions) {
     this.#options = options;
@@ -60,6 +62,7 @@ export class GovernorMail {
   gone(connection: ConnectionId): void {
     this.#batching.delete(connection);
     this.#open.delete(connection);
+    this.#awaited.delete(connection);
   }
 
   send(connection: ConnectionId, message: ServerToGovernor): void {
@@ -89,6 +92,7 @@ export class GovernorMail {
       this.#close(connection);
       open = { kind: "assign", session, effects: [], list: [], room: limits.inlineBytesPerMessage };
       this.#open.set(connection, open);
+      this.#awaited.add(connection);
     }
     open.room -= bytes;
     open.effects.push(effect);
@@ -105,6 +109,16 @@ export class GovernorMail {
     this.#open.set(connection, { kind: "ack", session: ref.session, refs: [ref] });
   }
 
+  /**
+   * Says all but acknowledgements: nobody waits for those, so they may go with what is said next, and their governor is
+   * not woken for them alone. Answers whether there are any: then somebody must call `flush` after a while.
+   */
+  endTurn(): boolean {
+    for (const connection of this.#awaited) this.#close(connection);
+    return this.#open.size > 0;
+  }
+
+  /** Says everything. */
   flush(): void {
     for (const connection of [...this.#open.keys()]) this.#close(connection);
   }
@@ -113,6 +127,7 @@ export class GovernorMail {
     const open = this.#open.get(connection);
     if (open === undefined) return;
     this.#open.delete(connection);
+    this.#awaited.delete(connection);
     if (open.kind === "assign") return this.#sendAssignments(connection, open);
     const { session, refs } = open;
     this.#options.send(

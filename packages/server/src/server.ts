@@ -58,6 +58,9 @@ export interface ServerOptions {
   readonly log: (level: LogLevel, text: string) => void;
 }
 
+/** So long an acknowledgement waits for something else to be said to its governor. */
+const ACK_MS = 20;
+
 export interface RunningServer {
   /** `http://host:port`, or `https://host:port` everywhere but on loopback. */
   readonly url: string;
@@ -139,6 +142,8 @@ class Server implements RunningServer {
     address: (input, session, reader) => this.#ports.address(input, session, reader),
     onTooLarge: (effect, error) => this.#tooLarge(effect, error),
   });
+  /** Ends when acknowledgements have waited for long enough. */
+  #acking: NodeJS.Timeout | undefined;
   /** Links with assignments that are not sent yet. */
   readonly #hurried: Set<GovernorPeer> = new Set();
   readonly #viewing = new ViewerRequests();
@@ -198,7 +203,7 @@ class Server implements RunningServer {
     });
     this.#driver = new ServerDriver(this.#core, this.#journal, this.#clock, {
       perform: (effect) => this.#perform(effect),
-      performed: () => this.#mail.flush(),
+      performed: () => this.#performed(),
     });
     this.#openGate(config);
     this.#driver.input({ type: "tick" });
@@ -428,6 +433,15 @@ class Server implements RunningServer {
     this.#driver.input({ type: "governor.message", connection, message });
   }
 
+  /** The end of what was to be done in one turn. Acknowledgements wait a little for something to go with. */
+  #performed(): void {
+    if (!this.#mail.endTurn()) return;
+    this.#acking ??= setTimeout(() => {
+      this.#acking = undefined;
+      this.#mail.flush();
+    }, ACK_MS);
+  }
+
   #copy({ connection, governor, objects }: Extract<ServerEffect, { type: "copy" }>): void {
     const addressed = objects.map((object) => this.#ports.addressCopy(object, governor));
     this.#mail.send(connection, { type: "copy", objects: addressed });
@@ -454,6 +468,8 @@ class Server implements RunningServer {
     this.#driver.stop();
     this.#clock.stop();
     const failed = code === 0 ? await this.#flush() : undefined;
+    clearTimeout(this.#acking);
+    this.#mail.flush();
     if (code !== 0) this.#journal.abandon();
     this.#http.close();
     await this.#gate.close();
