@@ -4,7 +4,7 @@ import type { LiveGovernor, LiveTask } from "../../../packages/server/src/core/l
 import { meets } from "../../../packages/server/src/core/demand.ts";
 import { takesTasks } from "../../../packages/server/src/core/drain.ts";
 import { fits, type Amounts } from "../../../packages/server/src/core/resources.ts";
-import type { DataObject, Session } from "../../../packages/server/src/core/state.ts";
+import type { DataObject, Session, Task } from "../../../packages/server/src/core/state.ts";
 import type { World } from "../world.ts";
 
 /** What the live state of the server counts along, counted anew. */
@@ -68,6 +68,7 @@ function checkPlaces(k: Kernel, check: Check): void {
 }
 
 type Check = (holds: boolean, rule: string, text: () => string) => void;
+const stateOf = ({ session, spec, state }: Task): string => `task ${session.id}/${spec.id} is ${state.kind}`;
 const nameOf = (object: DataObject): string => `${object.session.id}/o${object.id}`;
 
 function checkSession(
@@ -81,10 +82,9 @@ function checkSession(
   checkArrays(k, session, ready, consumers, check);
   for (const task of session.tasks.expandedOnes()) {
     const live = k.live.tasks.get(task);
-    const name = `${session.id}/${task.spec.id}`;
     const isOpen = task.state.kind === "open";
-    check(isOpen === session.open.has(task), "open-set", () => `task ${name} is ${task.state.kind}`);
-    check(isOpen === (live !== undefined), "live-tasks", () => `task ${name} is ${task.state.kind}`);
+    if (isOpen !== session.open.has(task)) check(false, "open-set", () => stateOf(task));
+    if (isOpen !== (live !== undefined)) check(false, "live-tasks", () => stateOf(task));
     if (!live || task.state.kind !== "open") continue;
     open++;
     for (const input of task.inputs) consumers.set(input, (consumers.get(input) ?? 0) + 1);
@@ -93,11 +93,12 @@ function checkSession(
   }
   for (const object of session.objects.expandedOnes()) {
     const count = consumers.get(object) ?? 0;
-    check(
-      object.openConsumers === count,
-      "open-consumers",
-      () => `${nameOf(object)} says ${object.openConsumers} open consumers and has ${count}`,
-    );
+    if (object.openConsumers !== count)
+      check(
+        false,
+        "open-consumers",
+        () => `${nameOf(object)} says ${object.openConsumers} open consumers and has ${count}`,
+      );
     checkObject(k, object, check);
   }
   return open;
@@ -190,37 +191,39 @@ function checkTask(k: Kernel, live: LiveTask, governorId: number | undefined, ch
 }
 
 function checkObject(k: Kernel, object: DataObject, check: Check): void {
-  const { state } = object;
+  const { state, producer } = object;
+  const isFinished = state.kind === "finished";
   const holders = k.live.replicas.get(object);
-  check(
-    holders === undefined || state.kind === "finished",
-    "replicas",
-    () => `copies of ${nameOf(object)}, ${state.kind}`,
-  );
-  const readable =
-    state.kind === "finished" &&
-    (state.data !== undefined ||
-      object.producer === undefined ||
-      [...(holders ?? [])].some((each) => each.connection !== undefined && each.synced));
-  check(
-    readable === k.live.available.has(object),
-    "available",
-    () => `${nameOf(object)} is ${readable ? "" : "not "}readable and says otherwise`,
-  );
-  const isNeeded = object.keep || object.openConsumers > 0;
-  const needsCopy = isNeeded && state.kind === "finished" && !state.data && object.producer !== undefined;
-  check(
-    !needsCopy || (holders !== undefined && holders.size > 0) || object.session.failure !== undefined,
-    "live-holder",
-    () => `${nameOf(object)} is needed, and has neither a copy nor a task that makes it`,
-  );
-  if (isNeeded && !object.session.failure && object.openConsumers > 0) {
+  if (holders !== undefined && !isFinished)
+    check(false, "replicas", () => `copies of ${nameOf(object)}, ${state.kind}`);
+  const isReadable = isFinished && (state.data !== undefined || producer === undefined || hasReader(holders));
+  if (isReadable !== k.live.available.has(object))
     check(
-      state.kind === "finished" || producerIsOpen(object),
+      false,
+      "available",
+      () => `${nameOf(object)} is ${isReadable ? "" : "not "}readable and says otherwise`,
+    );
+  const isNeeded = object.keep || object.openConsumers > 0;
+  if (!isNeeded || object.session.failure) return;
+  const needsCopy = isFinished && !state.data && producer !== undefined;
+  if (needsCopy && (holders?.size ?? 0) === 0)
+    check(
+      false,
+      "live-holder",
+      () => `${nameOf(object)} is needed, and has neither a copy nor a task that makes it`,
+    );
+  if (object.openConsumers > 0 && !isFinished && !producerIsOpen(object))
+    check(
+      false,
       "live-producer",
       () => `${nameOf(object)} has open consumers, is ${state.kind}, and its task is not open`,
     );
-  }
+}
+
+/** Is there a copy that can be read now? */
+function hasReader(holders: Iterable<LiveGovernor> = []): boolean {
+  for (const { connection, synced } of holders) if (connection !== undefined && synced) return true;
+  return false;
 }
 
 function producerIsOpen(object: DataObject): boolean {

@@ -22,6 +22,7 @@ import {
   taskSpec,
   userAttributes,
 } from "@rain/protocol";
+import { check } from "@rain/protocol/codec";
 import { z } from "zod";
 import type { ServerRecord } from "../core/types.ts";
 import { joinedSchemas, splitRecord, type JoinedRecord } from "./join.ts";
@@ -200,7 +201,8 @@ function parseRecord(value: unknown, index: number): ServerRecord | JoinedRecord
   const type: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "type") : undefined;
   if (typeof type !== "string" || !Object.hasOwn(catalogue, type))
     throw new Error(`record ${index} is of no known type: ${JSON.stringify(type)}`);
-  const parsed = catalogue[type]?.safeParse(value);
+  const schema = catalogue[type];
+  const parsed = schema && check(schema, value);
   if (parsed?.success === true) return parsed.data;
   const issue = parsed?.error.issues[0];
   throw new Error(
