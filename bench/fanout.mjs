@@ -3,7 +3,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { inputDir, outputDir } from "@rain/client";
-import { startFileServer } from "./support/files.mjs";
+import { settle, startFileServer } from "./support/files.mjs";
 import { alternate, median, time } from "./support/figures.mjs";
 
 // One large directory that a governor made, to four others at once. Beside it four curls that read a tar of that size
@@ -34,6 +34,7 @@ async function fanOut(client) {
   made.output.keep();
   await session.submit();
   await made.wait();
+  settle();
   const took = await time(async () => {
     const counts = Array.from({ length: READERS }, (_, i) => {
       const tree = inputDir("tree", { path: "tree", object: made.output, shared: true });
@@ -73,6 +74,7 @@ const benchmark = {
     const curls = async () => {
       const copies = Array.from({ length: READERS }, (_, i) => join(dir, `copy${i}`));
       for (const copy of copies) mkdirSync(copy);
+      settle();
       const took = await time(() =>
         Promise.all(
           copies.map(async (copy) => {

@@ -8,8 +8,8 @@ import { spawnLoop } from "./support/programs.mjs";
 
 const SAMPLES = 200;
 const ROUNDS = 4;
-// A cluster that is at rest has worked before: Node compiles what it has run some hundreds of times.
-const WARM_UP = 300;
+// A cluster that is at rest has worked before: Node compiles what it has run some hundreds of times or more.
+const WARM_UP = 1_000;
 
 /**
  * Milliseconds of each of `count` tasks, one after another.

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { input } from "@rain/client";
-import { fillFile, startFileServer } from "./support/files.mjs";
+import { fillFile, settle, startFileServer } from "./support/files.mjs";
 import { alternate, median, time } from "./support/figures.mjs";
 
 // One large object that a governor made: into a task on another governor, and to the client. Beside it the same number
@@ -30,6 +30,7 @@ async function withObject(client, use) {
   made.output.keep();
   await session.submit();
   await made.wait();
+  settle();
   const took = await time(() => use(session, made));
   await session.close();
   return rate(took);
@@ -67,11 +68,16 @@ const benchmark = {
     const client = await instance.connect();
     fillFile(join(dir, "big"), bytes());
     const files = await startFileServer(dir);
+    /** @param {string} to */
+    const curl = async (to) => {
+      settle();
+      return rate(await time(() => files.curl("big", to)));
+    };
     const rates = await alternate(quick ? 1 : ROUNDS, {
       task: () => intoTask(client),
-      file: async () => rate(await time(() => files.curl("big", join(dir, "copy")))),
+      file: () => curl(join(dir, "copy")),
       client: () => toClient(client),
-      nowhere: async () => rate(await time(() => files.curl("big", "/dev/null"))),
+      nowhere: () => curl("/dev/null"),
     });
     files.stop();
     await client.close();

@@ -15,6 +15,9 @@ const fileServer = fileURLToPath(new URL("./file-server.mjs", import.meta.url));
 export const fillFile = (path, bytes) =>
   void execFileSync("sh", ["-c", `head -c ${bytes} /dev/urandom > "$0"`, path]);
 
+/** What was written before gets to the disk: nobody's bytes are to wait behind those of another. */
+export const settle = () => void execFileSync("sync");
+
 /**
  * A folder with small files, named by their number from 0.
  * @param {string} dir
