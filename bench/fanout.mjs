@@ -24,8 +24,11 @@ const fillTree = (/** @type {string} */ dir) =>
 /** @param {number} took milliseconds */
 const rate = (took) => (READERS * mib) / (took / 1000);
 
-/** @param {import("@rain/client").Client} client */
-async function fanOut(client) {
+/**
+ * @param {import("@rain/client").Client} client
+ * @param {() => void} begin
+ */
+async function fanOut(client, begin) {
   const session = await client.newSession("bench fanout");
   const made = session.execute(["sh", "-c", fillTree("tree")], {
     outputPaths: [outputDir("tree")],
@@ -34,7 +37,7 @@ async function fanOut(client) {
   made.output.keep();
   await session.submit();
   await made.wait();
-  settle();
+  begin();
   const took = await time(async () => {
     const counts = Array.from({ length: READERS }, (_, i) => {
       const tree = inputDir("tree", { path: "tree", object: made.output, shared: true });
@@ -71,10 +74,11 @@ const benchmark = {
     await run("tar", ["-C", dir, "-cf", join(dir, "tree.tar"), "tree"]);
     rmSync(join(dir, "tree"), { recursive: true });
     const files = await startFileServer(dir);
+    const begin = () => settle(2 * READERS * mib);
     const curls = async () => {
       const copies = Array.from({ length: READERS }, (_, i) => join(dir, `copy${i}`));
       for (const copy of copies) mkdirSync(copy);
-      settle();
+      begin();
       const took = await time(() =>
         Promise.all(
           copies.map(async (copy) => {
@@ -86,7 +90,7 @@ const benchmark = {
       for (const copy of copies) rmSync(copy, { recursive: true });
       return rate(took);
     };
-    const rates = await alternate(quick ? 1 : ROUNDS, { rain: () => fanOut(client), curls });
+    const rates = await alternate(quick ? 1 : ROUNDS, { rain: () => fanOut(client, begin), curls });
     files.stop();
     await client.close();
     return [

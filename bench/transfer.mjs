@@ -19,9 +19,10 @@ const rate = (took) => mib / (took / 1000);
 
 /**
  * @param {import("@rain/client").Client} client
+ * @param {() => void} begin
  * @param {(session: import("@rain/client").Session, made: import("@rain/client").Task) => Promise<void>} use
  */
-async function withObject(client, use) {
+async function withObject(client, begin, use) {
   const session = await client.newSession("bench transfer");
   const made = session.execute(["sh", "-c", `head -c ${bytes()} /dev/urandom > out`], {
     outputPaths: ["out"],
@@ -30,15 +31,18 @@ async function withObject(client, use) {
   made.output.keep();
   await session.submit();
   await made.wait();
-  settle();
+  begin();
   const took = await time(() => use(session, made));
   await session.close();
   return rate(took);
 }
 
-/** @param {import("@rain/client").Client} client */
-const intoTask = (client) =>
-  withObject(client, async (session, made) => {
+/**
+ * @param {import("@rain/client").Client} client
+ * @param {() => void} begin
+ */
+const intoTask = (client, begin) =>
+  withObject(client, begin, async (session, made) => {
     const big = input("big", { path: "big", object: made.output });
     const count = session.execute(["wc", "-c", big], { stdout: true, labels: { side: "b" } });
     count.output.keep();
@@ -48,9 +52,12 @@ const intoTask = (client) =>
       throw new Error(`${bytes()} bytes went in, the task counted ${text}`);
   });
 
-/** @param {import("@rain/client").Client} client */
-const toClient = (client) =>
-  withObject(client, async (_session, made) => {
+/**
+ * @param {import("@rain/client").Client} client
+ * @param {() => void} begin
+ */
+const toClient = (client, begin) =>
+  withObject(client, begin, async (_session, made) => {
     const instance = await made.output.fetch();
     if (instance.size !== bytes()) throw new Error(`${bytes()} bytes were made, ${instance.size} came`);
     await instance.close();
@@ -68,15 +75,16 @@ const benchmark = {
     const client = await instance.connect();
     fillFile(join(dir, "big"), bytes());
     const files = await startFileServer(dir);
+    const begin = () => settle(2 * mib);
     /** @param {string} to */
     const curl = async (to) => {
-      settle();
+      begin();
       return rate(await time(() => files.curl("big", to)));
     };
     const rates = await alternate(quick ? 1 : ROUNDS, {
-      task: () => intoTask(client),
+      task: () => intoTask(client, begin),
       file: () => curl(join(dir, "copy")),
-      client: () => toClient(client),
+      client: () => toClient(client, begin),
       nowhere: () => curl("/dev/null"),
     });
     files.stop();
