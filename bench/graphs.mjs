@@ -1,4 +1,6 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { median, alternate } from "./support/figures.mjs";
+import { settle } from "./support/files.mjs";
 import {
   chain,
   crossValidation,
@@ -18,6 +20,12 @@ import { comparePeers } from "./support/peer-rows.mjs";
 // Graphs of tasks that do next to nothing, with one result that is checked: what the system itself costs.
 
 const ROUNDS = 3;
+/** Rounds that are not counted: what Node does for the first ten thousand times costs it two to three times as much. */
+const WARM_UP = 2;
+/** What ran before clears away for a while, above all Dask: a quarter of a cpu that the next one would not have. */
+const REST_MS = 4_000;
+/** More than any of them takes for a graph. */
+const MEMORY_MIB = 1_024;
 const whole = (/** @type {number} */ value) => value.toLocaleString("en-US");
 
 /**
@@ -131,15 +139,22 @@ const benchmarkOf = ({ name, title, what, make, size, quick }) => ({
      * @param {(nodes: import("./support/graph.mjs").Graph) => Promise<{ ms: number, result: string }>} run
      */
     const subject = (who, cpu, run) => async () => {
+      if (!isQuick) {
+        await delay(REST_MS);
+        settle(MEMORY_MIB);
+      }
       const before = cpu();
       const { ms, result } = await run(nodes);
       (costs[who] ??= []).push(((cpu() - before) * 1e6) / nodes.length);
       if (result !== expected) throw new Error(`${name} through ${who}: the result is not the expected one`);
       return nodes.length / (ms / 1000);
     };
-    // A round that is not counted: Node, as Python's workers, is slow with what it does for the first time.
-    await runGraph(client, nodes);
-    for (const { peer } of peers) await peer?.ask({ do: "graph", nodes });
+    /** @type {number[]} */
+    const cold = [];
+    for (let round = 0; round < (isQuick ? 1 : WARM_UP); round += 1) {
+      cold.push(nodes.length / ((await runGraph(client, nodes)).ms / 1000));
+      for (const { peer } of peers) await peer?.ask({ do: "graph", nodes });
+    }
 
     const ours = () => ({
       client: ownCpuSeconds(),
@@ -172,7 +187,7 @@ const benchmarkOf = ({ name, title, what, make, size, quick }) => ({
     const rates = await alternate(isQuick ? 1 : ROUNDS, subjects);
     await client.close();
 
-    const note = `${whole(nodes.length)} tasks of copy (sleep 0) and join (concat), from the first line that builds the graph until its result is fetched and checked`;
+    const note = `${whole(nodes.length)} tasks of copy (sleep 0) and join (concat), from the first line that builds the graph until its result is fetched and checked; the first of a new cluster: ${whole(Math.round(cold[0] ?? 0))} a second`;
     const shares = `of all processes; of Rain's the ${Object.entries(parts)
       .map(([part, values]) => `${part} ${median(values).toFixed(0)}`)
       .join(", ")} us`;
