@@ -23,12 +23,11 @@ const fillTree = (/** @type {string} */ dir) =>
 
 /** @param {number} took milliseconds */
 const rate = (took) => (READERS * mib) / (took / 1000);
+/** The bytes of every reader, packed and unpacked. */
+const begin = () => settle(2 * READERS * mib);
 
-/**
- * @param {import("@rain/client").Client} client
- * @param {() => void} begin
- */
-async function fanOut(client, begin) {
+/** @param {import("@rain/client").Client} client */
+async function fanOut(client) {
   const session = await client.newSession("bench fanout");
   const made = session.execute(["sh", "-c", fillTree("tree")], {
     outputPaths: [outputDir("tree")],
@@ -74,7 +73,6 @@ const benchmark = {
     await run("tar", ["-C", dir, "-cf", join(dir, "tree.tar"), "tree"]);
     rmSync(join(dir, "tree"), { recursive: true });
     const files = await startFileServer(dir);
-    const begin = () => settle(2 * READERS * mib);
     const curls = async () => {
       const copies = Array.from({ length: READERS }, (_, i) => join(dir, `copy${i}`));
       for (const copy of copies) mkdirSync(copy);
@@ -90,7 +88,7 @@ const benchmark = {
       for (const copy of copies) rmSync(copy, { recursive: true });
       return rate(took);
     };
-    const rates = await alternate(quick ? 1 : ROUNDS, { rain: () => fanOut(client, begin), curls });
+    const rates = await alternate(quick ? 1 : ROUNDS, { rain: () => fanOut(client), curls });
     files.stop();
     await client.close();
     return [

@@ -16,13 +16,14 @@ const bytes = () => mib * 1_048_576;
 
 /** @param {number} took milliseconds */
 const rate = (took) => mib / (took / 1000);
+/** The sender's and the reader's bytes. */
+const begin = () => settle(2 * mib);
 
 /**
  * @param {import("@rain/client").Client} client
- * @param {() => void} begin
  * @param {(session: import("@rain/client").Session, made: import("@rain/client").Task) => Promise<void>} use
  */
-async function withObject(client, begin, use) {
+async function withObject(client, use) {
   const session = await client.newSession("bench transfer");
   const made = session.execute(["sh", "-c", `head -c ${bytes()} /dev/urandom > out`], {
     outputPaths: ["out"],
@@ -37,12 +38,9 @@ async function withObject(client, begin, use) {
   return rate(took);
 }
 
-/**
- * @param {import("@rain/client").Client} client
- * @param {() => void} begin
- */
-const intoTask = (client, begin) =>
-  withObject(client, begin, async (session, made) => {
+/** @param {import("@rain/client").Client} client */
+const intoTask = (client) =>
+  withObject(client, async (session, made) => {
     const big = input("big", { path: "big", object: made.output });
     const count = session.execute(["wc", "-c", big], { stdout: true, labels: { side: "b" } });
     count.output.keep();
@@ -52,12 +50,9 @@ const intoTask = (client, begin) =>
       throw new Error(`${bytes()} bytes went in, the task counted ${text}`);
   });
 
-/**
- * @param {import("@rain/client").Client} client
- * @param {() => void} begin
- */
-const toClient = (client, begin) =>
-  withObject(client, begin, async (_session, made) => {
+/** @param {import("@rain/client").Client} client */
+const toClient = (client) =>
+  withObject(client, async (_session, made) => {
     const instance = await made.output.fetch();
     if (instance.size !== bytes()) throw new Error(`${bytes()} bytes were made, ${instance.size} came`);
     await instance.close();
@@ -75,16 +70,15 @@ const benchmark = {
     const client = await instance.connect();
     fillFile(join(dir, "big"), bytes());
     const files = await startFileServer(dir);
-    const begin = () => settle(2 * mib);
     /** @param {string} to */
     const curl = async (to) => {
       begin();
       return rate(await time(() => files.curl("big", to)));
     };
     const rates = await alternate(quick ? 1 : ROUNDS, {
-      task: () => intoTask(client, begin),
+      task: () => intoTask(client),
       file: () => curl(join(dir, "copy")),
-      client: () => toClient(client, begin),
+      client: () => toClient(client),
       nowhere: () => curl("/dev/null"),
     });
     files.stop();
