@@ -273,6 +273,36 @@ describe("task arrays", () => {
     expect(bench.core.durable.session(bench.session).tasks.size).toBe(1);
   });
 
+  it("read what was folded meanwhile when they run again, also after a snapshot", () => {
+    const kit = new CoreKit();
+    kit.register(100, cpus(8));
+    const session = kit.open();
+    const finish = (task: number, bytes: { size: number; data?: Uint8Array }): unknown => {
+      const output = { object: asObjectId(1_000 + task), sha256: digestOf(task), contentType: "", ...bytes };
+      const ref = { session, task: asTaskId(task), attempt: 1 };
+      return kit.says({ type: "finish", ...ref, outputs: task === 20 ? [] : [output], info: {} });
+    };
+    // A small output that the server has, and its readers: four with a large one that only the governor has, and a late one.
+    const inputs = [{ object: asObjectId(1_000) }];
+    const arrays = [array(0, 4), array(10, 4, { inputs })];
+    const tasks = [taskSpec(20, { inputs })];
+    kit.request({ type: "submit", session, key: "submit-key", tasks, constants: [], arrays });
+    for (const task of [0, 1, 2, 3]) finish(task, { size: 1, data: Uint8Array.of(task) });
+    for (const task of [10, 11, 12, 13]) finish(task, { size: limits.inlineBytes + 1 });
+    kit.restart(reloaded(applied(kit.records)));
+    const large = [10, 11, 12, 13].map((id) => ({ object: asObjectId(1_000 + id), sha256: digestOf(id) }));
+    const running = { session, task: asTaskId(20), attempt: 1, running: true };
+    const copies = large.map((each) => ({ session, ...each }));
+    kit.register(100, cpus(8), [running], copies);
+    finish(20, { size: 0 });
+    const { tasks: table } = kit.core.durable.session(session);
+    expect(table.there(asTaskId(0))).toBeUndefined();
+    kit.input({ type: "governor.gone", connection: 100 });
+    const again = kit.register(100, { ...cpus(8), incarnation: "incarnation-2" });
+    const given = again.flatMap((each) => (each.type === "assign" ? [`${each.task}/${each.attempt}`] : []));
+    expect(given.toSorted()).toEqual(["10/2", "11/2", "12/2", "13/2"]);
+  });
+
   it("are, to everybody, what single tasks are", () => {
     const move = fc.oneof(
       {

@@ -1,5 +1,5 @@
-import type { Digest, DroppedObject, GovernorId, ObjectRef } from "@rain/protocol";
-import { objectKey, type Kernel } from "./kernel.ts";
+import type { DroppedObject, GovernorId } from "@rain/protocol";
+import type { Kernel } from "./kernel.ts";
 import { movePhase, type LiveGovernor } from "./live.ts";
 import { isNeeded, type DataObject, type Task } from "./state.ts";
 
@@ -78,9 +78,17 @@ export class Copies {
     this.update(object);
   }
 
-  /** With a digest only that version is dropped: another one may be on its way there. */
+  /**
+   * With a digest only that version is dropped: another one may be on its way there. A governor that has yet to tell what
+   * it has is told when it has done so (`holding`): the same bytes may be the only copy of another object, which it was told
+   * to adopt and did not hear. What is dropped without a digest was told by then, or will be, and with one.
+   */
   drop(governor: LiveGovernor, ref: DroppedObject): void {
-    if (!governor.synced) governor.dropped.add(versionKey(ref));
+    if (!governor.synced) {
+      const { sha256, ...of } = ref;
+      if (sha256 !== undefined) governor.unwanted.push({ ...of, sha256 });
+      return;
+    }
     const drops = this.#drops.get(governor);
     if (drops) drops.push(ref);
     else this.#drops.set(governor, [ref]);
@@ -134,11 +142,6 @@ export class Copies {
     this.#k.commit({ type: "reopened", session: session.id, task: spec.id, objects: ids, why });
   }
 
-  /** Was this governor, before it had told all, told to drop this version? */
-  wasDropped(governor: LiveGovernor, ref: ObjectRef, sha256: Digest): boolean {
-    return governor.dropped.has(versionKey(ref)) || governor.dropped.has(versionKey({ ...ref, sha256 }));
-  }
-
   /** Tells the governors what they need not keep. */
   sendDrops(): void {
     if (this.#drops.size === 0) return;
@@ -146,5 +149,3 @@ export class Copies {
     this.#drops.clear();
   }
 }
-
-const versionKey = (ref: DroppedObject): string => `${objectKey(ref)} ${ref.sha256 ?? ""}`;

@@ -2,6 +2,7 @@ import {
   RainError,
   toWireError,
   unpackFinishes,
+  type Digest,
   type GovernorMessage,
   type GovernorMessageOf,
   type TaskFailure,
@@ -100,7 +101,7 @@ function register(k: Kernel, connection: ConnectionId, message: GovernorMessageO
   governor.connection = connection;
   governor.synced = false;
   governor.announced.clear();
-  governor.dropped.clear();
+  governor.unwanted.length = 0;
   governor.incoming.clear();
   governor.uncopied.clear();
   for (const object of governor.replicas) k.copies.update(object);
@@ -178,27 +179,38 @@ function reconcile(
 }
 
 function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"holding">): void {
-  for (const { sha256, ...ref } of message.objects) {
+  for (const copy of message.objects) {
+    const { sha256, ...ref } = copy;
     const object = k.durable.sessions.get(ref.session)?.objects.get(ref.object);
-    const is = object?.state.kind === "finished" && object.state.sha256 === sha256;
     if (object && governor.incoming.delete(object)) k.dirty = true;
-    const isWanted = is && isNeeded(object) && !k.copies.wasDropped(governor, ref, sha256);
-    if (!object || !isWanted) {
-      k.copies.drop(governor, { ...ref, sha256 });
+    if (object?.state.kind !== "finished" || object.state.sha256 !== sha256 || !isNeeded(object)) {
+      k.copies.drop(governor, copy);
       continue;
     }
     k.copies.add(object, governor);
     if (governor.synced) k.copies.update(object);
-    else governor.announced.add(object);
+    else governor.announced.set(object, sha256);
   }
-  if (!message.done || governor.synced) return;
+  if (message.done && !governor.synced) toldAll(k, governor);
+}
+
+/** It has told everything that it holds, and is told what of it to keep under another name and what to drop. */
+function toldAll(k: Kernel, governor: LiveGovernor): void {
   governor.synced = true;
+  const { announced, unwanted, replicas, incoming } = governor;
   const { lost, adopted } = unannounced(governor);
   for (const object of lost) k.copies.remove(object, governor);
   k.cacheUse.tellToAdopt(governor, adopted);
-  for (const object of governor.replicas) k.copies.update(object);
-  governor.announced.clear();
-  governor.dropped.clear();
+  for (const object of replicas) k.copies.update(object);
+  for (const [object, sha256] of announced)
+    if (!replicas.has(object)) unwanted.push({ session: object.session.id, object: object.id, sha256 });
+  for (const copy of unwanted) {
+    // Needed again since, and there or on its way.
+    const object = k.durable.sessions.get(copy.session)?.objects.there(copy.object);
+    if (!object || !(replicas.has(object) || incoming.has(object))) k.copies.drop(governor, copy);
+  }
+  announced.clear();
+  unwanted.length = 0;
   k.copies.rebuildLost();
   k.dirty = true;
 }
@@ -208,16 +220,15 @@ function holding(k: Kernel, governor: LiveGovernor, message: GovernorMessageOf<"
  * told to adopt them and did not hear it: it is told again.
  */
 function unannounced(governor: LiveGovernor): { lost: DataObject[]; adopted: DataObject[] } {
-  const { replicas, announced } = governor;
-  const canAdopt = knows(governor, "adopt");
-  const here = new Set<string>();
-  for (const object of announced)
-    if (object.state.kind === "finished" && replicas.has(object)) here.add(object.state.sha256);
+  const { replicas, announced, unwanted } = governor;
+  const here = new Set<Digest>(
+    knows(governor, "adopt") ? [...announced.values(), ...unwanted.map(({ sha256 }) => sha256)] : [],
+  );
   const [lost, adopted]: [DataObject[], DataObject[]] = [[], []];
   for (const object of replicas) {
     if (announced.has(object)) continue;
     const { state } = object;
-    (canAdopt && state.kind === "finished" && here.has(state.sha256) ? adopted : lost).push(object);
+    (state.kind === "finished" && here.has(state.sha256) ? adopted : lost).push(object);
   }
   return { lost, adopted };
 }

@@ -4,6 +4,7 @@ import type {
   GovernorHello,
   GovernorId,
   LaterMessage,
+  ObjectRef,
   SessionId,
   TaskId,
   TaskState,
@@ -156,6 +157,9 @@ export interface HeldAttempt extends Waits<HeldAttempt> {
   retracted: boolean;
 }
 
+/** An object that a governor has, and with which bytes. */
+export type Copy = ObjectRef & { readonly sha256: Digest };
+
 export interface LiveGovernor {
   readonly id: GovernorId;
   readonly identity: string;
@@ -166,10 +170,10 @@ export interface LiveGovernor {
   connection: ConnectionId | undefined;
   /** It has told all the objects that it holds since it registered. */
   synced: boolean;
-  /** What it told so far, until then. */
-  readonly announced: Set<DataObject>;
-  /** Versions of objects that it was told to drop before it had told all: what it still tells of them is out of date. */
-  readonly dropped: Set<string>;
+  /** What it told so far, until then, and is needed: with the bytes that it has. */
+  readonly announced: Map<DataObject, Digest>;
+  /** What it told so far, until then, and need not keep: see `Copies.drop`. */
+  readonly unwanted: Copy[];
   capacity: Amounts;
   free: Amounts;
   readonly attempts: Map<string, HeldAttempt>;
@@ -218,8 +222,8 @@ export function newGovernor(
     connection: undefined,
     synced: false,
     early: { at: now, bytes: 0 },
-    announced: new Set(),
-    dropped: new Set(),
+    announced: new Map(),
+    unwanted: [],
     capacity: none,
     free: none,
     attempts: new Map(),

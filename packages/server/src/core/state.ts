@@ -101,11 +101,17 @@ export class Task {
     this.array = array;
   }
 
-  /** Distinct objects among the inputs. */
+  /**
+   * Distinct objects among the inputs. Kept while it is open only, which is what keeps them from being folded: whoever asks
+   * of a settled one (what is there to be made again?) gets objects that may be others when it runs again.
+   */
   get inputs(): readonly DataObject[] {
-    return (this.#inputs ??= inputsOf(this.session, this.spec));
+    if (this.#inputs !== undefined) return this.#inputs;
+    const inputs = inputsOf(this.session, this.spec);
+    if (this.state.kind === "open") this.#inputs = inputs;
+    return inputs;
   }
-  /** It has settled: an input may be folded, and is another object should this task ever run again. */
+  /** It has settled. */
   forgetInputs(): void {
     this.#inputs = undefined;
   }

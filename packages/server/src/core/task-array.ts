@@ -322,6 +322,7 @@ export class ArrayState {
         input.openConsumers--;
         input.consumers.delete(task);
       }
+      task.forgetInputs();
     }
   }
 }
