@@ -19,6 +19,7 @@ import {
   CoreKit,
   digestOf,
   errorOf,
+  helloOf,
   okOf,
   outputSpec as output,
   reloaded,
@@ -306,6 +307,36 @@ describe("large outputs", () => {
     bench.join(100, []);
     expect(bench.state(second, 5)).toBe("open");
     expect(bench.ran(second, 5)).toBe(true);
+  });
+
+  it("that were told to a governor in vain stay when the old name is not needed any more", () => {
+    bench.submit(first, [task(0)]);
+    bench.finish(first, 0, LARGE);
+    const second = bench.open();
+    bench.submit(second, [task(5)]);
+    bench.input({ type: "governor.gone", connection: 100 });
+    bench.request({ type: "session.close", session: first });
+    const old = { session: first, object: asObjectId(0), sha256: digestOf(1) };
+    const back = bench.join(100, [old]);
+    expect(said(back, "adopt")).toEqual([[{ ...old, session: second, object: asObjectId(5) }]]);
+    expect(said(back, "drop")).toEqual([[old]]);
+    const order = back.flatMap((each) => (each.type === "send" ? [each.message.type] : []));
+    expect(order.indexOf("adopt")).toBeLessThan(order.indexOf("drop"));
+    expect([bench.state(second, 5), bench.ran(second, 5)]).toEqual(["finished", false]);
+    expect(bench.core.locate(second, asObjectId(5))).toMatchObject({ kind: "governors", holders: [1] });
+  });
+
+  it("are dropped once the governor has told all that it has, whatever it reports before", () => {
+    bench.submit(first, [task(0)]);
+    bench.input({ type: "governor.gone", connection: 100 });
+    bench.request({ type: "session.close", session: first });
+    const ref = { session: first, task: asTaskId(0), attempt: 1 };
+    bench.says({ type: "register", ...helloOf(100), attempts: [{ ...ref, running: true }] });
+    const bytes = { object: asObjectId(0), sha256: digestOf(1) };
+    const outputs = [{ ...bytes, size: LARGE, contentType: "" }];
+    expect(said(bench.says({ type: "finish", ...ref, outputs, info: {} }), "drop")).toEqual([]);
+    const told = bench.says({ type: "holding", objects: [], done: true });
+    expect(said(told, "drop")).toEqual([[{ session: first, ...bytes }]]);
   });
 
   it("on governors of an older release, which could not be told, make the task run", () => {

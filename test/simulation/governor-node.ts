@@ -4,6 +4,7 @@ import {
   serverToGovernor,
   type AttemptRef,
   type GovernorMessage,
+  type ObjectRef,
   type Resources,
   type Digest,
 } from "@rain/protocol";
@@ -119,8 +120,6 @@ export class GovernorProcess {
   socket: Socket | undefined;
   #timer: Timer | undefined;
   alive = true;
-  /** Objects that the run which is just being reported made. */
-  making: readonly string[] = [];
   /** It was told to stop and said so. */
   leaving = false;
   /** Does nothing until then: stopped by a signal, or a long pause of its loop. */
@@ -241,6 +240,13 @@ export class GovernorProcess {
     });
   }
 
+  /** Has it this object with other bytes? */
+  hasOther({ session, object, sha256 }: ObjectRef & { readonly sha256: Digest }): boolean {
+    return this.core
+      .objects()
+      .some((each) => each.session === session && each.object === object && each.sha256 !== sha256);
+  }
+
   /** Runs `act` now, or when the stall is over, unless the process is gone by then. */
   awake(act: () => void): void {
     if (this.alive) this.stall.awake(() => this.alive && act());
@@ -248,9 +254,6 @@ export class GovernorProcess {
 
   input(input: GovernorInput): void {
     if (!this.alive) return;
-    const outputs = input.type === "run.ended" && input.outcome.ok ? input.outcome.outputs : [];
-    this.making =
-      input.type === "run.ended" ? outputs.map(({ object }) => `${input.ref.session}/${object}`) : [];
     const step = this.core.handle(input, this.#clockBase + this.#world.loop.now);
     for (const effect of step.effects) {
       if (this.alive) this.#perform(effect);

@@ -22,6 +22,12 @@ const regressions: readonly (readonly [seed: number, what: string])[] = [
     "of the simulator: a short stall within a long one counted as its end, while the process stood still",
   ],
   [1001007, "the same, of a governor that was out of reach before"],
+  [21021357, "a task of an array that ran again after a snapshot waited for an input that the server had"],
+  [
+    21026850,
+    "bytes were dropped that a governor had been told to keep under another name, and had not heard",
+  ],
+  [22001397, "of the simulator: a finish that waits for others had displaced a copy before the server knew"],
 ];
 test.each(regressions)("seed %i: %s", { timeout: 30_000 }, (seed) => {
   runSeeds(seed, 1);

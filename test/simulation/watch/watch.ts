@@ -144,8 +144,8 @@ export class Watch {
       if (!object.keep && object.openConsumers === 0) continue;
       const holder = [...holders].find((each) => each.hello?.name === governor);
       const node = this.#governors.get(governor)?.process;
-      // A program that ran again took its place: the server learns of it with the report.
-      if (node?.making.includes(`${object.session.id}/${object.id}`)) continue;
+      // A program that ran again made other bytes in its place: the server learns of it with the report.
+      if (node?.hasOther({ session: object.session.id, object: object.id, sha256 }) === true) continue;
       if (!holder || holder.connection === undefined || holder.incarnation !== node?.incarnation) continue;
       this.#world.violate(
         "kept-removed",
