@@ -80,14 +80,16 @@ export class Instance {
     mkdirSync(this.home, { recursive: true, mode: 0o700 });
     const readyFile = join(this.home, `ready-${this.started}`);
     const logFile = join(this.home, `${name}.txt`);
+    // As `rain start` has it for its daemons.
+    const { daemonNode } = await import("@rain/cli/daemon-node");
+    const daemons = await daemonNode();
     const log = openSync(logFile, "a", 0o600);
     const child = spawn(
       process.execPath,
-      [...node, rain, "--instance", "bench", ...args, "--ready-file", readyFile],
+      [...daemons.flags, ...node, rain, "--instance", "bench", ...args, "--ready-file", readyFile],
       {
         cwd: this.home,
-        // As `rain start` sets it for its daemons.
-        env: { ...process.env, ...env, RAIN_HOME: this.home, UV_THREADPOOL_SIZE: "16" },
+        env: { ...process.env, ...daemons.env, ...env, RAIN_HOME: this.home },
         stdio: ["ignore", log, log, channel ? "ipc" : "ignore"],
       },
     );

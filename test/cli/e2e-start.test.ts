@@ -1,5 +1,6 @@
+import { execFileSync } from "node:child_process";
 import { createServer, type AddressInfo } from "node:net";
-import { readdirSync, statSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { isAlive } from "../../packages/cli/src/processes.ts";
 import { Home } from "./rain.ts";
@@ -80,6 +81,21 @@ test("start --simple, status, start again, stop, stop again", limit, async () =>
   const without = await home.rain("status");
   expect(without.code).toBe(69);
   expect(without.err).toContain("rain start");
+});
+
+test("daemons keep at rest what V8 has learned, where this Node has the flag for it", limit, async () => {
+  await home.json<Started>("start", "--simple", "--listen", "127.0.0.1:0");
+  const known = execFileSync(process.execPath, ["--v8-options"], { encoding: "utf8" });
+  const flags = known.includes("--memory-reducer ") ? ["--no-memory-reducer"] : [];
+  for (const { pid } of home.daemons()) {
+    const [, ...args] = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+    expect(
+      args.slice(
+        0,
+        args.findIndex((arg) => arg.endsWith("rain.mjs")),
+      ),
+    ).toEqual(flags);
+  }
 });
 
 test("--local-governors, and a second instance beside the first", limit, async () => {

@@ -16,9 +16,10 @@ const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /**
  * V8 optimizes a function once it has run through so many bytes of its code: 4,000 instead of 67,584. A daemon at rest runs
  * every function a few times for each task, and would interpret most of them for its first thousands of tasks. Throughput
- * stays what it is (docs/performance.md).
+ * stays what it is (docs/performance.md). From V8 12 on (Node 22) it counts calls instead, and would
+ * complain of the flag in the log.
  */
-const OPTIMIZE_SOON = "--interrupt-budget=4000";
+const OPTIMIZE_SOON = Number.parseInt(process.versions.v8, 10) < 12 ? "--interrupt-budget=4000" : undefined;
 
 /**
  * Does the work of a daemon, which takes its place in run/ and gives it back at the end. The first SIGINT, SIGTERM or SIGHUP fires
@@ -30,7 +31,7 @@ export async function runDaemon(
   log: Log,
   work: (place: Daemon, stopping: AbortSignal) => Promise<number>,
 ): Promise<number> {
-  setFlagsFromString(OPTIMIZE_SOON);
+  if (OPTIMIZE_SOON !== undefined) setFlagsFromString(OPTIMIZE_SOON);
   const stop = new AbortController();
   const onSignal = (name: NodeJS.Signals): void => {
     const again = stop.signal.aborted;

@@ -4,6 +4,7 @@ import { closeSync, existsSync, openSync, readFileSync, rmSync, statSync } from 
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { daemonNode } from "./daemon-node.ts";
 import { CommandError } from "./failure.ts";
 import { exitCodes } from "./exit-codes.ts";
 import type { Instance } from "./instance.ts";
@@ -42,16 +43,16 @@ export async function launch(
 ): Promise<Launched> {
   const readyFile = join(instance.runDir, `.ready-${name}-${process.pid}.json`);
   rmSync(readyFile, { force: true });
+  const node = await daemonNode();
   const fd = openSync(log, "a", 0o600);
   const logStart = statSync(log).size;
   try {
     // Not execa, which takes no file that is open already: the log must not pass through this process.
-    const child = spawn(process.execPath, [rain, ...args, "--ready-file", readyFile], {
+    const child = spawn(process.execPath, [...node.flags, rain, ...args, "--ready-file", readyFile], {
       cwd: instance.dir,
       detached: true,
       stdio: ["ignore", fd, fd],
-      // Files are read, written and hashed on the thread pool, whose default is 4 threads.
-      env: { UV_THREADPOOL_SIZE: "16", ...process.env },
+      env: { ...node.env, ...process.env },
     });
     const end = new Promise<End>((resolve) => {
       child.once("exit", (exitCode, signal) => resolve({ exitCode, signal }));
