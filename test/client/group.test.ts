@@ -90,7 +90,8 @@ describe("tasks that are alike", () => {
           fc.oneof(
             text,
             fc.nat(5),
-            fc.double({ noNaN: true, noDefaultInfinity: true }),
+            // Minus zero is zero once it is encoded, in an array as elsewhere.
+            fc.double({ noNaN: true, noDefaultInfinity: true }).map((n) => (n === 0 ? 0 : n)),
             fc.constant(null),
             fc.constant([1]),
           ),
