@@ -1,6 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { median, alternate } from "./support/figures.mjs";
-import { settle } from "./support/files.mjs";
 import {
   chain,
   crossValidation,
@@ -24,8 +23,6 @@ const ROUNDS = 3;
 const WARM_UP = 2;
 /** What ran before clears away for a while, above all Dask: a quarter of a cpu that the next one would not have. */
 const REST_MS = 4_000;
-/** More than any of them takes for a graph. */
-const MEMORY_MIB = 1_024;
 const whole = (/** @type {number} */ value) => value.toLocaleString("en-US");
 
 /**
@@ -139,10 +136,7 @@ const benchmarkOf = ({ name, title, what, make, size, quick }) => ({
      * @param {(nodes: import("./support/graph.mjs").Graph) => Promise<{ ms: number, result: string }>} run
      */
     const subject = (who, cpu, run) => async () => {
-      if (!isQuick) {
-        await delay(REST_MS);
-        settle(MEMORY_MIB);
-      }
+      if (!isQuick) await delay(REST_MS);
       const before = cpu();
       const { ms, result } = await run(nodes);
       (costs[who] ??= []).push(((cpu() - before) * 1e6) / nodes.length);
