@@ -7,7 +7,6 @@ import {
   type Digest,
   type GovernorId,
   type ObjectId,
-  type ObjectRef,
   type RainError,
   type ReplyOf,
   type RequestType,
@@ -577,8 +576,6 @@ export class Kernel {
     return governor;
   }
 }
-
-export const objectKey = (ref: ObjectRef): string => `${ref.session}/${ref.object}`;
 
 /** The last key that was asked for: that of one attempt is wanted several times in a row. */
 let last: AttemptRef & { readonly key: string } = {

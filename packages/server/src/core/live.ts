@@ -158,7 +158,7 @@ export interface HeldAttempt extends Waits<HeldAttempt> {
 }
 
 /** An object that a governor has, and with which bytes. */
-export type Copy = ObjectRef & { readonly sha256: Digest };
+type Copy = ObjectRef & { readonly sha256: Digest };
 
 export interface LiveGovernor {
   readonly id: GovernorId;
