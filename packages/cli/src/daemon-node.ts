@@ -16,8 +16,11 @@ export interface DaemonNode {
  */
 const MEMORY_REDUCER = "memory-reducer";
 
-/** What this Node takes of what daemons are started with: one that does not know a flag refuses to start. */
-export async function daemonNode(): Promise<DaemonNode> {
+let asked: Promise<DaemonNode> | undefined;
+/** What this Node takes of what daemons are started with: one that does not know a flag refuses to start. Asked once. */
+export const daemonNode = (): Promise<DaemonNode> => (asked ??= ask());
+
+async function ask(): Promise<DaemonNode> {
   const { stdout } = await promisify(execFile)(process.execPath, ["--v8-options"], { maxBuffer: 2 ** 24 });
   const knowsReducer = new RegExp(`^\\s*--${MEMORY_REDUCER}\\s`, "m").test(stdout);
   return {

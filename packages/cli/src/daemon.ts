@@ -16,8 +16,8 @@ const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 /**
  * V8 optimizes a function once it has run through so many bytes of its code: 4,000 instead of 67,584. A daemon at rest runs
  * every function a few times for each task, and would interpret most of them for its first thousands of tasks. Throughput
- * stays what it is (docs/performance.md). From V8 12 on (Node 22) it counts calls instead, and would
- * complain of the flag in the log.
+ * stays what it is (docs/performance.md). From V8 12 on (Node 22) it counts calls instead, and
+ * would complain of the flag in the log.
  */
 const OPTIMIZE_SOON = Number.parseInt(process.versions.v8, 10) < 12 ? "--interrupt-budget=4000" : undefined;
 
